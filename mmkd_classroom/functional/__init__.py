@@ -1,0 +1,35 @@
+"""The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
+
+from .decoding import heatmap_peaks, refine_quarter, refine_taylor
+from .divergences import kl_divergence
+from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
+from .scores import (
+    at_least_float32,
+    correct_keypoints,
+    item_weights,
+    keypoint_similarity,
+    log_likelihood,
+    oks,
+    pck,
+    true_class_probability,
+)
+
+__all__ = [
+    'active_mentors',
+    'at_least_float32',
+    'correct_keypoints',
+    'dtkd_temperatures',
+    'gap',
+    'heatmap_peaks',
+    'item_weights',
+    'keypoint_similarity',
+    'kl_divergence',
+    'log_likelihood',
+    'oks',
+    'pck',
+    'ranks',
+    'refine_quarter',
+    'refine_taylor',
+    'temperature',
+    'true_class_probability',
+]

@@ -1,0 +1,118 @@
+"""Joints from heatmaps on the device, for all members, samples and joints at once.
+
+MMPose's codecs decode in NumPy on the host. These are the same decodings as tensors, so that
+ranking costs no copy to the host.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def heatmap_peaks(heatmaps: Tensor) -> Tensor:
+    """Cell of the greatest value.
+
+    Args:
+        heatmaps: ``(..., H, W)``.
+
+    Returns:
+        ``(..., 2)`` integer (x, y) cells.
+    """
+    width = heatmaps.shape[-1]
+    index = heatmaps.flatten(-2).argmax(dim=-1)
+    return torch.stack([index % width, index.div(width, rounding_mode='floor')], dim=-1)
+
+
+def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant') -> Tensor:
+    """Square neighbourhoods of one cell per heatmap.
+
+    Args:
+        heatmaps: ``(B, H, W)``.
+        cells: ``(B, 2)`` integer (x, y).
+        radius: Half the side, in cells.
+        mode: Padding beyond the border, ``'constant'`` (zero) or ``'replicate'``.
+
+    Returns:
+        ``(B, 2 * radius + 1, 2 * radius + 1)``, indexed (y, x).
+    """
+    padded = F.pad(heatmaps[:, None], (radius,) * 4, mode=mode)[:, 0]
+    width = padded.shape[-1]
+    side = torch.arange(2 * radius + 1, device=heatmaps.device)
+    offsets = side[:, None] * width + side[None, :]
+    corner = cells[:, 1] * width + cells[:, 0]
+    index = corner[:, None] + offsets.flatten()[None]
+    return padded.flatten(1).gather(1, index).view(-1, side.numel(), side.numel())
+
+
+def refine_quarter(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """Move each peak a quarter cell towards its higher neighbour, as ``MSRAHeatmap`` decodes.
+
+    Args:
+        heatmaps: ``(B, H, W)``.
+        cells: ``(B, 2)`` peaks from :func:`heatmap_peaks`.
+
+    Returns:
+        ``(B, 2)`` float (x, y).
+    """
+    height, width = heatmaps.shape[-2:]
+    patch = patches(heatmaps, cells, radius=1)
+    step = torch.stack(
+        [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
+    ).sign()
+    x, y = cells.unbind(-1)
+    # MMPose's bounds, to the cell: it leaves peaks in the first two and the last column or row.
+    inside_x = (x > 1) & (x < width - 1) & (y > 0)
+    inside_y = (y > 1) & (y < height - 1) & (x > 0)
+    return cells + 0.25 * step * torch.stack([inside_x, inside_y], dim=-1)
+
+
+def refine_taylor(heatmaps: Tensor, cells: Tensor, blur_kernel_size: int = 11) -> Tensor:
+    """Move each peak by one Newton step on the blurred heatmap's logarithm.
+
+    DarkPose (Zhang et al., arXiv 1910.06278), in the form of UDP (Huang et al., arXiv
+    1911.07524). Only the neighbourhood of the peak is blurred. A step where the logarithm is not
+    concave, or of more than one cell, is not taken further than one cell.
+
+    Args:
+        heatmaps: ``(B, H, W)``.
+        cells: ``(B, 2)`` peaks from :func:`heatmap_peaks`.
+        blur_kernel_size: Odd number of cells; its standard deviation follows OpenCV's rule.
+
+    Returns:
+        ``(B, 2)`` float (x, y).
+    """
+    blurred = _blurred_neighbourhood(heatmaps, cells, blur_kernel_size)
+    peak = heatmaps.flatten(1).amax(dim=1)[:, None, None]
+    top = blurred.flatten(1).amax(dim=1)[:, None, None]
+    scale = peak / torch.where(top > 0, top, torch.ones_like(top))
+    log = (blurred * scale).clamp(1e-3, 50).log()
+    dx = 0.5 * (log[:, 1, 2] - log[:, 1, 0])
+    dy = 0.5 * (log[:, 2, 1] - log[:, 0, 1])
+    dxx = log[:, 1, 2] - 2 * log[:, 1, 1] + log[:, 1, 0]
+    dyy = log[:, 2, 1] - 2 * log[:, 1, 1] + log[:, 0, 1]
+    dxy = 0.25 * (log[:, 2, 2] - log[:, 0, 2] - log[:, 2, 0] + log[:, 0, 0])
+    determinant = dxx * dyy - dxy.square()
+    concave = (determinant > torch.finfo(log.dtype).eps) & (dxx < 0)
+    safe = torch.where(concave, determinant, torch.ones_like(determinant))
+    step = -torch.stack([dyy * dx - dxy * dy, dxx * dy - dxy * dx], dim=-1) / safe[:, None]
+    step = torch.where(concave[:, None], step.clamp(-1, 1), torch.zeros_like(step))
+    return cells + step
+
+
+def _blurred_neighbourhood(heatmaps: Tensor, cells: Tensor, kernel_size: int) -> Tensor:
+    """``(B, 3, 3)`` Gaussian-blurred values around each cell; the border repeats its edge."""
+    radius = kernel_size // 2
+    height, width = heatmaps.shape[-2:]
+    sigma = 0.3 * ((kernel_size - 1) * 0.5 - 1) + 0.8
+    reach = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
+    kernel = (-reach.square() / (2 * sigma**2)).exp()
+    kernel = kernel / kernel.sum()
+    patch = patches(heatmaps, cells, radius + 1)  # (B, kernel_size + 2, kernel_size + 2)
+    band = torch.stack([F.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, kernel_size + 2)
+    blurred = band @ patch @ band.T
+    # Neighbours beyond the border take the value of the cell inside it.
+    rows = torch.stack([cells[:, 1] + i for i in (-1, 0, 1)], -1).clamp(0, height - 1)
+    columns = torch.stack([cells[:, 0] + i for i in (-1, 0, 1)], -1).clamp(0, width - 1)
+    rows = (rows - cells[:, 1:2] + 1)[:, :, None].expand(-1, 3, 3)
+    columns = (columns - cells[:, 0:1] + 1)[:, None, :].expand(-1, 3, 3)
+    return blurred.gather(1, rows).gather(2, columns)

@@ -1,0 +1,44 @@
+"""Divergences between a mentor's and the student's distributions, with a temperature each."""
+
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from .scores import at_least_float32
+
+
+def kl_divergence(
+    student_logits: Tensor,
+    mentor_logits: Tensor,
+    temperature: Tensor,
+    student_temperature: Optional[Tensor] = None,
+) -> Tensor:
+    """Softened Kullback-Leibler divergence, scaled by the temperatures.
+
+    .. math::
+        D = \\tau_m\\tau_s \\sum_d p_d \\log\\frac{p_d}{q_d},\\quad
+        p = \\mathrm{softmax}(z_m / \\tau_m),\\ q = \\mathrm{softmax}(z_s / \\tau_s)
+
+    Hinton et al. 2015, where both temperatures are one. The factor keeps the gradient's size as
+    the temperature grows. Computed in at least float32.
+
+    Args:
+        student_logits: ``(..., D)``.
+        mentor_logits: ``(..., D)``; no gradient should be needed.
+        temperature: :math:`\\tau_m`, positive, broadcastable to ``(...)``.
+        student_temperature: :math:`\\tau_s`, by default :math:`\\tau_m`.
+
+    Returns:
+        ``(...)``, not negative.
+
+    Example:
+        >>> kl_divergence(torch.zeros(2, 3), torch.zeros(2, 3), torch.ones(2))
+        tensor([0., 0.])
+    """
+    student_temperature = temperature if student_temperature is None else student_temperature
+    log_q = (at_least_float32(student_logits) / student_temperature[..., None]).log_softmax(-1)
+    log_p = (at_least_float32(mentor_logits) / temperature[..., None]).log_softmax(-1)
+    # p is 0 where log p is -inf; the product's limit is 0 too.
+    pointwise = torch.nn.functional.kl_div(log_q, log_p, reduction='none', log_target=True)
+    return temperature * student_temperature * pointwise.sum(dim=-1)

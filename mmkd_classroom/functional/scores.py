@@ -1,0 +1,141 @@
+"""How good a prediction is on each sample, in [0, 1]: true-class probability, OKS, PCK."""
+
+import torch
+from torch import Tensor
+
+
+def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
+    """Log-likelihood of the target, the negative cross-entropy, per sample.
+
+    .. math:: \\ell_i = \\sum_c y_{ic} \\log\\mathrm{softmax}(z_i)_c
+
+    Args:
+        logits: ``(..., N, C)``, any floating type; computed in at least float32.
+        target: Class indices ``(N,)``, or soft labels ``(N, C)`` whose rows sum to 1
+            (mixup, CutMix).
+
+    Returns:
+        ``(..., N)``, in (-inf, 0].
+    """
+    log_probability = at_least_float32(logits).log_softmax(dim=-1)
+    if target.ndim == 2:
+        return (log_probability * target).sum(dim=-1)
+    index = target.long().expand(log_probability.shape[:-1]).unsqueeze(-1)
+    return log_probability.gather(-1, index).squeeze(-1)
+
+
+def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
+    """Probability that a classifier gives to the truth, :math:`\\exp(\\ell_i)`.
+
+    ClassroomKD (arXiv 2409.20237), the mentors' and the student's performance. For soft labels
+    it is :math:`\\exp(-\\mathrm{CE})`.
+
+    Args:
+        logits: ``(..., N, C)``.
+        target: ``(N,)`` class indices or ``(N, C)`` soft labels.
+
+    Returns:
+        ``(..., N)`` in [0, 1].
+
+    Example:
+        >>> true_class_probability(torch.zeros(1, 4), torch.tensor([2]))
+        tensor([0.2500])
+    """
+    return log_likelihood(logits, target).exp()
+
+
+def keypoint_similarity(
+    prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor
+) -> Tensor:
+    """Similarity of each joint, the summand of OKS.
+
+    .. math:: s_{ik} = \\exp\\left(-\\frac{d_{ik}^2}{2\\, a_i\\, (2\\sigma_k)^2}\\right)
+
+    COCO keypoint evaluation (Lin et al. 2014). Coordinates and ``area`` belong to one space: here
+    the network's input, in pixels and square pixels.
+
+    Args:
+        prediction: ``(..., N, K, 2)`` joints.
+        truth: ``(N, K, 2)`` joints.
+        area: ``(N,)``, positive.
+        sigmas: ``(K,)``, the data set's per-joint standard deviations.
+
+    Returns:
+        ``(..., N, K)`` in [0, 1].
+    """
+    squared_distance = (prediction - truth).square().sum(dim=-1)
+    # xtcocotools adds the same epsilon to the area.
+    spread = 2 * (2 * sigmas).square() * (area[:, None] + torch.finfo(torch.float64).eps)
+    return (-squared_distance / spread).exp()
+
+
+def correct_keypoints(prediction: Tensor, truth: Tensor, normaliser: Tensor, thr: float) -> Tensor:
+    """Whether each joint lies nearer to the truth than ``thr`` normalisers, the summand of PCK.
+
+    Args:
+        prediction: ``(..., N, K, 2)`` joints.
+        truth: ``(N, K, 2)`` joints.
+        normaliser: ``(N,)`` lengths in the unit of the joints: box size (PCK) or head size (PCKh).
+        thr: Share of the normaliser.
+
+    Returns:
+        ``(..., N, K)``, 0 or 1, in the prediction's type.
+    """
+    distance = (prediction - truth).square().sum(dim=-1).sqrt()
+    return (distance / normaliser[:, None] < thr).to(prediction.dtype)
+
+
+def item_weights(labelled: Tensor) -> Tensor:
+    """Weights that average over the labelled items of each sample.
+
+    Args:
+        labelled: ``(N, K)``, positive where the item is labelled.
+
+    Returns:
+        ``(N, K)``; a row sums to 1, or to 0 where nothing is labelled.
+    """
+    mask = (labelled > 0).to(torch.promote_types(labelled.dtype, torch.float32))
+    return mask / mask.sum(dim=-1, keepdim=True).clamp(min=1)
+
+
+def oks(
+    prediction: Tensor, truth: Tensor, labelled: Tensor, area: Tensor, sigmas: Tensor
+) -> Tensor:
+    """Object keypoint similarity: mean :func:`keypoint_similarity` over the labelled joints.
+
+    Args:
+        prediction: ``(..., N, K, 2)``.
+        truth: ``(N, K, 2)``.
+        labelled: ``(N, K)``, positive where the joint is labelled.
+        area: ``(N,)``.
+        sigmas: ``(K,)``.
+
+    Returns:
+        ``(..., N)`` in [0, 1]; 0 for a sample without a labelled joint.
+    """
+    similarity = keypoint_similarity(prediction, truth, area, sigmas)
+    return (similarity * item_weights(labelled)).sum(dim=-1)
+
+
+def pck(
+    prediction: Tensor, truth: Tensor, labelled: Tensor, normaliser: Tensor, thr: float
+) -> Tensor:
+    """Share of the labelled joints that are :func:`correct_keypoints`.
+
+    Args:
+        prediction: ``(..., N, K, 2)``.
+        truth: ``(N, K, 2)``.
+        labelled: ``(N, K)``, positive where the joint is labelled.
+        normaliser: ``(N,)``.
+        thr: Share of the normaliser.
+
+    Returns:
+        ``(..., N)`` in [0, 1]; 0 for a sample without a labelled joint.
+    """
+    correct = correct_keypoints(prediction, truth, normaliser, thr)
+    return (correct * item_weights(labelled)).sum(dim=-1)
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """Half-precision tensors as float32; wider ones as they are."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

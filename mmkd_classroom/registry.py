@@ -1,0 +1,26 @@
+"""Child registries of MMEngine's, in the scope ``mmkd_classroom``.
+
+A type written with its scope, such as ``mmkd_classroom.ClassroomKD``, makes MMEngine import this
+module, and ``locations`` make the registry import what it holds: no ``custom_imports`` is needed.
+"""
+
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import Registry
+
+import mmkd_classroom  # noqa: F401  (an unsupported environment is reported before anything else)
+
+_SCOPE = 'mmkd_classroom'
+
+MODELS = Registry(
+    'model',
+    parent=MMENGINE_MODELS,
+    scope=_SCOPE,
+    locations=['mmkd_classroom.distiller'],
+)
+HOOKS = Registry(
+    'hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks']
+)
+TASKS = Registry('task', scope=_SCOPE, locations=['mmkd_classroom.tasks'])
+RANKERS = Registry('ranker', scope=_SCOPE, locations=['mmkd_classroom.rankers'])
+STRATEGIES = Registry('strategy', scope=_SCOPE, locations=['mmkd_classroom.strategies'])
