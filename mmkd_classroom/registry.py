@@ -6,21 +6,25 @@ module, and ``locations`` make the registry import what it holds: no ``custom_im
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import Registry
 
 import mmkd_classroom  # noqa: F401  (an unsupported environment is reported before anything else)
 
 _SCOPE = 'mmkd_classroom'
 
+# The distiller and the strategies (modules: a strategy may learn).
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=_SCOPE,
-    locations=['mmkd_classroom.distiller'],
+    locations=['mmkd_classroom.distiller', 'mmkd_classroom.strategies'],
 )
-HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks']
+# What a strategy works with: tasks and rankers.
+TASK_UTILS = Registry(
+    'task util',
+    parent=MMENGINE_TASK_UTILS,
+    scope=_SCOPE,
+    locations=['mmkd_classroom.tasks', 'mmkd_classroom.rankers'],
 )
-TASKS = Registry('task', scope=_SCOPE, locations=['mmkd_classroom.tasks'])
-RANKERS = Registry('ranker', scope=_SCOPE, locations=['mmkd_classroom.rankers'])
-STRATEGIES = Registry('strategy', scope=_SCOPE, locations=['mmkd_classroom.strategies'])
+HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks'])

@@ -39,6 +39,5 @@ def kl_divergence(
     student_temperature = temperature if student_temperature is None else student_temperature
     log_q = (at_least_float32(student_logits) / student_temperature[..., None]).log_softmax(-1)
     log_p = (at_least_float32(mentor_logits) / temperature[..., None]).log_softmax(-1)
-    # p is 0 where log p is -inf; the product's limit is 0 too.
     pointwise = torch.nn.functional.kl_div(log_q, log_p, reduction='none', log_target=True)
     return temperature * student_temperature * pointwise.sum(dim=-1)

@@ -1,0 +1,157 @@
+"""The classroom as one MMEngine model: a stock student, frozen mentors, a task, a strategy."""
+
+import copy
+from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from torch import Tensor, nn
+
+from .journal import Journal
+from .mentors import MentorBank
+from .registry import MODELS, TASK_UTILS
+
+_STUDENT = 'student.'
+
+
+@MODELS.register_module()
+class MultiMentorDistiller(BaseModel):
+    """Trains a stock student with a classroom of frozen stock mentors.
+
+    To everything around it (optimizer, checkpoints, EMA, DDP, evaluation) it is its student: its
+    state dict has the student's keys and loads a student's checkpoint.
+
+    Args:
+        student: Config of a stock model, or the model.
+        mentors: Entries ``dict(config=..., checkpoint=..., name=...)``; see
+            :func:`mmkd_classroom.mentors.build_mentor`.
+        task: Config of a task, without its ranker.
+        ranker: Config of the ranker that fits the task.
+        strategy: Config of a strategy.
+        data_preprocessor: For the student where its own config has none, as MMPretrain's
+            configs do.
+
+    Raises:
+        ClassroomError: Something in the config is missing or does not fit.
+
+    Attributes:
+        bank: The mentors, :class:`~mmkd_classroom.mentors.MentorBank`; no child module.
+        journal: Statistics of the lessons, :class:`~mmkd_classroom.journal.Journal`.
+    """
+
+    def __init__(
+        self,
+        student: Union[dict, nn.Module],
+        mentors: Sequence[Dict[str, Any]],
+        task: dict,
+        ranker: dict,
+        strategy: dict,
+        data_preprocessor: Optional[dict] = None,
+    ) -> None:
+        if isinstance(student, dict):
+            student = dict(student)
+            if data_preprocessor is not None:
+                student.setdefault('data_preprocessor', data_preprocessor)
+            student = MMENGINE_MODELS.build(student)
+        super().__init__(data_preprocessor=student.data_preprocessor)
+        self.student = student
+        self.task = TASK_UTILS.build(dict(task, ranker=TASK_UTILS.build(ranker)))
+        self.strategy = MODELS.build(strategy)
+        self.task.check_student(student)
+        self.strategy.check(self.task)
+        self.bank = MentorBank.build(mentors, student, self.task)
+        self.journal = Journal()
+        self._samples_checked = False
+        self._register_state_dict_hook(_hoist_student)
+        self._register_load_state_dict_pre_hook(_lower_student)
+
+    def forward(
+        self, inputs: Tensor, data_samples: Optional[List[Any]] = None, mode: str = 'tensor'
+    ) -> Any:
+        """MMEngine's entry: a lesson for ``mode='loss'``, else the student alone.
+
+        Args:
+            inputs: ``(N, 3, H, W)``, or a list of N images.
+            data_samples: N samples.
+            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
+        """
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.student(inputs, data_samples, mode=mode)
+
+    def loss(self, inputs: Tensor, data_samples: List[Any]) -> Dict[str, Tensor]:
+        """Losses of one lesson; its statistics go into the journal.
+
+        Args:
+            inputs: ``(N, 3, H, W)``, normalised for the student.
+            data_samples: N samples with labels.
+
+        Returns:
+            The student's own losses and those of the strategy.
+        """
+        if not self._samples_checked:
+            self.task.check_samples(data_samples)
+            self._samples_checked = True
+        prediction, losses = self.task.capture(
+            self.student, inputs, data_samples, self.strategy.weighs_samples
+        )
+        mentors = self.bank.predict(inputs, self.task)
+        truth = self.task.truth(data_samples, inputs.device)
+        lesson = self.strategy(prediction, mentors, truth, self.task, losses)
+        self.journal.add(lesson.statistics)
+        return lesson.losses
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
+        # Mentors move with the model though they are no children.
+        self.bank.apply(fn)
+        return super()._apply(fn, *args, **kwargs)
+
+
+def student_config(cfg: Config) -> Config:
+    """The stock config of a classroom's student: what is left when the mentors go home.
+
+    Args:
+        cfg: Config of a classroom, or any other, which is returned as a copy.
+
+    Returns:
+        A copy whose ``model`` is the student and whose hooks are the stock ones. It runs in
+        MMPose's and MMPretrain's own tools.
+    """
+    cfg = copy.deepcopy(cfg)
+    if str(cfg.model.get('type')).split('.')[-1] == MultiMentorDistiller.__name__:
+        cfg.model = cfg.model.student
+        cfg.custom_hooks = [
+            hook
+            for hook in cfg.get('custom_hooks') or []
+            if not str(hook['type']).startswith('mmkd_classroom.')
+        ]
+    return cfg
+
+
+def _hoist_student(module: nn.Module, state_dict: dict, prefix: str, _: Any) -> dict:
+    """Leave the student's entries alone in a state dict, without ``student.``."""
+    _rename(state_dict, prefix + _STUDENT, prefix)
+    metadata = getattr(state_dict, '_metadata', None)
+    if metadata is not None:  # versions of modules; their keys have no trailing dot
+        version = metadata.get(prefix + _STUDENT[:-1], {})
+        _rename(metadata, prefix + _STUDENT, prefix)
+        metadata[prefix[:-1]] = version
+    return state_dict
+
+
+def _rename(entries: dict, old: str, new: str) -> None:
+    """Of the entries under ``new``, keep those under ``old`` and rename them."""
+    for key in [key for key in entries if key.startswith(new)]:
+        value = entries.pop(key)
+        if key.startswith(old):
+            entries[new + key[len(old) :]] = value
+
+
+def _lower_student(state_dict: dict, prefix: str, *_: Any) -> None:
+    """Undo :func:`_hoist_student` before a state dict is loaded."""
+    for key in [key for key in state_dict if key.startswith(prefix)]:
+        state_dict[prefix + _STUDENT + key[len(prefix) :]] = state_dict.pop(key)
+    metadata = getattr(state_dict, '_metadata', None)
+    for key, value in list((metadata or {}).items()):
+        metadata.setdefault((_STUDENT + key).rstrip('.'), value)

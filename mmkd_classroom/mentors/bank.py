@@ -1,0 +1,67 @@
+"""The mentors of a classroom, held so that nothing can train, save or copy them."""
+
+from typing import Any, Callable, Dict, Iterator, List, Sequence
+
+from torch import Tensor, nn
+
+from ..errors import ClassroomError
+from ..structures import Prediction
+from ..tasks import Task
+from .mentor import Mentor, build_mentor
+
+
+class MentorBank:
+    """A list of mentors.
+
+    It is no :class:`torch.nn.Module`: the mentors are not among ``parameters()`` and
+    ``state_dict()``, ``train()`` does not reach them, DDP does not broadcast them and no
+    optimizer sees them. A deep copy shares it, so EMA's model has no second set.
+
+    Args:
+        mentors: At least one; equal names are told apart by a number.
+    """
+
+    def __init__(self, mentors: Sequence[Mentor]) -> None:
+        if not mentors:
+            raise ClassroomError(
+                'model.mentors is empty: name at least one mentor, or train model.student on its '
+                'own with its stock config.'
+            )
+        self.mentors: List[Mentor] = list(mentors)
+        names = [mentor.name for mentor in self.mentors]
+        for index, mentor in enumerate(self.mentors):
+            if names.count(names[index]) > 1:
+                mentor.name = f'{names[index]}_{names[: index + 1].count(names[index])}'
+
+    @classmethod
+    def build(
+        cls, cfgs: Sequence[Dict[str, Any]], student: nn.Module, task: Task
+    ) -> 'MentorBank':
+        """Build from ``model.mentors``; see :func:`build_mentor`."""
+        return cls(
+            [
+                build_mentor(cfg, f'model.mentors[{index}]', student, task)
+                for index, cfg in enumerate(cfgs)
+            ]
+        )
+
+    def predict(self, inputs: Tensor, task: Task) -> List[Prediction]:
+        """Each mentor's prediction on the student's batch ``(N, 3, H, W)``."""
+        return [mentor.predict(inputs, task) for mentor in self.mentors]
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """What ``nn.Module._apply`` does to a child."""
+        for mentor in self.mentors:
+            mentor.apply(function)
+
+    def __deepcopy__(self, memo: dict) -> 'MentorBank':
+        return self
+
+    def __iter__(self) -> Iterator[Mentor]:
+        return iter(self.mentors)
+
+    def __len__(self) -> int:
+        return len(self.mentors)
+
+    def __getitem__(self, index: int) -> Mentor:
+        return self.mentors[index]

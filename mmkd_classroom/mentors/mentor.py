@@ -1,0 +1,140 @@
+"""One frozen mentor: a stock model with its weights, in its own view of the data."""
+
+import copy
+from pathlib import Path
+from typing import Any, Callable, Dict, Optional, Tuple, Union
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from ..checkpoints import load_weights
+from ..errors import ClassroomError
+from ..structures import Prediction
+from ..tasks import Task
+from .view import Normalisation, View
+
+
+class Mentor:
+    """A stock model that teaches and never learns.
+
+    It is no :class:`torch.nn.Module`, so whoever holds it holds no parameters of it.
+
+    Args:
+        name: Shown in logs and tables.
+        model: Stock model; it is put in evaluation mode and stays there.
+        view: From the student's batch to the mentor's.
+    """
+
+    def __init__(self, name: str, model: nn.Module, view: View) -> None:
+        self.name = name
+        self.model = model.eval().requires_grad_(False)
+        self.view = view
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of parameters."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """What ``nn.Module._apply`` does to a child, such as a move to another device."""
+        self.model._apply(function)
+        self.view.apply(function)
+
+    @torch.no_grad()
+    def predict(self, inputs: Tensor, task: Task) -> Prediction:
+        """The mentor's prediction on the student's batch ``(N, 3, H, W)``."""
+        return task.predict(self.model, self.view(inputs))
+
+
+def build_mentor(
+    cfg: Dict[str, Any], key: str, student: nn.Module, task: Task
+) -> Mentor:
+    """Build one entry of ``model.mentors``.
+
+    Args:
+        cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
+            (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``.
+        key: The entry's config key, such as ``model.mentors[0]``, for messages.
+        student: Stock model.
+        task: Checks that the mentor can teach the student.
+
+    Returns:
+        The mentor with its weights.
+
+    Raises:
+        ClassroomError: A key is missing or unknown, the config or the checkpoint cannot be
+            found or does not fit, or the mentor does not fit the student.
+    """
+    cfg = dict(cfg)
+    missing = [name for name in ('config', 'checkpoint') if name not in cfg]
+    unknown = sorted(set(cfg) - {'config', 'checkpoint', 'name'})
+    if missing or unknown:
+        raise ClassroomError(
+            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: a mentor is '
+            "dict(config=..., checkpoint='zoo' | path | URL, name=optional)."
+        )
+    config, weights_url = _load_config(cfg['config'], cfg['checkpoint'], key)
+    model = _build_model(config, key)
+    task.check_mentor(model, student, key)
+    checkpoint = weights_url if cfg['checkpoint'] == 'zoo' else cfg['checkpoint']
+    if checkpoint is None:
+        print_log(f'{key} has random weights (checkpoint=None).', 'current', level=30)
+    else:
+        load_weights(model, checkpoint, key=f'{key}.checkpoint')
+    view = View(Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor))
+    return Mentor(cfg.get('name') or _default_name(cfg['config'], model), model, view)
+
+
+def _load_config(
+    config: Union[str, dict], checkpoint: Optional[str], key: str
+) -> Tuple[Config, Optional[str]]:
+    """The mentor's config and, for ``checkpoint='zoo'``, the URL of its weights."""
+    if isinstance(config, dict):
+        if checkpoint == 'zoo':
+            raise ClassroomError(
+                f"{key}.checkpoint is 'zoo', but {key}.config is a dict, which no zoo lists: "
+                'name a file or URL.'
+            )
+        return Config(copy.deepcopy(dict(config))), None
+    try:
+        if '::' in config:
+            loaded = get_config(config, pretrained=checkpoint == 'zoo')
+            return loaded, loaded.get('model_path')
+        loaded = Config.fromfile(config)
+    except Exception as error:  # mmengine raises a different type for each way to be wrong
+        raise ClassroomError(
+            f'{key}.config = {config!r} could not be loaded ({type(error).__name__}: {error}). '
+            "Write a path, or 'mmpose::...' / 'mmpretrain::...' with a config of the installed "
+            "package; checkpoint='zoo' needs one that its model zoo lists."
+        ) from error
+    if checkpoint == 'zoo':
+        raise ClassroomError(
+            f"{key}.checkpoint is 'zoo', but {key}.config = {config!r} is a file: only configs "
+            "written 'package::path' are in a zoo. Name the checkpoint's path or URL."
+        )
+    return loaded, None
+
+
+def _build_model(config: Config, key: str) -> nn.Module:
+    """The stock model; of a classroom's config, the student."""
+    if 'model' not in config:
+        raise ClassroomError(f'{key}.config has no `model`: it is not the config of a model.')
+    model = ConfigDict(copy.deepcopy(config.model))
+    model = model.get('student', model)
+    if config.get('data_preprocessor') is not None:
+        model.setdefault('data_preprocessor', config.data_preprocessor)
+    scope = config.get('default_scope')
+    if scope is None:
+        return MODELS.build(model)
+    with DefaultScope.overwrite_default_scope(scope):
+        return MODELS.build(model)
+
+
+def _default_name(config: Union[str, dict], model: nn.Module) -> str:
+    if isinstance(config, str):
+        return Path(config.split('::')[-1]).stem
+    return type(model.backbone).__name__

@@ -1,0 +1,44 @@
+"""The contract of a ranker: how well did a member do on each item of each sample?"""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Ranker(nn.Module, ABC):
+    """Scores predictions against the truth, on the device.
+
+    A sample has K items that are judged on their own: its joints, or, for a class, one.
+    """
+
+    #: Which truth it reads: ``'classes'`` or ``'keypoints'``; a task accepts its own kind.
+    kind: str
+
+    @abstractmethod
+    def score(self, prediction: Tensor, truth: Any) -> Tensor:
+        """Score of each item.
+
+        Args:
+            prediction: ``(..., N, C)`` logits or ``(..., N, K, 2)`` joints.
+            truth: The matching structure of :mod:`mmkd_classroom.structures`.
+
+        Returns:
+            ``(..., N, K)`` in [0, 1].
+        """
+
+    @abstractmethod
+    def correct(self, prediction: Tensor, truth: Any) -> Tensor:
+        """Whether each sample counts as right, for the option ``require_correct``.
+
+        Returns:
+            ``(..., N)`` booleans.
+        """
+
+    def batch_score(self, prediction: Tensor, truth: Any) -> Tensor:
+        """One score for a whole batch, for ``granularity='batch'``: the mean over its samples.
+
+        Returns:
+            ``(...)`` in [0, 1].
+        """
+        return (self.score(prediction, truth) * truth.weights).sum(-1).mean(-1)

@@ -1,0 +1,121 @@
+"""Ranking pose estimators by OKS or PCK of their decoded joints."""
+
+from typing import Optional, Sequence
+
+import torch
+from torch import Tensor
+
+from ..errors import ClassroomError
+from ..functional import correct_keypoints, keypoint_similarity
+from ..registry import TASK_UTILS
+from ..structures import KeypointTruth
+from .base import Ranker
+
+
+class KeypointRanker(Ranker):
+    """Common part of the rankers of joints.
+
+    Args:
+        correct_thr: A sample whose score reaches it counts as right (``require_correct``).
+    """
+
+    kind = 'keypoints'
+
+    def __init__(self, correct_thr: float = 0.5) -> None:
+        super().__init__()
+        self.correct_thr = correct_thr
+
+    def correct(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
+        """``(..., N)``: the mean score of the labelled joints reaches ``correct_thr``."""
+        score = self.score(prediction, truth)
+        return (score * truth.weights).sum(-1) >= self.correct_thr
+
+
+@TASK_UTILS.register_module()
+class OKSRanker(KeypointRanker):
+    """Object keypoint similarity (COCO).
+
+    Args:
+        sigmas: Per-joint standard deviations. By default those of the data set that the training
+            samples name, from MMPose's own data set definitions.
+        correct_thr: See :class:`KeypointRanker`.
+    """
+
+    def __init__(
+        self, sigmas: Optional[Sequence[float]] = None, correct_thr: float = 0.5
+    ) -> None:
+        super().__init__(correct_thr)
+        sigmas = None if sigmas is None else torch.tensor(sigmas, dtype=torch.float32)
+        self.register_buffer('sigmas', sigmas, persistent=False)
+
+    def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
+        """``(..., N, K)`` similarities from ``(..., N, K, 2)`` joints in input space."""
+        if self.sigmas is None:
+            self.sigmas = dataset_sigmas(truth.dataset_name).to(prediction.device)
+        if self.sigmas.numel() != prediction.shape[-2]:
+            raise ClassroomError(
+                f'model.ranker.sigmas has {self.sigmas.numel()} values for '
+                f'{prediction.shape[-2]} joints: give one per joint of the student.'
+            )
+        return keypoint_similarity(prediction, truth.joints, truth.area, self.sigmas)
+
+
+@TASK_UTILS.register_module()
+class PCKRanker(KeypointRanker):
+    """Share of correct keypoints.
+
+    Args:
+        thr: A joint is correct within this share of the normaliser.
+        norm: ``'bbox'``, the longer side of the person's box (PCK), or ``'head'``, MPII's head
+            size (PCKh).
+        correct_thr: See :class:`KeypointRanker`.
+
+    Raises:
+        ClassroomError: At construction for an unknown ``norm`` or a ``thr`` that is not positive;
+            in training for ``norm='head'`` on samples without ``head_size``.
+    """
+
+    def __init__(self, thr: float = 0.2, norm: str = 'bbox', correct_thr: float = 0.5) -> None:
+        super().__init__(correct_thr)
+        if norm not in ('bbox', 'head'):
+            raise ClassroomError(f"model.ranker.norm is {norm!r}: choose 'bbox' or 'head'.")
+        if not thr > 0:
+            raise ClassroomError(f'model.ranker.thr is {thr}: it must be positive.')
+        self.thr = thr
+        self.norm = norm
+
+    def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
+        """``(..., N, K)``, 0 or 1, from ``(..., N, K, 2)`` joints in input space."""
+        size = truth.bbox_size if self.norm == 'bbox' else truth.head_size
+        if size is None:
+            raise ClassroomError(
+                "model.ranker.norm is 'head', but the training samples have no head_size: "
+                "use norm='bbox', or a data set that has it, such as MPII."
+            )
+        return correct_keypoints(prediction, truth.joints, size, self.thr)
+
+
+def dataset_sigmas(dataset_name: Optional[str]) -> Tensor:
+    """Sigmas of one of MMPose's data sets.
+
+    Args:
+        dataset_name: As in the sample's metainfo, such as ``'coco'`` or ``'crowdpose'``.
+
+    Returns:
+        ``(K,)``.
+
+    Raises:
+        ClassroomError: MMPose has no such definition.
+    """
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    try:
+        metainfo = parse_pose_metainfo(
+            dict(from_file=f'configs/_base_/datasets/{dataset_name}.py')
+        )
+    except (FileNotFoundError, OSError) as error:
+        raise ClassroomError(
+            f'MMPose has no sigmas for the data set {dataset_name!r}: '
+            'give model.ranker.sigmas, one value per joint, or use PCKRanker.'
+        ) from error
+    return torch.as_tensor(metainfo['sigmas'], dtype=torch.float32)
