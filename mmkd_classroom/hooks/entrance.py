@@ -1,0 +1,169 @@
+"""The mentors' entrance check: is each of them better than chance on the validation data?"""
+
+import copy
+from typing import Any, Dict, List, Optional
+
+import torch
+from mmengine.dist import get_rank, get_world_size
+from mmengine.evaluator import Evaluator
+from mmengine.runner import Runner
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from ..distiller import MultiMentorDistiller
+from ..errors import ClassroomError
+from ..mentors import Mentor
+
+
+class EntranceCheck:
+    """Scores every mentor with the config's own metric.
+
+    Chance is what the mentor scores when it is shown other samples' images: it knows as much of
+    the answers' distribution then, but nothing of the image.
+
+    Args:
+        num_samples: Validation samples, spread evenly over the data set.
+        metric: Name of the metric to judge by, such as ``'coco/AP'``; by default the first that
+            the evaluator reports.
+        rule: ``'greater'`` or ``'less'`` is better.
+    """
+
+    def __init__(
+        self, num_samples: int = 256, metric: Optional[str] = None, rule: str = 'greater'
+    ) -> None:
+        if num_samples < 2:
+            raise ClassroomError(f'entrance.num_samples is {num_samples}: take at least 2.')
+        if rule not in ('greater', 'less'):
+            raise ClassroomError(f"entrance.rule is {rule!r}: choose 'greater' or 'less'.")
+        self.num_samples = num_samples
+        self.metric = metric
+        self.rule = rule
+
+    def run(self, runner: Runner, distiller: MultiMentorDistiller) -> List[Dict[str, Any]]:
+        """Check all mentors and log a table.
+
+        Returns:
+            One row per mentor: ``name``, ``parameters``, ``metric``, ``score``, ``chance``.
+
+        Raises:
+            ClassroomError: The runner does not validate, the metric does not exist, or a mentor
+                is no better than chance.
+        """
+        if runner.cfg.get('val_evaluator') is None:
+            raise ClassroomError(
+                'custom_hooks: MentoringHook.entrance needs val_dataloader and val_evaluator.'
+            )
+        loader = runner.val_dataloader
+        indices = _spread(loader.dataset, self.num_samples)
+        evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
+        evaluator.dataset_meta = loader.dataset.metainfo
+        _restrict(evaluator, loader.dataset, indices)
+        mine = indices[get_rank() :: get_world_size()]
+        batches = list(
+            DataLoader(
+                Subset(loader.dataset, mine),
+                batch_size=max(2, loader.batch_size or 2),
+                collate_fn=loader.collate_fn,
+            )
+        )
+        rows = [
+            self._examine(distiller, mentor, batches, evaluator, len(indices))
+            for mentor in distiller.bank
+        ]
+        runner.logger.info('Entrance check:\n' + _table(rows))
+        for index, row in enumerate(rows):
+            better = row['score'] > row['chance']
+            if self.rule == 'less':
+                better = row['score'] < row['chance']
+            if not better:
+                raise ClassroomError(
+                    f"model.mentors[{index}] ({row['name']}) is no better than chance: "
+                    f"{row['metric']} = {row['score']:.4f}, and {row['chance']:.4f} on shuffled "
+                    'images. Check that its checkpoint belongs to its config, and that its '
+                    'classes or joints mean the same as the data set\'s.'
+                )
+        return rows
+
+    def _examine(
+        self,
+        distiller: MultiMentorDistiller,
+        mentor: Mentor,
+        batches: List[dict],
+        evaluator: Evaluator,
+        size: int,
+    ) -> Dict[str, Any]:
+        row: Dict[str, Any] = dict(name=mentor.name, parameters=mentor.num_parameters)
+        for column, shuffled in [('score', False), ('chance', True)]:
+            for batch in batches:
+                samples = _predict(distiller, mentor, batch, shuffled)
+                evaluator.process(data_samples=samples, data_batch=batch)
+            metrics = evaluator.evaluate(size)
+            name = self.metric or next(iter(metrics))
+            if name not in metrics:
+                raise ClassroomError(
+                    f'entrance.metric is {name!r}: the evaluator reports {sorted(metrics)}.'
+                )
+            row.update({'metric': name, column: float(metrics[name])})
+        return row
+
+
+@torch.no_grad()
+def _predict(
+    distiller: MultiMentorDistiller, mentor: Mentor, batch: dict, shuffled: bool
+) -> List[Any]:
+    """The mentor's predictions, on the batch's own images or each on another sample's."""
+    data = distiller.data_preprocessor(copy.deepcopy(batch), False)
+    inputs, samples = data['inputs'], data['data_samples']
+    if isinstance(inputs, (list, tuple)):
+        inputs = torch.stack(list(inputs))
+    if shuffled:
+        inputs = inputs.roll(max(1, len(inputs) // 2), dims=0)
+    return mentor.model(mentor.view(inputs), samples, mode='predict')
+
+
+def _spread(dataset: Dataset, count: int) -> List[int]:
+    """Indices spread over the data set; of an image with several instances, all of them."""
+    if len(dataset) < 2:
+        raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
+    count = min(count, len(dataset))
+    chosen = {round(i * (len(dataset) - 1) / (count - 1)) for i in range(count)}
+    for index in sorted(chosen):
+        image = _image_of(dataset, index)
+        for step in (-1, 1):
+            other = index + step
+            while image is not None and 0 <= other < len(dataset):
+                if other in chosen or _image_of(dataset, other) != image:
+                    break
+                chosen.add(other)
+                other += step
+    return sorted(chosen)
+
+
+def _image_of(dataset: Dataset, index: int) -> Optional[int]:
+    info = getattr(dataset, 'get_data_info', lambda index: {})(index)
+    return info.get('img_id')
+
+
+def _restrict(evaluator: Evaluator, dataset: Dataset, indices: List[int]) -> None:
+    """Let COCO metrics count only the images that are shown, or the rest would be misses."""
+    for metric in evaluator.metrics:
+        coco = getattr(metric, 'coco', None)
+        if coco is not None:
+            shown = {_image_of(dataset, index) for index in indices}
+            coco.imgs = {key: image for key, image in coco.imgs.items() if key in shown}
+
+
+def _table(rows: List[Dict[str, Any]]) -> str:
+    head = ['mentor', 'parameters', rows[0]['metric'], 'on shuffled images']
+    body = [
+        [
+            row['name'],
+            f"{row['parameters'] / 1e6:.2f} M",
+            f"{row['score']:.4f}",
+            f"{row['chance']:.4f}",
+        ]
+        for row in rows
+    ]
+    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths)) for line in [head, *body]
+    )

@@ -1,0 +1,57 @@
+"""Values that change over training: constant, linear or cosine, with a warm-up."""
+
+import math
+from typing import Callable, Union
+
+from ..errors import ClassroomError
+
+Schedule = Callable[[float], float]
+
+_CURVES = {
+    'constant': lambda progress: 0.0,
+    'linear': lambda progress: progress,
+    'cosine': lambda progress: 0.5 * (1 - math.cos(math.pi * progress)),
+}
+
+
+def build_schedule(cfg: Union[float, dict], key: str) -> Schedule:
+    """A function of the share of training that is done, in [0, 1].
+
+    Args:
+        cfg: A number, or ``dict(type='constant' | 'linear' | 'cosine', start=..., end=...,
+            warmup=0.0)``. The value rises linearly from 0 to ``start`` over the first ``warmup``
+            share of training, then goes to ``end`` along the curve.
+        key: Config key, for messages.
+
+    Returns:
+        The schedule.
+
+    Raises:
+        ClassroomError: Unknown type or key, a missing or negative value, or a ``warmup`` outside
+            [0, 1).
+
+    Example:
+        >>> halfway = build_schedule(dict(type='linear', start=1.0, end=0.0), 'weight')
+        >>> halfway(0.5)
+        0.5
+    """
+    cfg = dict(cfg) if isinstance(cfg, dict) else dict(type='constant', start=cfg)
+    kind = cfg.pop('type', None)
+    if kind not in _CURVES:
+        raise ClassroomError(f'{key}.type is {kind!r}: choose one of {tuple(_CURVES)}.')
+    if 'start' not in cfg or (kind != 'constant' and 'end' not in cfg):
+        raise ClassroomError(f'{key} is a {kind} schedule and needs `start` and `end`.')
+    start = cfg.pop('start')
+    end = cfg.pop('end', start)
+    warmup = cfg.pop('warmup', 0.0)
+    if cfg:
+        raise ClassroomError(f'{key} has unknown keys {sorted(cfg)}.')
+    if min(start, end) < 0 or not 0 <= warmup < 1:
+        raise ClassroomError(f'{key}: values must not be negative, and 0 <= warmup < 1.')
+
+    def schedule(progress: float) -> float:
+        if progress < warmup:
+            return start * progress / warmup
+        return start + (end - start) * _CURVES[kind]((progress - warmup) / (1 - warmup))
+
+    return schedule
