@@ -152,7 +152,7 @@ class HeatmapTask(Task):
 
 
 def decode(heatmaps: Tensor, codec: Any) -> Tensor:
-    """Joints in input pixels, by the rules of an MMPose codec.
+    """Joints in input pixels, by the rules of an MMPose codec: the inverse of its ``encode``.
 
     Args:
         heatmaps: ``(N, K, H, W)``.
@@ -163,15 +163,15 @@ def decode(heatmaps: Tensor, codec: Any) -> Tensor:
     """
     flat = heatmaps.flatten(0, 1)
     cells = heatmap_peaks(flat)
-    udp = type(codec).__name__ == 'UDPHeatmap'
-    if udp or codec.unbiased:
+    if type(codec).__name__ == 'UDPHeatmap' or codec.unbiased:
         joints = refine_taylor(flat, cells, codec.blur_kernel_size)
     else:
         joints = refine_quarter(flat, cells)
-    # UDP's cells are the corners of a grid over the input, MSRA's are tiles of it.
-    (width, height), margin = codec.heatmap_size, int(udp)
-    x = joints[..., 0] * (codec.input_size[0] / (width - margin))
-    y = joints[..., 1] * (codec.input_size[1] / (height - margin))
+    # MMPose puts a joint whose map has no positive value at (-1, -1).
+    joints = torch.where((flat.flatten(1).amax(dim=1) > 0)[:, None], joints, -1.0)
+    # The inverse of `codec.encode`, into the space of `transformed_keypoints`. UDP's own `decode`
+    # stretches by another W / (W - 1), which its way back to the image undoes: up to a pixel.
+    x, y = (joints[:, axis] * float(codec.scale_factor[axis]) for axis in (0, 1))
     return torch.stack([x, y], dim=-1).unflatten(0, heatmaps.shape[:2])
 
 
