@@ -1,0 +1,43 @@
+# ClassroomKD: MobileNetV2 (alone Top-1 71.86) on ImageNet, after the authors' MobileNetV1 classroom:
+# MMPretrain lacks V1 and GoogLeNet. RegNetX was trained on BGR images: each mentor gets its own view.
+# Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights come
+# from MMPretrain's zoo at the first start.
+# Train: bash tools/dist_train.sh configs/classroomkd/mobilenetv2_imagenet.py 8
+_base_ = [
+    'mmpretrain::mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
+    '../_base_/classroom.py',
+]
+
+zoo = 'mmpretrain::'
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='resnet50',  # Top-1 76.55
+            config=zoo + 'resnet/resnet50_8xb32_in1k.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='densenet169',  # Top-1 76.08
+            config=zoo + 'densenet/densenet169_4xb256_in1k.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='regnetx-400mf',  # Top-1 72.56
+            config=zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='shufflenet-v2',  # Top-1 69.55
+            config=zoo + 'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',
+            checkpoint='zoo',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.ClassificationTask'),
+    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
+)
+
+custom_hooks = _base_.classroom_hooks

@@ -1,0 +1,36 @@
+# ClassroomKD: ResNet-18 of width 16 on CIFAR-10, with a strong, a better and a weaker mentor.
+# Needs: data/cifar10; one GPU; the three mentors trained first (configs/cifar10/README.md), in the
+# same work_dirs/ as this run.
+# Train: python tools/train.py configs/classroomkd/resnet18_cifar10.py
+_base_ = [
+    '../cifar10/resnet18-w16_1xb128-200e_cifar10.py',
+    '../_base_/classroom.py',
+]
+
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='resnet50',
+            config='{{fileDirname}}/../cifar10/resnet50_1xb128-200e_cifar10.py',
+            checkpoint='work_dirs/resnet50_1xb128-200e_cifar10/epoch_200.pth',
+        ),
+        dict(
+            name='resnet18',
+            config='{{fileDirname}}/../cifar10/resnet18_1xb128-200e_cifar10.py',
+            checkpoint='work_dirs/resnet18_1xb128-200e_cifar10/epoch_200.pth',
+        ),
+        dict(
+            name='resnet18-w8',
+            config='{{fileDirname}}/../cifar10/resnet18-w8_1xb128-200e_cifar10.py',
+            checkpoint='work_dirs/resnet18-w8_1xb128-200e_cifar10/epoch_200.pth',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.ClassificationTask'),
+    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+)
+
+custom_hooks = _base_.classroom_hooks

@@ -1,0 +1,13 @@
+# The student alone: ResNet-18 of width 16 on LSPET at 96x96, to compare the classroom with.
+# Needs: data/lspet (see README.md); two CPU cores, no download.
+# Train: python tools/train.py configs/lspet/td-hm_resnet18-w16_lspet-96x96_cpu.py
+_base_ = [
+    '../_base_/models/heatmap_lspet.py',
+    '../_base_/datasets/lspet_96x96.py',
+    '../_base_/schedules/lspet_20e.py',
+]
+
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=16, base_channels=16),
+    head=dict(in_channels=128, deconv_out_channels=(32,) * 3, decoder=_base_.codec),
+)

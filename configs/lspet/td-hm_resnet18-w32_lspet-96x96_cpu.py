@@ -1,0 +1,13 @@
+# Mentor: ResNet-18 of width 32 on LSPET at 96x96, the strongest.
+# Needs: data/lspet (see README.md); two CPU cores, no download.
+# Train: python tools/train.py configs/lspet/td-hm_resnet18-w32_lspet-96x96_cpu.py
+_base_ = [
+    '../_base_/models/heatmap_lspet.py',
+    '../_base_/datasets/lspet_96x96.py',
+    '../_base_/schedules/lspet_20e.py',
+]
+
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=32, base_channels=32),
+    head=dict(in_channels=256, deconv_out_channels=(64,) * 3, decoder=_base_.codec),
+)

@@ -1,0 +1,13 @@
+# Mentor: ResNet-18 of width 8 on LSPET at 96x96, a weaker peer of the student.
+# Needs: data/lspet (see README.md); two CPU cores, no download.
+# Train: python tools/train.py configs/lspet/td-hm_resnet18-w8_lspet-96x96_cpu.py
+_base_ = [
+    '../_base_/models/heatmap_lspet.py',
+    '../_base_/datasets/lspet_96x96.py',
+    '../_base_/schedules/lspet_20e.py',
+]
+
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=8, base_channels=8),
+    head=dict(in_channels=64, deconv_out_channels=(16,) * 3, decoder=_base_.codec),
+)

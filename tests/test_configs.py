@@ -1,0 +1,208 @@
+"""Each config loads, builds and trains a step; what its comments claim is what the zoo says."""
+
+import functools
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from dataset_files import write_all
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.hub import get_config
+from mmengine.runner import Runner
+from mmengine.utils import get_installed_path
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+CLASSROOMS = [path for path in CONFIGS if 'MultiMentorDistiller' in path.read_text()]
+ZOO = [path for path in CLASSROOMS if "checkpoint='zoo'" in path.read_text()]
+# How our comments call a metric, and how the zoos' metafiles do.
+METRICS = {'AP': 'AP', 'PCKh': 'Mean', 'Top-1': 'Top 1 Accuracy'}
+
+
+def by_name(path: Path) -> str:
+    return str(path.relative_to(ROOT / 'configs').with_suffix(''))
+
+
+@pytest.fixture(scope='session')
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_all(tmp_path_factory.mktemp('generated'))
+
+
+def offline(path: Path, work_dir: Path) -> Config:
+    """The config, with batches of 2, random weights and nothing written but logs."""
+    cfg = Config.fromfile(path)
+    for mentor in cfg.model.get('mentors', []):
+        mentor.checkpoint = None
+    strip_pretrained(cfg.model)
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.update(batch_size=2, num_workers=0, persistent_workers=False)
+        loader.dataset.pop('indices', None)
+    cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1)
+    cfg.experiment_name = by_name(path).replace('/', '-') + work_dir.name
+    cfg.work_dir = str(work_dir)
+    return cfg
+
+
+def strip_pretrained(cfg: Any) -> None:
+    """Drop every ``init_cfg`` that would download weights."""
+    if isinstance(cfg, dict):
+        if isinstance(cfg.get('init_cfg'), dict) and cfg['init_cfg']['type'] == 'Pretrained':
+            del cfg['init_cfg']
+        for value in cfg.values():
+            strip_pretrained(value)
+    elif isinstance(cfg, (list, tuple)):
+        for value in cfg:
+            strip_pretrained(value)
+
+
+class OneStep(Hook):
+    """Ends the training after a step and keeps what it returned."""
+
+    def before_train(self, runner: Runner) -> None:
+        self.before = snapshot(runner.model)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch=None, outputs=None):
+        self.outputs, self.inputs = outputs, data_batch['inputs']
+        self.after = snapshot(runner.model)
+        runner.train_loop.stop_training = True
+
+
+def snapshot(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.named_parameters()}
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=by_name)
+def test_config_takes_a_training_step(
+    path: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The config's own data set, pipeline, model, optimizer and hooks, for one batch of 2."""
+    monkeypatch.chdir(data_root)
+    cfg = offline(path, tmp_path)
+    cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
+    cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
+    runner = Runner.from_cfg(cfg)
+    step = OneStep()
+    runner.register_hook(step)
+    runner.train()
+
+    losses = {name: float(value) for name, value in step.outputs.items()}
+    assert all(math.isfinite(value) for value in losses.values()), losses
+    assert losses['loss'] > 0
+    assert ('loss_mentors' in losses) == (path in CLASSROOMS)
+    assert len(step.inputs) == 2
+    assert any(not torch.equal(step.before[name], step.after[name]) for name in step.before)
+
+
+@pytest.mark.parametrize('path', ZOO, ids=by_name)
+def test_zoo_lists_each_mentor_with_the_quoted_figure(path: Path) -> None:
+    quoted = re.findall(r"name='([^']+)',  # (AP|PCKh|Top-1) (\d+\.\d+)\n", path.read_text())
+    mentors = Config.fromfile(path).model.mentors
+    assert [name for name, *_ in quoted] == [mentor.name for mentor in mentors]
+    for mentor, (name, metric, figure) in zip(mentors, quoted):
+        assert float(figure) == zoo_figure(mentor.config, metric), f'{path.name}: {name}'
+
+
+@pytest.mark.parametrize('path', ZOO, ids=by_name)
+def test_zoo_gives_the_student_the_quoted_figure(path: Path) -> None:
+    source = path.read_text()
+    quoted = re.findall(r'alone (AP|PCKh|Top-1) (\d+\.\d+)', source)
+    student = re.search(r"_base_ = \[\s+'(mm\w+::[^']+)'", source).group(1)
+    assert [float(figure) for _, figure in quoted] == [zoo_figure(student, quoted[0][0])]
+
+
+def zoo_figure(config: str, metric: str) -> float:
+    """The metafile's figure for the weights that the hub resolves a config to."""
+    url = get_config(config, pretrained=True).model_path
+    assert url.startswith('https://')
+    results = zoo_results(config.split('::')[0])[url]
+    return results[0]['Metrics'][METRICS[metric]]
+
+
+@functools.cache
+def zoo_results(package: str) -> dict[str, list[dict]]:
+    """Results of each model of an installed package, by the URL of its weights."""
+    mim = Path(get_installed_path(package)) / '.mim'
+    results = {}
+    for name in yaml.safe_load((mim / 'model-index.yml').read_text())['Import']:
+        for model in yaml.safe_load((mim / name).read_text()).get('Models', []):
+            found = model.get('Results') or []
+            results[model.get('Weights')] = found if isinstance(found, list) else [found]
+    return results
+
+
+@pytest.mark.parametrize('path', [p for p in CLASSROOMS if p not in ZOO], ids=by_name)
+def test_mentors_trained_here_are_where_their_configs_leave_them(path: Path) -> None:
+    for mentor in Config.fromfile(path).model.mentors:
+        config = Config.fromfile(mentor.config)
+        stem, epochs = Path(mentor.config).stem, config.train_cfg.max_epochs
+        assert mentor.checkpoint == f'work_dirs/{stem}/epoch_{epochs}.pth'
+        assert epochs % config.default_hooks.checkpoint.interval == 0
+
+
+@pytest.mark.parametrize('path', CLASSROOMS, ids=by_name)
+def test_classroom_keeps_the_hooks_of_its_base(path: Path) -> None:
+    cfg = Config.fromfile(path)
+    base = Config.fromfile(base_of(path))
+    types = [hook['type'] for hook in cfg.custom_hooks]
+    assert [hook['type'] for hook in base.get('custom_hooks', [])] == [
+        name for name in types if not name.startswith('mmkd_classroom.')
+    ]
+    assert {'mmkd_classroom.MentoringHook', 'mmkd_classroom.EpochSeedHook'} <= set(types)
+    assert cfg.optim_wrapper == base.optim_wrapper
+    assert cfg.auto_scale_lr == base.auto_scale_lr
+    assert cfg.train_dataloader.batch_size == base.train_dataloader.batch_size
+    assert cfg.model.student == base.model
+
+
+def base_of(path: Path) -> str:
+    base = re.search(r"_base_ = \[\s+'([^']+)'", path.read_text()).group(1)
+    if '::' not in base:
+        return str(path.parent / base)
+    package, name = base.split('::')
+    return str(Path(get_installed_path(package)) / '.mim' / 'configs' / name)
+
+
+OURS = [path for path in CLASSROOMS if path.stem.endswith('_cpu')]
+
+
+@pytest.mark.parametrize('path', OURS, ids=by_name)
+def test_our_data_sets_are_evaluated(
+    path: Path, data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data_root)
+    metrics = Runner.from_cfg(offline(path, tmp_path)).val()
+    expected = {'PCK', 'crowdpose/AP'} if 'lspet' in path.stem else {'accuracy/top1'}
+    assert expected <= set(metrics)
+
+
+def test_work_dirs_do_not_collide() -> None:
+    stems = [path.stem for path in CONFIGS]
+    assert len(stems) == len(set(stems))
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=by_name)
+def test_header_has_the_command(path: Path) -> None:
+    header = path.read_text().split('\n_base_')[0]
+    assert all(line.startswith('#') for line in header.splitlines())
+    assert re.search(rf'# Train: .*configs/{by_name(path)}\.py', header)
+    assert '# Needs: ' in header
+
+
+def metafile_models() -> Iterator[tuple[Path, dict]]:
+    for name in yaml.safe_load((ROOT / 'model-index.yml').read_text())['Import']:
+        for model in yaml.safe_load((ROOT / name).read_text())['Models']:
+            yield ROOT / name, model
+
+
+def test_each_config_is_in_its_folders_metafile_and_readme() -> None:
+    listed = {ROOT / model['Config']: metafile for metafile, model in metafile_models()}
+    assert sorted(listed) == CONFIGS
+    for config, metafile in listed.items():
+        assert metafile == config.parent / 'metafile.yml'
+        assert config.name in (config.parent / 'README.md').read_text()
