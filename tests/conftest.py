@@ -1,0 +1,45 @@
+"""What tests of all modules share. Being here also makes tests/*.py importable everywhere."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.runner.checkpoint import CheckpointLoader
+from mmengine.visualization import Visualizer
+
+TOOLS = Path(__file__).resolve().parent.parent / 'tools'
+
+
+@pytest.fixture
+def fresh_runners(monkeypatch):
+    """Runners that do not meet the loggers, message hubs and loaders of earlier ones.
+
+    MMEngine keeps these for the life of a process, under names with a timestamp in seconds.
+    """
+
+    def forget():
+        for manager in (MessageHub, MMLogger, DefaultScope, Visualizer):
+            manager._instance_dict.clear()
+
+    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
+    forget()
+    yield forget
+    forget()
+
+
+@pytest.fixture
+def run_tool(fresh_runners, monkeypatch):
+    """Run a script as from the shell, but in this process: ``run_tool('train', config, ...)``."""
+
+    def run(script, *args):
+        fresh_runners()
+        path = Path(script) if str(script).endswith('.py') else TOOLS / f'{script}.py'
+        monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+        monkeypatch.setattr(sys, 'path', [str(path.parent), *sys.path])
+        monkeypatch.setenv('LOCAL_RANK', '0')
+        return runpy.run_path(str(path), run_name='__main__')
+
+    return run
