@@ -1,0 +1,344 @@
+"""Which OpenMMLab environments mmkd_classroom works in, and the remedy for each that it does not.
+
+Importing the package calls :func:`check`, which reads package metadata only: a set that cannot
+work ends in one message with the exact commands, before a traceback from the depths of MMCV.
+``tools/check_env.py`` goes further and imports each package (see :func:`diagnose`).
+
+This module uses the standard library alone and imports nothing of mmkd_classroom, so that
+``tools/check_env.py`` and ``tools/setup_env.py`` can load it by its path where all else is broken.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import re
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+DOMAINS = ('pose', 'classification')
+"""What one can distil. A user of one needs nothing of the other."""
+
+PIP = f'{shlex.quote(sys.executable)} -m pip'
+
+# `CUDA_VISIBLE_DEVICES=` leaves out MMCV's CUDA ops: no model here uses them, and building them
+# is slow and needs a CUDA toolkit that matches torch's. `--no-cache-dir`, because pip's cache
+# keeps wheels by version alone and would hand back one that was built against another torch.
+_BUILD_MMCV = (
+    f"{PIP} install 'setuptools<81' wheel ninja psutil && "
+    f'CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 {PIP} install --no-build-isolation --no-cache-dir '
+    '--force-reinstall --no-deps mmcv==2.1.0  # about 10 minutes on 2 cores; needs a C++ compiler'
+)
+_BUILD_XTCOCOTOOLS = (
+    f"{PIP} install 'setuptools<81' wheel cython && "
+    f'{PIP} install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
+    '--no-binary xtcocotools xtcocotools==1.14.3'
+)
+# A pair: each torchvision works with the one torch it was built for.
+_INSTALL_TORCH = f'{PIP} install torch==2.11.0 torchvision==0.26.0'
+
+
+@dataclass(frozen=True)
+class Package:
+    """What must be installed, in which range, for what, and how to get it.
+
+    Args:
+        name: Name of the distribution, as pip knows it.
+        minimum: Lowest version that works.
+        below: Lowest version that does not work any more, or None where none is known.
+        needed_for: 'core' (always), one of :data:`DOMAINS`, 'detection-ops' (optional: person
+            detection in MMPose's inferencers) or 'tests'.
+        remedy: The exact command that installs a version in range.
+        probe: Python statement that loads what we use of it, compiled parts included.
+    """
+
+    name: str
+    minimum: str
+    below: str | None
+    needed_for: str
+    remedy: str
+    probe: str
+
+    @property
+    def range(self) -> str:
+        """The supported versions in pip's notation, e.g. '>=2.0.0,<2.3.0'."""
+        return f'>={self.minimum}' + (f',<{self.below}' if self.below else '')
+
+
+_REGISTER = 'from {0}.utils import register_all_modules; register_all_modules()'
+_TEST_REMEDY = f'{PIP} install -r requirements/test.txt'
+
+PACKAGES = (
+    Package('torch', '2.1', None, 'core', _INSTALL_TORCH, 'import torch; torch.ones(1) + 1'),
+    Package('torchvision', '0.16', None, 'core', _INSTALL_TORCH, 'import torchvision'),
+    Package(
+        'mmengine', '0.10', '1', 'core', f'{PIP} install mmengine==0.10.7', 'import mmengine.runner'
+    ),
+    # MMCV 2.2 is refused by MMDetection alone: see `conflicts`.
+    Package('mmcv', '2.0.0', '2.3.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
+    Package(
+        'mmpose',
+        '1.3',
+        '2',
+        'pose',
+        # --no-deps: it declares chumpy, which none of its code needs and which does not install.
+        f'{PIP} install --no-deps mmpose==1.3.2 && '
+        f'{PIP} install json-tricks munkres scipy matplotlib pillow',
+        _REGISTER.format('mmpose'),
+    ),
+    Package(
+        'xtcocotools',
+        '1.12',
+        None,
+        'pose',
+        _BUILD_XTCOCOTOOLS,
+        'from xtcocotools.coco import COCO',
+    ),
+    Package(
+        'mmpretrain',
+        '1.2',
+        '2',
+        'classification',
+        f'{PIP} install --no-deps mmpretrain==1.2.0 && '
+        f'{PIP} install einops importlib-metadata mat4py matplotlib modelindex rich',
+        _REGISTER.format('mmpretrain'),
+    ),
+    Package(
+        'mmdet',
+        '3.0',
+        '3.4',
+        'detection-ops',
+        f'{PIP} install --no-deps mmdet==3.3.0 && '
+        f'{PIP} install pycocotools scipy shapely six terminaltables tqdm',
+        _REGISTER.format('mmdet'),
+    ),
+    Package('pytest', '7', None, 'tests', _TEST_REMEDY, 'import pytest'),
+    Package('pytest-timeout', '2', None, 'tests', _TEST_REMEDY, 'import pytest_timeout'),
+    Package('pytest-xdist', '3', None, 'tests', _TEST_REMEDY, 'import xdist'),
+    Package('hypothesis', '6', None, 'tests', _TEST_REMEDY, 'import hypothesis'),
+    Package('import-linter', '2', None, 'tests', _TEST_REMEDY, 'import importlinter'),
+)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is missing or wrong, and what to do about it.
+
+    Args:
+        package: Name of the distribution.
+        needed_for: As in :class:`Package`.
+        what: What is wrong, one sentence.
+        remedy: The exact command.
+    """
+
+    package: str
+    needed_for: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f'{self.package}: {self.what}\n      remedy: {self.remedy}'
+
+
+class EnvironmentProblem(RuntimeError):
+    """The installed packages cannot run mmkd_classroom; the message lists each remedy.
+
+    Not an ImportError: mmengine's registries swallow those while they import the modules of a
+    scope, and the user would read that a type is unknown instead of what to install.
+    """
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        lines = [f'mmkd_classroom cannot work with the packages of {sys.executable}:']
+        lines += [f'  - {problem}' for problem in problems]
+        if {problem.needed_for for problem in problems} >= set(DOMAINS):
+            lines.append('Either pose or classification is enough: it need not be both.')
+        lines.append('`python tools/check_env.py` tells more about this environment.')
+        super().__init__('\n'.join(lines))
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers a version starts with: '2.1.3+cu121' -> (2, 1, 3), '0.10rc1' -> (0, 10).
+
+    Trailing zeros are dropped so that tuples compare as versions do: '2.0.0' -> (2,).
+    """
+    numbers = [int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', version.strip())[0])]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed distribution, or None where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def has_compiled_ops() -> bool:
+    """Return whether the installed mmcv holds ``mmcv._ext``, found without importing mmcv."""
+    try:
+        spec = importlib.util.find_spec('mmcv')
+    except ValueError:  # a stand-in in sys.modules that has no __spec__
+        return False
+    folders = (spec.submodule_search_locations or ()) if spec else ()
+    return any(
+        path.suffix in ('.so', '.pyd') for folder in folders for path in Path(folder).glob('_ext*')
+    )
+
+
+def metadata_problem(package: Package) -> Problem | None:
+    """Return what the metadata says is wrong with one package, or None."""
+    version = installed_version(package.name)
+    if package.name == 'mmcv':
+        return _mmcv_problem(package, version)
+    if version is None:
+        what = f'not installed; {package.range} is needed.'
+    elif not _in_range(version, package):
+        what = f'{version} is installed; {package.range} is needed.'
+    else:
+        return None
+    return Problem(package.name, package.needed_for, what, _remedy(package))
+
+
+def problems(needed_for: tuple[str, ...] = ('core', *DOMAINS)) -> list[Problem]:
+    """Return what the metadata says is wrong, for the given uses.
+
+    Args:
+        needed_for: Which of :class:`Package`'s ``needed_for`` to look at.
+    """
+    found = [metadata_problem(package) for package in PACKAGES if package.needed_for in needed_for]
+    return [problem for problem in found if problem] + [
+        problem for problem in conflicts() if problem.needed_for in needed_for
+    ]
+
+
+def check() -> None:
+    """Raise unless the core and at least one domain are complete, as far as metadata tells.
+
+    Raises:
+        EnvironmentProblem: Lists each thing that is missing or wrong, with its remedy.
+    """
+    found = problems()
+    affected = {problem.needed_for for problem in found}
+    if 'core' in affected or affected >= set(DOMAINS):
+        raise EnvironmentProblem(found)
+
+
+def diagnose(package: Package, error: str) -> Problem:
+    """Turn the text of a failed import into a problem with its remedy.
+
+    Args:
+        package: The package whose probe failed.
+        error: What the interpreter printed.
+    """
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
+    # Warnings may follow the exception, so the last line that names an error is looked for.
+    named = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Exit)\b', line)]
+    what = (named or lines or ['it failed without a message.'])[-1]
+    for pattern, remedy in _KNOWN_FAILURES:
+        if re.search(pattern, error):
+            return Problem(package.name, package.needed_for, what, remedy)
+    missing = re.search(r"No module named '(\w+)", error)
+    remedies = {known.name: _remedy(known) for known in PACKAGES}
+    if not missing:
+        remedy = remedies[package.name]
+    elif missing[1] in remedies:
+        remedy = remedies[missing[1]]
+    else:
+        remedy = f'{PIP} install {_DISTRIBUTIONS.get(missing[1], missing[1])}'
+    return Problem(package.name, package.needed_for, what, remedy)
+
+
+def _in_range(version: str, package: Package) -> bool:
+    number = release(version)
+    return release(package.minimum) <= number and (
+        package.below is None or number < release(package.below)
+    )
+
+
+def _mmcv_problem(package: Package, version: str | None) -> Problem | None:
+    """MMCV comes as three distributions, and only one build of one of them will do."""
+    remedy = _remedy(package)
+    for other in ('mmcv-lite', 'mmcv-full'):
+        other_version = installed_version(other)
+        # Where both are installed, whether `mmcv._ext` is there decides.
+        if other_version and (version is None or not has_compiled_ops()):
+            what = f'{other} {other_version} is installed; the full mmcv 2.x is needed (mmcv._ext).'
+            # mmcv shares its files with the other, so both must go before it is installed anew.
+            remedy = f'{PIP} uninstall -y {other} mmcv && {remedy}'
+            return Problem(package.name, package.needed_for, what, remedy)
+    if version is None:
+        what = f'not installed; {package.range} is needed.'
+    elif not _in_range(version, package):
+        what = f'{version} is installed; {package.range} is needed.'
+    elif not has_compiled_ops():
+        what = f'{version} is installed without mmcv._ext (its compiled ops), which MMPose imports.'
+    else:
+        return None
+    return Problem(package.name, package.needed_for, what, remedy)
+
+
+def conflicts() -> list[Problem]:
+    """Sets whose members are each in range, but which do not work together."""
+    mmcv, mmdet = installed_version('mmcv'), installed_version('mmdet')
+    if not mmcv or not mmdet or not (2, 2) <= release(mmcv) < (2, 3):
+        return []
+    # MMPose imports an installed MMDetection, whose assertion on MMCV's version then ends it.
+    what = f'mmdet {mmdet} refuses mmcv {mmcv}, and MMPose imports mmdet where it is installed.'
+    remedy = f'{PIP} uninstall -y mmdet  # or, to keep mmdet: {_BUILD_MMCV}'
+    return [Problem('mmdet', 'pose', what, remedy)]
+
+
+def _remedy(package: Package) -> str:
+    # MMCV 2's setup.py reads its version in a way that Python 3.13 ended (KeyError: __version__).
+    if package.name == 'mmcv' and sys.version_info >= (3, 13):
+        return (
+            'mmcv 2.1.0 does not build on Python 3.13 or later; use Python 3.10 to 3.12, '
+            'e.g. `make test BASE_PYTHON=python3.12`'
+        )
+    return package.remedy
+
+
+# Modules whose distribution has another name.
+_DISTRIBUTIONS = {
+    'cv2': 'opencv-python-headless',
+    'PIL': 'pillow',
+    'yaml': 'pyyaml',
+    'json_tricks': 'json-tricks',
+}
+
+# What an import prints -> what mends it. The first that matches counts, so the order is from the
+# cause to its consequences.
+_KNOWN_FAILURES = (
+    (
+        r'lib(GL|gthread-2\.0|xcb|X11|SM|Xext|glib-2\.0)\.so',
+        f'{PIP} uninstall -y opencv-python && {PIP} install opencv-python-headless  '
+        '# or: sudo apt-get install libgl1 libglib2.0-0',
+    ),
+    (
+        r"operator torchvision::\w+ does not exist|Couldn't load custom C\+\+ ops",
+        f'{_INSTALL_TORCH} --force-reinstall  # torchvision was built for another torch: '
+        'take both from one index, or both by conda',
+    ),
+    # Undefined C++ symbols of torch, or its libraries gone: mmcv was built against another torch.
+    (r'_ext\S*\.so: undefined symbol|_ext\S*\.so: cannot open|lib(c10|torch)\S*\.so', _BUILD_MMCV),
+    (r"No module named 'mmcv\._ext'", _BUILD_MMCV),
+    (r'MMCV==\S+ is used but incompatible', _BUILD_MMCV),
+    (r'MMEngine==\S+ is used but incompatible', f'{PIP} install mmengine==0.10.7'),
+    # The wheel of xtcocotools is built for numpy 1 and fails with numpy 2.
+    (
+        r'xtcocotools[\s\S]*(numpy\.\w+ size changed|numpy\.core\.multiarray|_ARRAY_API)',
+        _BUILD_XTCOCOTOOLS,
+    ),
+    (
+        r'numpy\.\w+ size changed|numpy\.core\.multiarray failed|_ARRAY_API not found',
+        f'{PIP} install --upgrade --force-reinstall --no-deps opencv-python-headless pycocotools '
+        'matplotlib scipy  # one of these was built for another numpy',
+    ),
+    (r"No module named 'pkg_resources'", f"{PIP} install 'setuptools<81'"),
+    (r'lib(cudart|cudnn|cublas|nvrtc|nccl)\S*\.so', f'{_INSTALL_TORCH} --force-reinstall'),
+)
