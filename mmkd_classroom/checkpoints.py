@@ -14,7 +14,7 @@ import tarfile
 import types
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Union
+from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -33,9 +33,7 @@ _HASH = re.compile(r'-(?!20\d{6}\b)([0-9a-f]{8,64})(?:_\d{8})?\.pth$')
 _REFUSED = re.compile(r'GLOBAL (\S+)')
 
 
-def load_weights(
-    model: nn.Module, checkpoint: Union[str, Path], *, key: str = 'checkpoint'
-) -> None:
+def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkpoint') -> None:
     """Load a checkpoint into a model of which every weight is in the file, and the reverse.
 
     Args:
@@ -60,11 +58,11 @@ def load_weights(
 
 
 def read_checkpoint(
-    checkpoint: Union[str, Path],
+    checkpoint: str | Path,
     *,
     key: str = 'checkpoint',
-    map_location: Optional[Any] = 'cpu',
-) -> Dict[str, Any]:
+    map_location: Any | None = 'cpu',
+) -> dict[str, Any]:
     """Read a checkpoint of any origin without running anything in it.
 
     Args:
@@ -151,12 +149,12 @@ def register_safe_loader() -> None:
         CheckpointLoader.register_scheme(prefixes, loader=load_from_untrusted, force=True)
 
 
-def load_from_untrusted(filename: str, map_location: Optional[Any] = None) -> Dict[str, Any]:
+def load_from_untrusted(filename: str, map_location: Any | None = None) -> dict[str, Any]:
     """:func:`read_checkpoint` with the signature (and kind of name) that MMEngine asks for."""
     return read_checkpoint(filename, map_location=map_location)
 
 
-def _load(path: Path, map_location: Optional[Any]) -> Any:
+def _load(path: Path, map_location: Any | None) -> Any:
     if tarfile.is_tarfile(path):  # PyTorch 0.1's format, which torch.load would unpack to disk
         raise tarfile.TarError('a tar archive')
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
@@ -169,11 +167,13 @@ def _load(path: Path, map_location: Optional[Any]) -> Any:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """For PyTorch < 2.6, whose ``weights_only`` takes no names and could itself be made to run
-    code (CVE-2025-32434): the names that it and we allow, and no other."""
+    """For PyTorch < 2.6: the names that ``weights_only`` and we allow, and no other.
+
+    There ``weights_only`` takes no names, and could itself be made to run code (CVE-2025-32434).
+    """
 
     def find_class(self, module: str, name: str) -> Any:
-        name = f'{module}.{name}'
+        name = f'{"builtins" if module == "__builtin__" else module}.{name}'  # Python 2's name
         allowed = {**torch._weights_only_unpickler._get_allowed_globals(), **_ALLOWED}
         if name not in allowed:
             raise pickle.UnpicklingError(f'GLOBAL {name} is not allowed')
@@ -190,7 +190,7 @@ _RESTRICTED_PICKLE = types.SimpleNamespace(
 class _History(HistoryBuffer):
     """Becomes a plain ``HistoryBuffer`` when it gets its state."""
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, Any]) -> None:
         # The file's statistics methods would replace those of all HistoryBuffers.
         super().__setstate__({k: v for k, v in state.items() if k != 'statistics_methods'})
         self.__class__ = HistoryBuffer
@@ -200,7 +200,7 @@ def _no_getattr(*_: Any) -> None:
     """What a file gets when it asks for ``getattr``."""
 
 
-def _allowed_globals() -> Dict[str, Any]:
+def _allowed_globals() -> dict[str, Any]:
     """What MMEngine's checkpoints hold besides tensors and plain types, by pickled name."""
     allowed = {
         'mmengine.logging.history_buffer.HistoryBuffer': _History,
@@ -220,30 +220,28 @@ def _allowed_globals() -> Dict[str, Any]:
 _ALLOWED = _allowed_globals()
 
 
-def _state_dict(content: Dict[str, Any], where: str) -> Dict[str, Tensor]:
+def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:
     """The weights in a checkpoint, without DDP's prefix."""
-    for name in ('state_dict', 'model'):
-        if isinstance(content.get(name), dict):
-            content = content[name]
-            break
-    if not content or not all(isinstance(value, Tensor) for value in content.values()):
+    entries = (content.get(name) for name in ('state_dict', 'model'))
+    weights = next((entry for entry in entries if isinstance(entry, dict)), content)
+    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
         raise ClassroomError(
             f'{where} holds no weights: neither the whole file nor its entry `state_dict` or '
             f'`model` is a dict of tensors. It has the entries {list(content)[:_SHOWN_KEYS]}.'
         )
-    if not all(name.startswith('module.') for name in content):
-        return content
-    state_dict = OrderedDict((name[len('module.') :], value) for name, value in content.items())
+    if not all(name.startswith('module.') for name in weights):
+        return weights
+    stripped = OrderedDict((name[len('module.') :], value) for name, value in weights.items())
     with contextlib.suppress(AttributeError):  # versions of the modules, for their hooks
-        state_dict._metadata = {
-            name[len('module.') :]: version for name, version in content._metadata.items()
+        stripped._metadata = {
+            name[len('module.') :]: version for name, version in weights._metadata.items()
         }
-    return state_dict
+    return stripped
 
 
 def _shorten(message: str) -> str:
     """PyTorch's account of what does not fit, with at most ten keys of each kind."""
-    lines: List[str] = []
+    lines: list[str] = []
     mismatches = 0
     for line in message.splitlines()[1:]:
         names = re.findall(r'"([^"]+)"', line)

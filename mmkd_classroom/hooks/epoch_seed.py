@@ -1,8 +1,8 @@
 """Randomness that depends on the epoch alone, so that a resumed run repeats the whole one."""
 
 import random
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Callable, Optional, Sequence
 
 import numpy as np
 import torch
@@ -33,8 +33,8 @@ class EpochSeedHook(Hook):
     priority = 'LOWEST'  # no other hook's draws may come between this and the epoch's first batch
 
     def __init__(self) -> None:
-        self._user_init: Optional[Callable[[int], None]] = None
-        self._loader: Optional[DataLoader] = None
+        self._user_init: Callable[[int], None] | None = None
+        self._loader: DataLoader | None = None
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Seed this process and tell the workers of this epoch how to."""
@@ -55,7 +55,7 @@ class EpochSeedHook(Hook):
 
 
 def _init_worker(
-    worker_id: int, entropy: Sequence[int], first: Optional[Callable[[int], None]]
+    worker_id: int, entropy: Sequence[int], first: Callable[[int], None] | None
 ) -> None:
     if first is not None:  # it may do more than seed
         first(worker_id)

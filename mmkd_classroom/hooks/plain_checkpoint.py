@@ -4,7 +4,7 @@ import logging
 from collections import OrderedDict
 from enum import Enum
 from pathlib import PurePath
-from typing import Any, Dict
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,12 +56,12 @@ class PlainCheckpointHook(Hook):
 
     priority = 'LOWEST'  # after hooks that add to the checkpoint, such as EMAHook
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Replace in ``checkpoint`` what is not plain; live objects stay as they are."""
         for key, value in checkpoint.items():
             checkpoint[key] = plain(value, key)
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: Dict[str, Any]) -> None:
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Bring back the objects that :meth:`Runner.resume` works with."""
         hub, meta = checkpoint.get('message_hub'), checkpoint.get('meta')
         if isinstance(hub, dict) and 'log_scalars' in hub:
@@ -119,9 +119,7 @@ def plain(value: Any, where: str = 'checkpoint') -> Any:
 
 
 def _plain_dict(value: dict, where: str) -> dict:
-    items = [
-        (plain(key, where), plain(item, f'{where}[{key!r}]')) for key, item in value.items()
-    ]
+    items = [(plain(key, where), plain(item, f'{where}[{key!r}]')) for key, item in value.items()]
     if type(value) not in (dict, OrderedDict):
         return dict(items)
     if all(new is old and key is name for (key, new), (name, old) in zip(items, value.items())):

@@ -1,0 +1,116 @@
+"""What train.py and test.py share: MMPose's flags, and what they do to a config."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works uninstalled, too
+import mmkd_classroom  # noqa: F401  (an unsupported environment is reported before all else)
+
+# isort: split
+import argparse
+import os
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.device import get_device
+
+from mmkd_classroom.errors import ClassroomError
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags that MMPose's train.py and test.py share."""
+    parser.add_argument('--show-dir', help='directory to save visualized predictions in')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument(
+        '--interval', type=int, default=1, help='visualize one of this many samples'
+    )
+    parser.add_argument(
+        '--wait-time', type=float, default=1, help='seconds for which a window is shown'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='settings that override the config\'s, as key=value; a list as key="[a,b]" or '
+        'key=a,b, without white space, nested as key="[(a,b),(c,d)]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes of a distributed run',
+    )
+    # torch.distributed.launch writes --local-rank since PyTorch 2.0 and --local_rank before.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """Parse the command line and set ``LOCAL_RANK``, which MMEngine reads."""
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def set_work_dir(cfg: Config, args: argparse.Namespace) -> None:
+    """The command line's, else the config's, else ``./work_dirs/CONFIG``."""
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('./work_dirs') / Path(args.config).stem)
+
+
+def default_hook(cfg: Config, name: str) -> ConfigDict:
+    """One of the config's default hooks, which a flag sets up.
+
+    Raises:
+        ClassroomError: The config does not have it.
+    """
+    hooks = cfg.get('default_hooks') or {}
+    if name not in hooks:
+        raise ClassroomError(
+            f'This flag needs default_hooks.{name} in the config. MMPose and MMPretrain define it '
+            'in their _base_/default_runtime.py.'
+        )
+    return hooks[name]
+
+
+def set_visualization(cfg: Config, args: argparse.Namespace, show: bool) -> None:
+    """Turn the visualization hook on as the flags say."""
+    hook = default_hook(cfg, 'visualization')
+    hook.update(enable=True, show=show, out_dir=args.show_dir, interval=args.interval)
+    if show:
+        hook.wait_time = args.wait_time
+
+
+def set_mmpretrain_dataloaders(cfg: Config) -> None:
+    """Give MMPretrain's data loaders the settings that its own tools add to every config."""
+    if cfg.get('default_scope') != 'mmpretrain':
+        return
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if cfg.get(name) is not None:
+            defaults: dict[str, Any] = dict(
+                collate_fn=dict(type='default_collate'),
+                pin_memory=torch.cuda.is_available(),
+                persistent_workers=cfg[name].get('num_workers', 0) > 0,
+            )
+            cfg[name] = ConfigDict({**defaults, **cfg[name]})
+
+
+def prepare_distributed(cfg: Config) -> None:
+    """Let ``--launcher pytorch`` work on a machine without a GPU.
+
+    MMEngine would set a CUDA device and hand its number to DDP. On a CPU the processes are joined
+    by gloo before it has the chance, and DDP gets no device.
+    """
+    if cfg.launcher != 'pytorch' or get_device() != 'cpu':
+        return
+    torch.distributed.init_process_group('gloo')
+    defaults = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
+    )
+    wrapper = cfg.get('model_wrapper_cfg') or defaults
+    cfg.model_wrapper_cfg = ConfigDict({**wrapper, 'device_ids': None})

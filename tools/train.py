@@ -1,0 +1,117 @@
+#!/usr/bin/env python
+"""Train a classroom, or any model of MMPose's or MMPretrain's.
+
+Examples:
+    python tools/train.py CONFIG --work-dir DIR
+    python tools/train.py CONFIG --work-dir DIR --resume
+"""
+
+import argparse
+
+from _common import (
+    add_common_arguments,
+    parse,
+    prepare_distributed,
+    set_mmpretrain_dataloaders,
+    set_visualization,
+    set_work_dir,
+)
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
+from mmkd_classroom.checkpoints import register_safe_loader
+from mmkd_classroom.errors import ClassroomError
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line, with MMPose's flags."""
+    parser = argparse.ArgumentParser(description='Train a classroom or a stock model')
+    parser.add_argument('config', help='path of the config')
+    parser.add_argument('--work-dir', help='directory for logs and checkpoints')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or, without a value, from the last one in the work '
+        'directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in automatic mixed precision')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
+    )
+    add_common_arguments(parser)
+    return parse(parser)
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
+    """Write what the flags say into the config."""
+    cfg.launcher = args.launcher
+    set_work_dir(cfg, args)
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        _set_amp(cfg.optim_wrapper)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if cfg.get('auto_scale_lr') is None:
+            raise ClassroomError(
+                '--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config: '
+                'the batch size over all processes for which its learning rate was chosen.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.show or args.show_dir is not None:
+        set_visualization(cfg, args, args.show)
+    set_mmpretrain_dataloaders(cfg)
+    if 'preprocess_cfg' in cfg:  # MMPose's other name for the model's data preprocessor
+        model = cfg.model.get('student', cfg.model)
+        model.setdefault('data_preprocessor', cfg.preprocess_cfg)
+    cfg.merge_from_dict(args.cfg_options)
+    _add_plain_checkpoints(cfg)
+    return cfg
+
+
+def _set_amp(optim_wrapper: ConfigDict) -> None:
+    kind = optim_wrapper.get('type', OptimWrapper)
+    if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
+        raise ClassroomError(
+            f'--amp takes the place of optim_wrapper.type = {kind!r}, which it does not know: '
+            'leave one of them out.'
+        )
+    if get_device() == 'cpu':  # where AmpOptimWrapper refuses to work
+        optim_wrapper.type = 'Bf16OptimWrapper'
+    else:
+        optim_wrapper.type = 'AmpOptimWrapper'
+        optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def _add_plain_checkpoints(cfg: Config) -> None:
+    hooks = list(cfg.get('custom_hooks') or [])
+    names = [getattr(hook['type'], '__name__', hook['type']) for hook in hooks]
+    if not any(name.split('.')[-1] == 'PlainCheckpointHook' for name in names):
+        cfg.custom_hooks = [*hooks, ConfigDict(type='mmkd_classroom.PlainCheckpointHook')]
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    cfg = merge_args(Config.fromfile(args.config), args)
+    register_safe_loader()
+    prepare_distributed(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    try:
+        main()
+    except ClassroomError as error:
+        raise SystemExit(f'\n{error}') from None
