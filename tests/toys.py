@@ -1,0 +1,198 @@
+"""Tiny stock models and samples in memory, for tests through the whole stack without a file."""
+
+from typing import Any, List, Tuple
+
+import numpy as np
+import torch
+from mmengine.registry import MODELS
+from torch import Tensor, nn
+
+CLASSES = 4
+JOINTS = 17  # COCO's, so that its sigmas apply
+INPUT_SIZE = (64, 96)  # width, height
+HEATMAP_SIZE = (16, 24)
+
+_CODECS = dict(
+    msra=dict(type='MSRAHeatmap', sigma=2),
+    dark=dict(type='MSRAHeatmap', sigma=2, unbiased=True, blur_kernel_size=11),
+    udp=dict(type='UDPHeatmap', sigma=2, blur_kernel_size=11),
+)
+
+
+def codec(name: str = 'msra') -> dict:
+    """Config of a codec: ``'msra'``, ``'dark'`` or ``'udp'``."""
+    return dict(_CODECS[name], input_size=INPUT_SIZE, heatmap_size=HEATMAP_SIZE)
+
+
+def classifier(width: int = 8, **head: Any) -> dict:
+    """Config of a ResNet classifier for images of any size.
+
+    Args:
+        width: Channels of the first stage.
+        head: Options of its ``LinearClsHead``.
+    """
+    loss = dict(type='CrossEntropyLoss', loss_weight=1.0)
+    return dict(
+        type='mmpretrain.ImageClassifier',
+        backbone=dict(type='ResNet_CIFAR', depth=18, base_channels=width, stem_channels=width),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            dict(type='LinearClsHead', num_classes=CLASSES, in_channels=8 * width, loss=loss),
+            **head,
+        ),
+        data_preprocessor=dict(
+            type='mmpretrain.ClsDataPreprocessor',
+            num_classes=CLASSES,
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            to_rgb=True,
+        ),
+    )
+
+
+def estimator(width: int = 8, codec_name: str = 'msra', **head: Any) -> dict:
+    """Config of a top-down estimator with a ResNet and a heatmap head.
+
+    Args:
+        width: Channels of the first stage.
+        codec_name: See :func:`codec`.
+        head: Options of its ``HeatmapHead``.
+    """
+    return dict(
+        type='mmpose.TopdownPoseEstimator',
+        backbone=dict(type='ResNet', depth=18, base_channels=width, stem_channels=width),
+        head=dict(
+            dict(
+                type='HeatmapHead',
+                in_channels=8 * width,
+                out_channels=JOINTS,
+                deconv_out_channels=(8, 8, 8),
+                deconv_kernel_sizes=(4, 4, 4),
+                loss=dict(type='KeypointMSELoss', use_target_weight=True),
+                decoder=codec(codec_name),
+            ),
+            **head,
+        ),
+        test_cfg=dict(flip_test=False),
+        data_preprocessor=dict(
+            type='mmpose.PoseDataPreprocessor',
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            bgr_to_rgb=True,
+        ),
+    )
+
+
+def build(cfg: dict, seed: int = 0) -> nn.Module:
+    """A stock model with weights, and statistics of its BatchNorms, that differ from a fresh one's.
+
+    Stock heads start so small that every output is alike, which would hide what a test is after.
+    """
+    model = MODELS.build(cfg)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            if name.endswith(('running_mean', 'bias')):
+                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+            elif name.endswith('running_var') or tensor.ndim == 1:
+                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+            elif tensor.ndim > 1:
+                fan_in = tensor[0].numel()
+                tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
+    return model
+
+
+def class_batch(size: int = 4, seed: int = 0, soft: bool = False) -> Tuple[Tensor, List[Any]]:
+    """Inputs ``(N, 3, 16, 16)``, as normalised, and samples with labels.
+
+    Args:
+        size: N.
+        seed: Of the generator.
+        soft: Give soft labels too, as mixup does.
+    """
+    from mmpretrain.structures import DataSample
+
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(size, 3, 16, 16, generator=generator)
+    samples = []
+    for label in torch.randint(CLASSES, (size,), generator=generator).tolist():
+        sample = DataSample().set_gt_label(label)
+        if soft:
+            score = torch.rand(CLASSES, generator=generator)
+            sample.set_gt_score(score / score.sum())
+        samples.append(sample)
+    return inputs, samples
+
+
+def person(seed: int = 0, missing: int = 5) -> dict:
+    """What MMPose's ``CocoDataset`` loads for a person: one image and its annotation.
+
+    Args:
+        seed: Of the generator.
+        missing: Number of joints without a label.
+    """
+    generator = np.random.default_rng(seed)
+    x, y = generator.uniform(10, 60, 2)
+    w, h = generator.uniform(60, 120), generator.uniform(100, 160)
+    joints = np.array([x, y]) + generator.uniform(0.05, 0.95, (1, JOINTS, 2)) * np.array([w, h])
+    visible = np.ones((1, JOINTS), np.float32)
+    visible[0, generator.permutation(JOINTS)[:missing]] = 0
+    mirror = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    return dict(
+        img=generator.integers(0, 256, (240, 200, 3), dtype=np.uint8),
+        img_shape=(240, 200),
+        ori_shape=(240, 200),
+        bbox=np.array([[x, y, x + w, y + h]], np.float32),
+        bbox_score=np.ones(1, np.float32),
+        keypoints=joints.astype(np.float32),
+        keypoints_visible=visible,
+        raw_ann_info=dict(area=float(0.4 * w * h)),
+        dataset_name='coco',
+        flip_indices=mirror,
+        id=seed,
+        img_id=seed,
+    )
+
+
+def packed(record: dict, codec_name: str = 'msra', augment: bool = False, **pack: Any) -> dict:
+    """The stock training pipeline, from a loaded record to ``inputs`` and ``data_samples``.
+
+    Args:
+        record: See :func:`person`.
+        codec_name: See :func:`codec`.
+        augment: Flip, scale and rotate at random (NumPy's global generator).
+        pack: Options of ``PackPoseInputs``.
+    """
+    from mmpose.registry import TRANSFORMS
+
+    pipeline = [dict(type='GetBBoxCenterScale')]
+    if augment:
+        pipeline += [dict(type='RandomFlip', prob=0.5), dict(type='RandomBBoxTransform')]
+    pipeline += [
+        dict(type='TopdownAffine', input_size=INPUT_SIZE, use_udp=codec_name == 'udp'),
+        dict(type='GenerateTarget', encoder=codec(codec_name)),
+        dict(type='PackPoseInputs', **dict(dict(pack_transformed=True), **pack)),
+    ]
+    for transform in pipeline:
+        record = TRANSFORMS.build(transform)(record)
+    return record
+
+
+def pose_batch(
+    size: int = 4, seed: int = 0, codec_name: str = 'msra', unlabelled: int = 1
+) -> Tuple[Tensor, List[Any]]:
+    """Inputs ``(N, 3, 96, 64)``, as normalised, and samples.
+
+    Args:
+        size: N.
+        seed: Of the generators.
+        codec_name: See :func:`codec`.
+        unlabelled: Number of samples, the last ones, without any labelled joint.
+    """
+    people = [
+        person(100 * seed + i, missing=JOINTS if i >= size - unlabelled else 5)
+        for i in range(size)
+    ]
+    records = [packed(record, codec_name) for record in people]
+    inputs = torch.stack([record['inputs'].float() for record in records])
+    return (inputs - 127) / 60, [record['data_samples'] for record in records]
