@@ -152,7 +152,7 @@ class Installer:
                         process.wait(HEARTBEAT_S)
                         break
                     elapsed = spell(time.monotonic() - start)
-                    print(f'           {title}: {elapsed}, {progress()}', flush=True)
+                    print(f'           {elapsed}: {progress()}', flush=True)
             except BaseException:
                 os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
