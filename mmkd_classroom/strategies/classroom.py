@@ -73,9 +73,9 @@ class ClassroomKD(Strategy):
                 raise ClassroomError(
                     f'model.strategy.{key} is {value!r}: choose one of {_CHOICES[key]}.'
                 )
-        if tau_max < 0:
+        if not tau_max >= 0:
             raise ClassroomError(f'model.strategy.tau_max is {tau_max}: it must not be negative.')
-        if weight < 0:
+        if not weight >= 0:
             raise ClassroomError(f'model.strategy.weight is {weight}: it must not be negative.')
         if not temperature > 0:
             raise ClassroomError(
