@@ -93,10 +93,12 @@ class MultiMentorDistiller(BaseModel):
         if not self._samples_checked:
             self.task.check_samples(data_samples)
             self._samples_checked = True
+        # Mentors first: what their layers take is free again before the student's activations
+        # pile up for the backward pass, so the peak of memory is that of one, not of both.
+        mentors = self.bank.predict(inputs, self.task)
         prediction, losses = self.task.capture(
             self.student, inputs, data_samples, self.strategy.weighs_samples
         )
-        mentors = self.bank.predict(inputs, self.task)
         truth = self.task.truth(data_samples, inputs.device)
         lesson = self.strategy(prediction, mentors, truth, self.task, losses)
         self.journal.add(lesson.statistics)
