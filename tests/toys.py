@@ -1,6 +1,6 @@
 """Tiny stock models and samples in memory, for tests through the whole stack without a file."""
 
-from typing import Any, List, Tuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +102,7 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
     return model
 
 
-def class_batch(size: int = 4, seed: int = 0, soft: bool = False) -> Tuple[Tensor, List[Any]]:
+def class_batch(size: int = 4, seed: int = 0, soft: bool = False) -> tuple[Tensor, list[Any]]:
     """Inputs ``(N, 3, 16, 16)``, as normalised, and samples with labels.
 
     Args:
@@ -180,7 +180,7 @@ def packed(record: dict, codec_name: str = 'msra', augment: bool = False, **pack
 
 def pose_batch(
     size: int = 4, seed: int = 0, codec_name: str = 'msra', unlabelled: int = 1
-) -> Tuple[Tensor, List[Any]]:
+) -> tuple[Tensor, list[Any]]:
     """Inputs ``(N, 3, 96, 64)``, as normalised, and samples.
 
     Args:
@@ -190,8 +190,7 @@ def pose_batch(
         unlabelled: Number of samples, the last ones, without any labelled joint.
     """
     people = [
-        person(100 * seed + i, missing=JOINTS if i >= size - unlabelled else 5)
-        for i in range(size)
+        person(100 * seed + i, missing=JOINTS if i >= size - unlabelled else 5) for i in range(size)
     ]
     records = [packed(record, codec_name) for record in people]
     inputs = torch.stack([record['inputs'].float() for record in records])
