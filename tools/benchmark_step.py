@@ -1,0 +1,269 @@
+#!/usr/bin/env python
+"""Measure what a classroom's training step costs beside its parts.
+
+The parts are the student's own training step (forward, backward and optimizer, as the Runner does
+it) and each mentor's forward pass. Whole and parts are timed in turn, in one process, so that
+whatever else the machine does falls on both; the ratio is taken round by round. Weights are random
+and the samples are generated, then sent through the config's own pipeline: nothing is read or
+downloaded. The student's own step goes without MMPose's accuracy, as it does in the classroom.
+
+Examples:
+    python tools/benchmark_step.py pose
+    python tools/benchmark_step.py classes --device cuda --amp
+    python tools/benchmark_step.py configs/classroomkd/hrnet_coco.py --batch-size 16
+"""
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from _common import set_mmpretrain_dataloaders
+from mmcv.transforms import LoadImageFromFile
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.hub import get_config
+from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import Runner
+
+import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
+from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.errors import ClassroomError
+
+_COCO = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_{}_8xb64-210e_coco-256x192.py'
+WHOLE, STUDENT = "the classroom's step", "the student's own step"
+
+
+def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help=f'{" or ".join(map(repr, PRESETS))}, or a classroom config')
+    parser.add_argument('--batch-size', type=int, help="by default the preset's, or the config's")
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--amp', action='store_true', help='in automatic mixed precision')
+    parser.add_argument('--rounds', type=int, default=20, help='times that each part is measured')
+    parser.add_argument('--warm-up', type=int, default=2, help='rounds that are not counted')
+    parser.add_argument(
+        '--steps',
+        type=int,
+        help='repetitions within one measurement, between two waits for the device '
+        '(by default 1 on a CPU, else 10)',
+    )
+    return parser.parse_args(argv)
+
+
+def pose_preset() -> Config:
+    """ResNet-18 with heatmaps at 256x192; mentors ResNet-50, ResNet-101 and HRNet-W32."""
+    cfg = get_config(_COCO.format('res50'))
+    cfg.model.backbone.depth, cfg.model.head.in_channels = 18, 512
+    cfg.train_pipeline[-1]['pack_transformed'] = True
+    cfg.train_dataloader.update(batch_size=8)
+    cfg.train_dataloader.dataset.pipeline = cfg.train_pipeline
+    mentors = {name: _COCO.format(name) for name in ('res50', 'res101', 'hrnet-w32')}
+    return _classroom(cfg, mentors, task='HeatmapTask', ranker='OKSRanker')
+
+
+def classes_preset() -> Config:
+    """ResNet-18 at 224x224; mentors ResNet-34, ResNet-50 and MobileNetV2."""
+    cfg = get_config('mmpretrain::resnet/resnet18_8xb32_in1k.py')
+    cfg.train_dataloader.update(batch_size=16)
+    mentors = {
+        'resnet34': 'mmpretrain::resnet/resnet34_8xb32_in1k.py',
+        'resnet50': 'mmpretrain::resnet/resnet50_8xb32_in1k.py',
+        'mobilenet-v2': 'mmpretrain::mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
+    }
+    return _classroom(cfg, mentors, task='ClassificationTask', ranker='TrueClassRanker')
+
+
+PRESETS = dict(pose=pose_preset, classes=classes_preset)
+
+
+def _classroom(cfg: Config, mentors: dict[str, str], task: str, ranker: str) -> Config:
+    cfg.model = dict(
+        type='mmkd_classroom.MultiMentorDistiller',
+        student=cfg.model,
+        mentors=[dict(name=name, config=path) for name, path in mentors.items()],
+        task=dict(type=f'mmkd_classroom.{task}'),
+        ranker=dict(type=f'mmkd_classroom.{ranker}'),
+        strategy=dict(type='mmkd_classroom.ClassroomKD'),
+    )
+    return cfg
+
+
+def build(cfg: Config, device: str) -> tuple[MultiMentorDistiller, OptimWrapper]:
+    """A classroom with random weights, in training mode, and its optimizer.
+
+    Raises:
+        ClassroomError: The config is not a classroom's.
+    """
+    if 'mentors' not in cfg.get('model', {}):
+        raise ClassroomError(f'{cfg.filename} has no model.mentors: give a classroom config.')
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    set_mmpretrain_dataloaders(cfg)
+    cfg.model.mentors = [dict(mentor, checkpoint=None) for mentor in cfg.model.mentors]
+    if cfg.get('data_preprocessor') is not None:  # as the Runner does
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    distiller = MODELS.build(cfg.model).to(device).train()
+    return distiller, build_optim_wrapper(distiller, cfg.optim_wrapper)
+
+
+def generated_batch(cfg: Config, num_classes: int) -> dict[str, Any]:
+    """One batch of ``train_dataloader``, made of noise by the config's own pipeline."""
+    loader = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False)
+    dataset_cfg = loader['dataset']
+    while 'dataset' in dataset_cfg:  # a wrapper, such as RepeatDataset
+        dataset_cfg = dataset_cfg['dataset']
+    dataset: BaseDataset = DATASETS.build(dict(dataset_cfg, lazy_init=True))
+    transforms = dataset.pipeline.transforms
+    dataset.pipeline.transforms = [t for t in transforms if not isinstance(t, LoadImageFromFile)]
+    rng = np.random.default_rng(0)
+    dataset.data_list = [
+        _generated_record(rng, index, dataset.metainfo.get('num_keypoints'), num_classes)
+        for index in range(loader['batch_size'])
+    ]
+    dataset.serialize_data, dataset._fully_initialized = False, True
+    return next(iter(Runner.build_dataloader(dict(loader, dataset=dataset), seed=0)))
+
+
+def _generated_record(
+    rng: np.random.Generator, index: int, num_keypoints: int | None, num_classes: int
+) -> dict[str, Any]:
+    """What the data set and its image loader would know of one sample."""
+    image = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    record = dict(img=image, img_path='', img_shape=(256, 256), ori_shape=(256, 256))
+    if num_keypoints is None:
+        return dict(record, gt_label=int(rng.integers(num_classes)))
+    box = np.array([[48.0, 16.0, 208.0, 240.0]], np.float32)
+    return dict(
+        record,
+        id=index,
+        img_id=index,
+        category_id=1,
+        bbox=box,
+        bbox_score=np.ones(1, np.float32),
+        keypoints=rng.uniform(64, 192, (1, num_keypoints, 2)).astype(np.float32),
+        keypoints_visible=np.ones((1, num_keypoints), np.float32),
+        head_size=np.full((1, 1), 30.0, np.float32),
+        raw_ann_info=dict(area=16000.0),
+    )
+
+
+def parts_of_step(
+    distiller: MultiMentorDistiller, optimizer: OptimWrapper, batch: dict[str, Any]
+) -> dict[str, Callable[[], Any]]:
+    """The whole step and its parts; the student's step trains the very student of the classroom."""
+    inputs = distiller.data_preprocessor(batch, True)['inputs']
+
+    def mentor_forward(model: torch.nn.Module) -> None:
+        with torch.no_grad(), optimizer.optim_context(distiller):
+            model(inputs, None, mode='tensor')
+
+    return {
+        WHOLE: lambda: distiller.train_step(batch, optimizer),
+        STUDENT: lambda: distiller.student.train_step(batch, optimizer),
+        **{
+            f'mentor {mentor.name}': lambda model=mentor.model: mentor_forward(model)
+            for mentor in distiller.bank
+        },
+    }
+
+
+def measure(
+    parts: dict[str, Callable[[], Any]], rounds: int, steps: int, wait: Callable[[], Any]
+) -> dict[str, list[float]]:
+    """Time the parts in turn, every second round in reverse order.
+
+    Args:
+        parts: Functions by name.
+        rounds: Measurements of each.
+        steps: Calls within one measurement.
+        wait: Waits until the device has done its work.
+
+    Returns:
+        Seconds per call, ``rounds`` for each part.
+    """
+    times: dict[str, list[float]] = {name: [] for name in parts}
+    for index in range(rounds):
+        for name in list(parts)[:: 1 if index % 2 == 0 else -1]:
+            wait()
+            start = time.perf_counter()
+            for _ in range(steps):
+                parts[name]()
+            wait()
+            times[name].append((time.perf_counter() - start) / steps)
+    return times
+
+
+def report(times: dict[str, list[float]]) -> str:
+    """A table of the times and the ratio, which is the median over the rounds."""
+    parts = [name for name in times if name != WHOLE]
+    sums = [sum(values) for values in zip(*(times[name] for name in parts))]
+    ratios = [whole / parts_sum for whole, parts_sum in zip(times[WHOLE], sums)]
+    rows = {**{name: times[name] for name in parts}, 'sum of these': sums, WHOLE: times[WHOLE]}
+    lines = [f'{"milliseconds":<26}{"median":>10}{"fastest":>10}']
+    for name, values in rows.items():
+        lines.append(
+            f'{name:<26}{1e3 * statistics.median(values):>10.1f}{1e3 * min(values):>10.1f}'
+        )
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    lines.append(
+        f'ratio {middle:.3f} (median of {len(ratios)} rounds; quartiles {low:.3f} to {high:.3f})'
+    )
+    return '\n'.join(lines)
+
+
+def report_memory(parts: dict[str, Callable[[], Any]], distiller: MultiMentorDistiller) -> str:
+    """Peak memory on the GPU of the whole step and of the student's own, without the mentors."""
+    peaks = {}
+    for name in (STUDENT, WHOLE):
+        torch.cuda.reset_peak_memory_stats()
+        parts[name]()
+        peaks[name] = torch.cuda.max_memory_allocated() / 2**20
+    weights = sum(
+        tensor.numel() * tensor.element_size()
+        for mentor in distiller.bank
+        for tensor in mentor.model.state_dict().values()
+    )
+    weights /= 2**20
+    return (
+        f'peak memory: {STUDENT} {peaks[STUDENT] - weights:.0f} MiB, {WHOLE} '
+        f"{peaks[WHOLE]:.0f} MiB, of which the mentors' weights {weights:.0f} MiB"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measure and print."""
+    args = parse_args(argv)
+    try:
+        cfg = PRESETS[args.config]() if args.config in PRESETS else Config.fromfile(args.config)
+        if args.batch_size:
+            cfg.train_dataloader.batch_size = args.batch_size
+        if args.amp and args.device == 'cpu':
+            cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        elif args.amp:
+            cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+        distiller, optimizer = build(cfg, args.device)
+    except (ClassroomError, FileNotFoundError) as error:
+        sys.exit(f'error: {error}')
+    batch = generated_batch(cfg, getattr(distiller.student.head, 'num_classes', 0))
+    parts = parts_of_step(distiller, optimizer, batch)
+    on_gpu = args.device.startswith('cuda')
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
+    steps = args.steps or (10 if on_gpu else 1)
+    where = torch.cuda.get_device_name() if on_gpu else f'{torch.get_num_threads()} CPU threads'
+    print(f'{args.config}: batch of {cfg.train_dataloader.batch_size}, {where}', flush=True)
+    measure(parts, args.warm_up, steps, wait)
+    print(report(measure(parts, args.rounds, steps, wait)))
+    if on_gpu:
+        print(report_memory(parts, distiller))
+    print(f'load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
+
+
+if __name__ == '__main__':
+    main()
