@@ -68,8 +68,8 @@ def test_quarter_refinement_leaves_a_plateau():
     assert ours(refine_quarter, maps).tolist() == [[9, 10]]
 
 
-# The tolerances are about twice the greatest differences measured. Stock DARK takes its second derivatives
-# over two cells and UDP its mixed one over one diagonal; on a smooth peak they agree.
+# The tolerances are about twice the greatest differences measured. Stock DARK takes its second
+# derivatives over two cells, and UDP its mixed one over one diagonal; on smooth peaks they agree.
 @pytest.mark.parametrize(
     'refine, level, tolerance',
     [

@@ -59,8 +59,8 @@ def test_oks_of_a_sample_is_the_mean_of_its_joints():
     prediction, truth, visible = keypoints()
     score = OKSRanker().score(prediction, truth)
     assert score.shape == (3, 6, 17)
-    sigmas = torch.tensor(parse_pose_metainfo(
-        dict(from_file='configs/_base_/datasets/coco.py'))['sigmas'], dtype=torch.float32)  # fmt: skip
+    coco = parse_pose_metainfo(dict(from_file='configs/_base_/datasets/coco.py'))
+    sigmas = torch.tensor(coco['sigmas'], dtype=torch.float32)
     expected = oks(prediction, truth.joints, visible, truth.area, sigmas)
     torch.testing.assert_close((score * truth.weights).sum(-1), expected)
     torch.testing.assert_close(OKSRanker().batch_score(prediction, truth), expected.mean(-1))

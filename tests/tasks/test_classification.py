@@ -1,0 +1,177 @@
+"""What a stock classifier's output means, and that its own loss is left alone."""
+
+import copy
+
+import pytest
+import torch
+from toys import CLASSES, build, class_batch, classifier, estimator
+
+from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.functional import kl_divergence
+from mmkd_classroom.rankers import OKSRanker, TrueClassRanker
+from mmkd_classroom.structures import Prediction
+from mmkd_classroom.tasks import ClassificationTask
+
+LOSSES = dict(
+    cross_entropy=dict(type='CrossEntropyLoss', loss_weight=0.7),
+    class_weights=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0, 0.5, 3.0]),
+    soft=dict(type='CrossEntropyLoss', use_soft=True),
+    smooth=dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=CLASSES),
+    smooth_of_soft=dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=CLASSES),
+    smooth_classy_vision=dict(
+        type='LabelSmoothLoss', label_smooth_val=0.1, mode='classy_vision', num_classes=CLASSES
+    ),
+)
+
+
+@pytest.fixture(scope='module')
+def task():
+    return ClassificationTask(TrueClassRanker())
+
+
+@pytest.mark.parametrize('per_sample', [False, True])
+@pytest.mark.parametrize('loss', LOSSES)
+def test_capture_gives_the_stock_loss_and_gradient(task, loss, per_sample):
+    student = build(classifier(loss=LOSSES[loss], cal_acc=loss == 'cross_entropy'))
+    stock = copy.deepcopy(student)
+    inputs, samples = class_batch(6, soft='soft' in loss)
+    expected = stock.loss(inputs, samples)
+    prediction, losses = task.capture(student, inputs, samples, per_sample)
+    assert losses.keys() == expected.keys()
+    assert losses['loss'].shape == ((6,) if per_sample else ())
+    torch.testing.assert_close(losses['loss'].mean(), expected['loss'])
+    losses['loss'].mean().backward()
+    expected['loss'].backward()
+    for ours, theirs in zip(student.parameters(), stock.parameters()):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for ours, theirs in zip(student.buffers(), stock.buffers()):  # BatchNorm saw the batch once
+        assert torch.equal(ours, theirs)
+    assert prediction.values.requires_grad and prediction.valid.all()
+    assert torch.equal(prediction.values, stock(inputs, mode='tensor'))
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_losses_per_sample_are_those_of_the_samples_alone(task, loss):
+    student = build(classifier(loss=LOSSES[loss])).eval()
+    inputs, samples = class_batch(6, soft='soft' in loss)
+    losses = task.capture(student, inputs, samples, per_sample=True)[1]['loss']
+    alone = [student.loss(inputs[[i]], samples[i : i + 1])['loss'] for i in range(6)]
+    torch.testing.assert_close(losses, torch.stack(alone))
+    assert losses.std() > 1e-3
+
+
+def test_capture_runs_backbone_and_head_once_and_leaves_no_trace(task):
+    student = build(classifier())
+    calls = []
+    for module in (student.backbone, student.head.fc):
+        module.register_forward_hook(lambda *_: calls.append(1))
+    before = [set(vars(module)) for module in student.modules()]
+    for per_sample in (False, True):
+        task.capture(student, *class_batch(4), per_sample)
+        assert len(calls) == 2
+        calls.clear()
+    student.head.loss_module.forward = failing = lambda *_, **__: 1 / 0
+    for per_sample in (False, True):
+        with pytest.raises(ZeroDivisionError):
+            task.capture(student, *class_batch(4), per_sample)
+    assert vars(student.head.loss_module).pop('forward') is failing  # what was there comes back
+    assert [set(vars(module)) for module in student.modules()] == before
+
+
+def test_the_truth_is_the_label_or_the_soft_label(task):
+    _, samples = class_batch(5)
+    truth = task.truth(samples, torch.device('cpu'))
+    assert truth.labels.tolist() == [sample.gt_label.item() for sample in samples]
+    assert truth.weights.shape == (5, 1) and truth.weights.eq(1).all()
+    _, samples = class_batch(5, soft=True)
+    truth = task.truth(samples, torch.device('cpu'))
+    assert torch.equal(truth.labels, torch.stack([sample.gt_score for sample in samples]))
+
+
+def test_mixup_of_the_stock_preprocessor_is_understood(task):
+    from mmpretrain.registry import MODELS
+
+    preprocessor = MODELS.build(
+        dict(
+            type='ClsDataPreprocessor', num_classes=CLASSES,
+            batch_augments=dict(augments=dict(type='Mixup', alpha=0.8)),
+        )
+    )  # fmt: skip
+    inputs, samples = class_batch(6)
+    data = preprocessor(dict(inputs=list(inputs), data_samples=samples), training=True)
+    truth = task.truth(data['data_samples'], torch.device('cpu'))
+    assert truth.labels.shape == (6, CLASSES)
+    assert torch.allclose(truth.labels.sum(-1), torch.ones(6))
+    assert (truth.labels.amax(-1) < 1).any()
+    task.check_samples(data['data_samples'])
+
+
+def test_a_mentor_s_values_that_are_not_finite_are_marked_and_removed(task):
+    mentor = build(classifier()).eval()
+    inputs, _ = class_batch(6)
+    expected = mentor(inputs, mode='tensor').detach()
+    sick = {1: float('nan'), 3: float('inf'), 4: -float('inf')}
+
+    def poison(module, args, output):
+        for index, value in sick.items():
+            output[index, 2] = value
+        output[5] = torch.tensor([float('inf'), -float('inf'), 0, 0])  # whose sum is NaN
+
+    mentor.head.fc.register_forward_hook(poison)
+    with torch.no_grad():
+        prediction = task.predict(mentor, inputs)
+    assert prediction.valid.tolist() == [True, False, True, False, False, False]
+    assert torch.equal(prediction.values[[0, 2]], expected[[0, 2]])
+    assert prediction.values[~prediction.valid].eq(0).all()
+    truth = task.truth(class_batch(6)[1], torch.device('cpu'))
+    scores = task.scores([Prediction(expected), prediction], truth)
+    assert scores.shape == (2, 6, 1)
+    assert scores[0].gt(0).all() and torch.equal(scores[1, :, 0] > 0, prediction.valid)
+
+
+def test_divergence_and_peak(task):
+    student, mentor = torch.randn(2, 4, CLASSES)
+    tau = 1 + torch.rand(4, 1)
+    value = task.divergence(Prediction(student), Prediction(mentor), tau)
+    assert value.shape == (4, 1)
+    torch.testing.assert_close(value[:, 0], kl_divergence(student, mentor, tau[:, 0]))
+    whole = task.divergence(Prediction(student), Prediction(mentor), torch.full((1, 1), 2.0))
+    torch.testing.assert_close(whole[:, 0], kl_divergence(student, mentor, torch.full((4,), 2.0)))
+    assert torch.equal(task.peak(Prediction(student))[:, 0], student.max(dim=1).values)
+
+
+def test_scores_have_no_gradient(task):
+    logits = torch.randn(4, CLASSES, requires_grad=True)
+    truth = task.truth(class_batch(4)[1], torch.device('cpu'))
+    members = [Prediction(logits), Prediction(logits)]
+    for scores in (task.scores(members, truth), task.batch_scores(members, truth)):
+        assert not scores.requires_grad
+
+
+def test_members_that_do_not_fit_are_refused(task):
+    student = build(classifier())
+    task.check_student(student)
+    task.check_mentor(build(classifier(16)), student, 'model.mentors[0]')
+    with pytest.raises(ClassroomError, match=r'model\.mentors\[2\] knows 7 classes.*student 4'):
+        task.check_mentor(build(classifier(num_classes=7)), student, 'model.mentors[2]')
+    with pytest.raises(ClassroomError, match=r'model\.mentors\[1\] is a TopdownPoseEstimator'):
+        task.check_mentor(build(estimator()), student, 'model.mentors[1]')
+    with pytest.raises(ClassroomError, match=r'model\.student is a TopdownPoseEstimator'):
+        task.check_student(build(estimator()))
+    headless = build(classifier())
+    headless.head = None
+    with pytest.raises(ClassroomError, match=r'model\.student is a ImageClassifier'):
+        task.check_student(headless)
+
+
+def test_a_ranker_of_joints_is_refused():
+    with pytest.raises(ClassroomError, match=r'model\.ranker is a OKSRanker.*ranker of classes'):
+        ClassificationTask(OKSRanker())
+
+
+def test_samples_must_have_a_label(task):
+    from mmpretrain.structures import DataSample
+
+    task.check_samples(class_batch(2)[1])
+    with pytest.raises(ClassroomError, match='no gt_label.*train_dataloader'):
+        task.check_samples([DataSample()])
