@@ -5,7 +5,7 @@ of divergences. The task knows where the model keeps its output and how to compa
 """
 
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
 
 import torch
@@ -111,12 +111,13 @@ class Task(nn.Module, ABC):
             The prediction, with gradient, and the stock losses.
         """
         head = student.head
-        with shadowed(head, 'forward', recording) as outputs:
+        with ExitStack() as stack:
+            outputs = stack.enter_context(shadowed(head, 'forward', recording))
             if per_sample:
-                with shadowed(head.loss_module, 'forward', self._per_sample):
-                    losses = student.loss(inputs, data_samples)
-            else:
-                losses = student.loss(inputs, data_samples)
+                modules = head.loss_module  # several where each stage has its own
+                for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
+                    stack.enter_context(shadowed(module, 'forward', self._per_sample))
+            losses = student.loss(inputs, data_samples)
         return self.as_prediction(student, outputs[-1]), losses
 
     def _per_sample(self, loss: Callable[..., Tensor]) -> Tuple[Callable[..., Tensor], None]:

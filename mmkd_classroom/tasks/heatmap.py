@@ -112,7 +112,8 @@ class HeatmapTask(Task):
         )
 
     def as_prediction(self, model: nn.Module, output: Any) -> Prediction:
-        """Heatmaps ``(N, K, H, W)``."""
+        """Heatmaps ``(N, K, H, W)``; of several stages (Hourglass, CPM) the last, as MMPose does."""
+        output = output[-1] if isinstance(output, (list, tuple)) else output
         return Prediction(output, codec=model.head.decoder)
 
     def judged(self, prediction: Prediction) -> Tensor:
