@@ -112,7 +112,7 @@ class HeatmapTask(Task):
         )
 
     def as_prediction(self, model: nn.Module, output: Any) -> Prediction:
-        """Heatmaps ``(N, K, H, W)``; of several stages (Hourglass, CPM) the last, as MMPose does."""
+        """Heatmaps ``(N, K, H, W)``; of several stages (Hourglass, CPM) the last, as MMPose."""
         output = output[-1] if isinstance(output, (list, tuple)) else output
         return Prediction(output, codec=model.head.decoder)
 
