@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from hypothesis import settings
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -12,19 +14,34 @@ from mmengine.visualization import Visualizer
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
 
+# The same examples every time, on a machine of any speed.
+settings.register_profile(
+    'suite', deadline=None, derandomize=True, database=None, max_examples=60, print_blob=False
+)
+settings.load_profile('suite')
+torch.set_num_threads(1)  # two test processes with two threads each are slower than with one
+
+
+@pytest.fixture(autouse=True)
+def same_random_numbers():
+    """Each test alone gives what it gives among others."""
+    torch.manual_seed(0)
+
 
 @pytest.fixture
-def fresh_runners(monkeypatch):
+def fresh_runners():
     """Runners that do not meet the loggers, message hubs and loaders of earlier ones.
 
     MMEngine keeps these for the life of a process, under names with a timestamp in seconds.
     """
 
+    loaders = dict(CheckpointLoader._schemes)
+
     def forget():
         for manager in (MessageHub, MMLogger, DefaultScope, Visualizer):
             manager._instance_dict.clear()
+        CheckpointLoader._schemes = dict(loaders)
 
-    monkeypatch.setattr(CheckpointLoader, '_schemes', dict(CheckpointLoader._schemes))
     forget()
     yield forget
     forget()

@@ -1,0 +1,94 @@
+"""A mentor's view is what its own preprocessing of the raw image would be."""
+
+import itertools
+
+import pytest
+import torch
+from mmengine.registry import MODELS
+
+from mmkd_classroom.mentors import Normalisation, View
+
+MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+POSE, CLASSES, PLAIN = 'mmpose.PoseDataPreprocessor', 'mmpretrain.ClsDataPreprocessor', (
+    'mmengine.ImgDataPreprocessor'
+)  # fmt: skip
+PREPROCESSORS = dict(
+    pose=dict(type=POSE, mean=MEAN, std=STD, bgr_to_rgb=True),
+    pose_rgb_to_bgr=dict(
+        type=POSE, mean=[1.0, 20.0, 200.0], std=[60.0, 50.0, 40.0], rgb_to_bgr=True
+    ),
+    pose_bgr=dict(type=POSE, mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0]),
+    pose_raw=dict(type=POSE),
+    pose_flip_only=dict(type=POSE, bgr_to_rgb=True),
+    classes=dict(type=CLASSES, mean=MEAN, std=STD, to_rgb=True),
+    classes_bgr=dict(type=CLASSES, mean=[127.5, 0.0, 1.0], std=[127.5, 255.0, 1.0], to_rgb=False),
+    classes_raw=dict(type=CLASSES, to_rgb=False),
+    classes_flip_only=dict(type=CLASSES, to_rgb=True),
+    plain=dict(type=PLAIN, mean=MEAN[::-1], std=STD[::-1]),
+)
+
+
+def stock(name):
+    return MODELS.build(PREPROCESSORS[name])
+
+
+def preprocess(preprocessor, images):
+    from mmpretrain.structures import DataSample
+
+    samples = [DataSample() for _ in images]
+    data = preprocessor(dict(inputs=list(images), data_samples=samples), False)['inputs']
+    return torch.stack(data) if isinstance(data, (list, tuple)) else data
+
+
+def by_hand(preprocessor, images):
+    """In float64, from the options that the config names."""
+    images = images.double()
+    if getattr(preprocessor, 'to_rgb', False) or getattr(
+        preprocessor, '_channel_conversion', False
+    ):
+        images = images.flip(1)
+    if not preprocessor._enable_normalize:
+        return images
+    return (images - preprocessor.mean.double()) / preprocessor.std.double()
+
+
+@pytest.mark.parametrize('student, mentor', list(itertools.product(PREPROCESSORS, repeat=2)))
+def test_from_the_student_s_batch_to_the_mentor_s(student, mentor):
+    student, mentor = stock(student), stock(mentor)
+    images = torch.randint(256, (2, 3, 5, 7), dtype=torch.uint8)
+    view = View(Normalisation.of(student), Normalisation.of(mentor))
+    ours = view(preprocess(student, images))
+    theirs = preprocess(mentor, images)
+    expected = by_hand(mentor, images)
+    scale = expected.abs().max()  # pixels of 0 to 255 where nothing is normalised
+    torch.testing.assert_close(theirs.double(), expected, rtol=0, atol=1e-6 * scale)
+    assert (ours.double() - expected).abs().max() < 1e-5 * max(1, scale)
+
+
+def test_equal_views_are_the_same_tensor():
+    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('classes')))
+    inputs = torch.randn(2, 3, 4, 4)
+    assert view(inputs) is inputs
+
+
+def test_a_flip_alone_keeps_the_values():
+    same = dict(mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.0))
+    view = View(Normalisation(**same, flips=True), Normalisation(**same, flips=False))
+    inputs = torch.randn(2, 3, 4, 4)
+    assert torch.equal(view(inputs), inputs.flip(1))
+
+
+def test_the_student_s_batch_is_left_as_it_was():
+    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
+    inputs = torch.randn(2, 3, 4, 4)
+    before = inputs.clone()
+    assert not torch.equal(view(inputs), inputs)
+    assert torch.equal(inputs, before)
+
+
+def test_constants_move_with_the_model():
+    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
+    view.apply(lambda tensor: tensor.to(torch.float64))
+    assert view(torch.randn(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
+    view.apply(lambda tensor: tensor.to('meta'))
+    assert view(torch.empty(1, 3, 2, 2, device='meta')).device.type == 'meta'
