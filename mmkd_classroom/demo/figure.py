@@ -207,7 +207,7 @@ def _trunk(
 def _head(pose: Pose, skin: np.ndarray, rng: np.random.Generator) -> list[Mesh]:
     """Skull, face and hair, or a cap."""
     head = pose.frames['head']
-    size = 1.12 * pose.build.head
+    size = 1.2 * pose.build.head
     hair = np.clip(HAIRS[rng.integers(len(HAIRS))] + rng.normal(0, 8, 3), 5, 250)
     style = rng.choice(('short', 'long', 'cap', 'bald'), p=(0.5, 0.27, 0.15, 0.08))
     cover = sample_colour(rng) if style == 'cap' else hair

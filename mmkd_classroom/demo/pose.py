@@ -22,6 +22,7 @@ ARMS = np.array([
     (0, 90, 0, 10), (0, 88, -85, 90), (85, 5, 0, 15),  # sideways, goalpost, pointing ahead
     (-12, 45, 60, 95), (55, 40, 40, 135), (35, 14, 55, 95),  # on the hip, at the ear, folded
 ])  # fmt: skip
+ARM_ODDS = np.array([5, 3, 3, 1.5, 1.5, 1.5, 1, 1, 1, 1, 1, 1, 1]) / 22.5
 ARM_SPREAD, ARM_RANGE = (16, 9, 18, 16), ((-55, 4, -95, 0), (178, 150, 85, 148))
 
 # Degrees: (hip flexion, abduction, outward rotation, knee flexion) of one leg and of the other.
@@ -90,7 +91,7 @@ def sample_pose(rng: np.random.Generator) -> Pose:
     while True:
         stance = rng.choice(len(LEGS), p=LEG_ODDS)
         legs = LEGS[stance][:: rng.choice((-1, 1))]
-        arms = ARMS[rng.integers(len(ARMS), size=2)]
+        arms = ARMS[rng.choice(len(ARMS), size=2, p=ARM_ODDS)]
         if rng.random() < 0.35:  # people like symmetry
             arms = arms[[0, 0]]
         arms = np.clip(rng.normal(arms, ARM_SPREAD), *ARM_RANGE)
@@ -121,7 +122,7 @@ def articulate(
         legs: Rows like those of ``LEGS`` for the left and the right leg, shape (2, 4).
         sits: Whether the pose needs a seat; passed on.
     """
-    head = 1.12 * build.head  # a little large, as in the young, so that a face has pixels
+    head = 1.2 * build.head  # a little large, as in the young, so that a face has pixels
     spine = [turn('x', trunk[2] / 2) @ turn('z', trunk[3] / 2) @ turn('y', trunk[4] / 2)] * 2
     pelvis = Frame(np.zeros(3), turn('x', trunk[0]) @ turn('z', trunk[1]))
     waist = pelvis.child((0, 0.1, 0), spine[0])

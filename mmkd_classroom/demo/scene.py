@@ -58,12 +58,12 @@ def draw_picture(rng: np.random.Generator) -> Picture:
 def sample_camera(rng: np.random.Generator, joints: np.ndarray, size: np.ndarray) -> Camera:
     """A camera that frames most of the ``joints`` in a picture of ``size`` (H, W).
 
-    One view in two is from the front, one in four from the back, the rest from anywhere; one in
-    four is too close for the whole figure.
+    Over half of the views are from the front, over a quarter from the back, the rest from anywhere;
+    one in six is too close for the whole figure.
     """
     front, back, anywhere = rng.normal(0, 35), rng.normal(180, 35), rng.uniform(0, 360)
-    yaw = rng.choice((front, back, anywhere), p=(0.5, 0.25, 0.25))
-    roll = rng.normal(0, 30 if rng.random() < 0.1 else 5)
+    yaw = rng.choice((front, back, anywhere), p=(0.55, 0.28, 0.17))
+    roll = rng.normal(0, 30 if rng.random() < 0.06 else 5)
     rotation = turn('z', roll) @ turn('x', rng.normal(10, 11)) @ turn('y', yaw)
     view = Camera(rotation, rng.uniform(2.4, 5.5), 1.0, np.zeros(2))
     flat, _ = view.see(joints)
@@ -71,7 +71,7 @@ def sample_camera(rng: np.random.Generator, joints: np.ndarray, size: np.ndarray
     fill = rng.uniform(0.55, 0.86)
     focal = fill / max((high - low) / size[::-1])
     middle = (low + high) / 2
-    if rng.random() < 0.25:
+    if rng.random() < 0.17:
         focal *= rng.uniform(1.15, 1.8)
         middle = middle + (flat[0] - middle) * rng.uniform(-0.2, 0.9)  # faces rather than feet
     centre = size[::-1] * rng.normal(0.5, 0.04, 2) - middle * focal

@@ -20,7 +20,7 @@ def draw_place(rng: np.random.Generator, size: np.ndarray, edge: np.ndarray) -> 
     """
     image = _texture(rng, size)
     height, width = (int(n) for n in size)
-    for _ in range(rng.integers(2, 10)):
+    for _ in range(rng.integers(1, 8)):
         middle = rng.uniform(0, 1, 2) * (width, height)
         if rng.random() < 0.5:
             _limb(rng, image, middle)
@@ -54,9 +54,9 @@ def obstruct(
     """Put up to two things before the figure; returns the image and where they are, (H, W) bool."""
     size = np.array(image.shape[:2])
     mask = np.zeros(size, np.uint8)
-    for _ in range(rng.choice(3, p=(0.5, 0.35, 0.15))):
+    for _ in range(rng.choice(3, p=(0.62, 0.28, 0.1))):
         middle = points[rng.integers(len(points))] + rng.normal(0, 10, 2)
-        cv2.fillConvexPoly(mask, _blob(rng, middle, rng.uniform(7, 22)), 255, cv2.LINE_AA, 4)
+        cv2.fillConvexPoly(mask, _blob(rng, middle, rng.uniform(6, 19)), 255, cv2.LINE_AA, 4)
     if mask.any():
         share = mask[..., None].astype(np.float32) / 255
         image = image * (1 - share) + _texture(rng, size) * share
@@ -75,19 +75,21 @@ def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
 
 def _texture(rng: np.random.Generator, size: np.ndarray) -> np.ndarray:
     """A textured BGR surface (H, W, 3), float32: gradient, noise, and at times a pattern."""
-    y, x = np.ogrid[: size[0], : size[1]]
-    angle, period, duty = rng.uniform((0, 10, 0.06), (2 * np.pi, 60, 0.5)).astype(np.float32)
+    y, x = (axis.astype(np.float32) for axis in np.ogrid[: size[0], : size[1]])
+    angle, period, duty = rng.uniform((0, 10, 0.06), (2 * np.pi, 60, 0.5)).tolist()
     u, v = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    lines = v / period % 1 < duty
-    if rng.random() < 0.6:  # bricks and tiles rather than planks
-        brick = period * rng.uniform(0.8, 2.5)
-        lines |= (u / brick + v // period * 0.5) % 1 < duty / 2
+    fields, strengths = [u, _noise(rng, size)], [0.15, 11]
+    if rng.random() < 0.5:
+        lines = v / period % 1 < duty
+        if rng.random() < 0.6:  # bricks and tiles rather than planks
+            lines |= (u / (period * rng.uniform(0.8, 2.5)) + v // period / 2) % 1 < duty / 2
+        fields, strengths = [*fields, lines], [*strengths, 28]
     # Each field has a weight per channel: much the same for all three, or the colours run wild.
-    strength = np.array((0.15, 10, 4, 28 * (rng.random() < 0.5)))[:, None]
-    weights = strength * (rng.normal(0, 1, (4, 1)) + rng.normal(0, 0.25, (4, 3)))
-    fields = np.stack([u, _noise(rng, size), _noise(rng, size), lines], -1, dtype=np.float32)
+    weights = rng.normal(0, 1, (len(fields), 1)) + rng.normal(0, 0.25, (len(fields), 3))
+    weights *= np.array(strengths)[:, None]
     base = sample_colour(rng)
     base = (base + base.mean()) / 2  # places are duller than clothes
+    fields = np.stack(fields, axis=-1, dtype=np.float32)
     return fields @ weights.astype(np.float32) + base.astype(np.float32)
 
 

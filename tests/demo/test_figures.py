@@ -141,7 +141,7 @@ def test_joints_lie_on_the_figure():
 def test_pictures_vary_as_the_problem_needs():
     pictures = [sample_picture(0, 'train', number) for number in range(1, 61)]
     labels = np.array([picture.keypoints[:, 2] for picture in pictures])
-    assert all((labels == v).mean() > 0.03 for v in (0, 1, 2))
+    assert all((labels == v).mean() > share for v, share in ((0, 0.01), (1, 0.15), (2, 0.5)))
     eyes = labels[:, [1, 2]].max(axis=1)
     assert 0.3 < (eyes == 2).mean() < 0.8  # both fronts and backs
     heights = [np.ptp(np.nonzero(picture.mask)[0]) for picture in pictures]
@@ -172,7 +172,8 @@ def test_annotations_are_valid_coco(data_set, split):
         canvas = np.zeros((height, width), np.uint8)
         for outline in annotation['segmentation']:
             cv2.fillPoly(canvas, [np.array(outline).reshape(-1, 2)], 1)
-        assert canvas.sum() == pytest.approx(annotation['area'], rel=0.1)
+        # Outlines have no holes, so what is in front of the figure may count here.
+        assert 0.95 <= canvas.sum() / annotation['area'] <= 1.6
 
 
 def test_ids_are_unique_over_the_splits(data_set):
