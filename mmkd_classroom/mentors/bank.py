@@ -1,5 +1,6 @@
 """The mentors of a classroom, held so that nothing can train, save or copy them."""
 
+from itertools import count
 from typing import Any, Callable, Dict, Iterator, List, Sequence
 
 from torch import Tensor, nn
@@ -28,10 +29,13 @@ class MentorBank:
                 'own with its stock config.'
             )
         self.mentors: List[Mentor] = list(mentors)
-        names = [mentor.name for mentor in self.mentors]
-        for index, mentor in enumerate(self.mentors):
-            if names.count(names[index]) > 1:
-                mentor.name = f'{names[index]}_{names[: index + 1].count(names[index])}'
+        given = [mentor.name for mentor in self.mentors]
+        taken = set(given)
+        for mentor in self.mentors:
+            if given.count(mentor.name) > 1:
+                numbered = (f'{mentor.name}_{number}' for number in count(1))
+                mentor.name = next(name for name in numbered if name not in taken)
+                taken.add(mentor.name)
 
     @classmethod
     def build(
