@@ -10,11 +10,14 @@ This module uses the standard library alone and imports nothing of mmkd_classroo
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import importlib.util
 import re
 import shlex
 import sys
+import traceback
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,9 +242,9 @@ def diagnose(package: Package, error: str) -> Problem:
     # Warnings may follow the exception, so the last line that names an error is looked for.
     named = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Exit)\b', line)]
     what = (named or lines or ['it failed without a message.'])[-1]
-    for pattern, remedy in _KNOWN_FAILURES:
-        if re.search(pattern, error):
-            return Problem(package.name, package.needed_for, what, remedy)
+    remedy = _known_remedy(error)
+    if remedy:
+        return Problem(package.name, package.needed_for, what, remedy)
     missing = re.search(r"No module named '(\w+)", error)
     remedies = {known.name: _remedy(known) for known in PACKAGES}
     if not missing:
@@ -251,6 +254,35 @@ def diagnose(package: Package, error: str) -> Problem:
     else:
         remedy = f'{PIP} install {_DISTRIBUTIONS.get(missing[1], missing[1])}'
     return Problem(package.name, package.needed_for, what, remedy)
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[None]:
+    """Turn what broken packages raise when they are first used into one message with the remedy.
+
+    Metadata does not show an mmcv that was built against another torch, or an xtcocotools that was
+    built for another numpy. A tool that is about to use them wraps its work in this::
+
+        with environment.explained():
+            main()
+
+    Raises:
+        EnvironmentProblem: The error is known to come from packages that do not fit together.
+            Any other error goes through as it is.
+    """
+    try:
+        yield
+    except (ImportError, ValueError, RuntimeError, AssertionError) as error:
+        remedy = _known_remedy(traceback.format_exc())
+        if remedy is None:
+            raise
+        problem = Problem(type(error).__name__, 'core', str(error), remedy)
+        raise EnvironmentProblem([problem]) from error
+
+
+def _known_remedy(error: str) -> str | None:
+    found = (remedy for pattern, remedy in _KNOWN_FAILURES if re.search(pattern, error))
+    return next(found, None)
 
 
 def _in_range(version: str, package: Package) -> bool:

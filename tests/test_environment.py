@@ -212,6 +212,22 @@ def test_a_failed_import_is_told_with_its_remedy(name, error, remedy):
     assert problem.what == error.splitlines()[-1]
 
 
+def test_a_tool_explains_packages_that_do_not_fit_together():
+    with pytest.raises(EnvironmentProblem) as caught, environment.explained():
+        raise ImportError('/x/mmcv/_ext.so: undefined symbol: _ZN3c104')
+    message = str(caught.value)
+    assert '  - ImportError: /x/mmcv/_ext.so: undefined symbol: _ZN3c104\n' in message
+    assert 'remedy: ' in message and 'mmcv==2.1.0' in message
+    assert isinstance(caught.value.__cause__, ImportError)
+
+
+@pytest.mark.parametrize('error', [ValueError('bad config'), ImportError('x'), KeyError('model')])
+def test_any_other_error_goes_through_as_it_is(error):
+    with pytest.raises(type(error)) as caught, environment.explained():
+        raise error
+    assert caught.value is error
+
+
 def test_ranges_and_remedies_agree_with_the_project_s_files():
     project = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
     extras = project['optional-dependencies']
