@@ -30,7 +30,9 @@ class HeatmapTask(Task):
 
     A joint's heatmap is distilled as a distribution over its cells. Heads trained by MSE give
     values in [0, 1], whose plain softmax is nearly flat, so they are multiplied by ``sharpness``
-    first.
+    first. The divergence is divided by the number of cells, as the heads' MSE losses are, so that
+    one ``weight`` of the strategy serves every heatmap size. ``docs/heatmaps.md`` has the
+    measurements behind the defaults.
 
     Args:
         ranker: A ranker of joints.
@@ -45,7 +47,7 @@ class HeatmapTask(Task):
 
     kind = 'keypoints'
 
-    def __init__(self, ranker: Ranker, distance: str = 'kl', sharpness: float = 20.0) -> None:
+    def __init__(self, ranker: Ranker, distance: str = 'kl', sharpness: float = 50.0) -> None:
         super().__init__(ranker)
         if distance not in ('kl', 'mse'):
             raise ClassroomError(f"model.task.distance is {distance!r}: choose 'kl' or 'mse'.")
@@ -128,13 +130,13 @@ class HeatmapTask(Task):
         temperature: Tensor,
         student_temperature: Optional[Tensor] = None,
     ) -> Tensor:
-        """KL over the cells of each joint, or the joint's MSE, ``(N, K)``."""
+        """KL or squared distance of each joint, per cell, ``(N, K)``."""
         if self.distance == 'mse':
             difference = at_least_float32(student.values) - at_least_float32(mentor.values)
             return difference.square().mean(dim=(-2, -1))
-        return kl_divergence(
-            self._logits(student), self._logits(mentor), temperature, student_temperature
-        )
+        logits = self._logits(student)
+        divergence = kl_divergence(logits, self._logits(mentor), temperature, student_temperature)
+        return divergence / logits.shape[-1]
 
     def peak(self, prediction: Prediction) -> Tensor:
         """Greatest logit of each joint, ``(N, K)``."""

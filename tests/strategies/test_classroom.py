@@ -191,7 +191,8 @@ def divergence(room, student, m, i, j, rank, options):
             tau_student = 2 * peak_student / (peak + peak_student) * options['temperature']
     p = torch.exp(theirs / tau) / torch.exp(theirs / tau).sum()
     q = torch.exp(ours / tau_student) / torch.exp(ours / tau_student).sum()
-    return tau * tau_student * (p * (torch.log(p) - torch.log(q))).sum()
+    per_cell = ours.numel() if isinstance(room, Poses) else 1
+    return tau * tau_student * (p * (torch.log(p) - torch.log(q))).sum() / per_cell
 
 
 def lesson_of(room, student, options, **prediction):
