@@ -1,0 +1,186 @@
+"""A training step reads nothing from the device: each reading would stop it, once per mentor.
+
+The step runs on PyTorch's ``meta`` device, whose tensors have shapes but no values: whatever needs
+a value on the host (``item``, ``bool``, ``cpu``, ``numpy``, indices by a mask, ...) raises.
+"""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
+
+from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.registry import MODELS
+from mmkd_classroom.strategies import ClassroomKD
+
+POSE = ('mmkd_classroom.HeatmapTask', 'mmkd_classroom.OKSRanker')
+CLASSES = ('mmkd_classroom.ClassificationTask', 'mmkd_classroom.TrueClassRanker')
+
+
+def distiller(student, mentors, kinds, strategy=None, task=None, ranker=None):
+    return MultiMentorDistiller(
+        student=build(student),
+        mentors=[dict(config=dict(model=mentor), checkpoint=None) for mentor in mentors],
+        task=dict(type=kinds[0], **(task or {})),
+        ranker=dict(type=kinds[1], **(ranker or {})),
+        strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **(strategy or {})),
+    )
+
+
+def other_pixels(model):
+    """The model with another normalisation, so that the view has something to do."""
+    preprocessor = dict(model['data_preprocessor'], mean=[127.5] * 3, std=[127.5] * 3)
+    preprocessor.pop('bgr_to_rgb', None)
+    return dict(model, data_preprocessor=preprocessor)
+
+
+class Uploads(TorchDispatchMode):
+    """Counts copies from the host: each that is not pinned stops the device, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        position = {torch.ops.aten._to_copy.default: 0, torch.ops.aten.copy_.default: 1}.get(func)
+        if position is not None and isinstance(args[position], torch.Tensor):
+            self.count += args[position].device.type == 'cpu' != result.device.type
+        return result
+
+
+def step(model, inputs, samples, device='meta'):
+    """Forward, MMEngine's sum of the losses, and backward, twice: the first step sets things up.
+
+    Returns:
+        Number of copies from the host to the device in the second step.
+    """
+    model = model.to(device).train()
+    for _ in range(2):
+        # On the device, as the data preprocessor leaves them.
+        batch, images = [sample.to(device) for sample in samples], inputs.to(device)
+        with Uploads() as uploads:
+            loss, _ = model.parse_losses(model(images, batch, mode='loss'))
+            loss.backward()
+    assert loss.device.type == device
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.journal.steps == 2
+    return uploads.count
+
+
+@pytest.mark.parametrize('pace', ['gap', 'fixed', 'dtkd'])
+@pytest.mark.parametrize('granularity', ['sample', 'batch', 'keypoint'])
+def test_a_step_on_poses(granularity, pace):
+    inputs, samples = pose_batch(2)
+    for switch in (True, False):
+        strategy = dict(
+            granularity=granularity, pace=pace, require_correct=switch, filter=switch,
+            rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
+        )  # fmt: skip
+        model = distiller(estimator(), [other_pixels(estimator())], POSE, strategy)
+        assert step(model, inputs, samples) == 1  # the truth, pinned
+
+
+@pytest.mark.parametrize('pace', ['gap', 'fixed', 'dtkd'])
+@pytest.mark.parametrize('granularity', ['sample', 'batch'])
+def test_a_step_on_classes(granularity, pace):
+    for switch, soft in itertools.product([True, False], repeat=2):
+        strategy = dict(
+            granularity=granularity, pace=pace, require_correct=switch, filter=switch,
+            rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
+        )  # fmt: skip
+        loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None
+        student = classifier(**(dict(loss=loss) if soft else {}))
+        model = distiller(student, [other_pixels(classifier(16))], CLASSES, strategy)
+        assert step(model, *class_batch(4, soft=soft)) == 0
+
+
+@pytest.mark.parametrize('name', ['dark', 'udp'])
+def test_the_other_codecs(name):
+    model = distiller(estimator(codec_name=name), [estimator(codec_name=name)], POSE)
+    assert step(model, *pose_batch(2, codec_name=name)) == 1
+
+
+@pytest.mark.parametrize('norm', ['bbox', 'head'])
+def test_the_other_ranker_and_distance(norm):
+    people = [dict(person(seed), head_size=np.array([30.0], np.float32)) for seed in range(2)]
+    records = [packed(record) for record in people]
+    model = distiller(
+        estimator(), [estimator()], (POSE[0], 'mmkd_classroom.PCKRanker'),
+        task=dict(distance='mse'), ranker=dict(norm=norm, thr=0.5),
+    )  # fmt: skip
+    inputs = torch.stack([record['inputs'].float() for record in records])
+    assert step(model, inputs, [record['data_samples'] for record in records]) == 1
+
+
+READINGS = dict(
+    item=lambda tensor: tensor.sum().item(),
+    float=lambda tensor: float(tensor.sum()),
+    branch=lambda tensor: 1 if tensor.sum() > 0 else 2,
+    tolist=lambda tensor: tensor.tolist(),
+    cpu=lambda tensor: tensor.cpu(),
+    numpy=lambda tensor: tensor.detach().numpy(),
+    to_the_host=lambda tensor: tensor.to('cpu'),
+    nonzero=lambda tensor: tensor.nonzero(),
+    mask=lambda tensor: tensor[tensor > 0],
+    unique=lambda tensor: tensor.unique(),
+    equal=lambda tensor: torch.equal(tensor, tensor + 1),
+)
+UPLOADS = dict(constant=lambda tensor: torch.tensor([1.0, 2.0]).to(tensor.device))
+
+
+@MODELS.register_module()
+class ReadingKD(ClassroomKD):
+    """The classroom with one reading of a value added."""
+
+    def __init__(self, reading, **options):
+        super().__init__(**options)
+        self.reading = {**READINGS, **UPLOADS}[reading]
+
+    def forward(self, student, mentors, truth, task, losses):
+        self.reading(mentors[0].values)
+        return super().forward(student, mentors, truth, task, losses)
+
+
+@pytest.mark.parametrize('reading', READINGS)
+def test_any_reading_would_be_noticed(reading):
+    strategy = dict(type='mmkd_classroom.ReadingKD', reading=reading)
+    model = distiller(classifier(), [classifier()], CLASSES, strategy)
+    batch = class_batch(2)
+    step(model, *batch, device='cpu')  # where there are values nothing is wrong with it
+    model.journal.read()
+    with pytest.raises((RuntimeError, NotImplementedError, TypeError)):
+        step(model, *batch)
+
+
+def test_a_constant_made_in_each_step_would_be_noticed():
+    strategy = dict(type='mmkd_classroom.ReadingKD', reading='constant')
+    assert step(distiller(classifier(), [classifier()], CLASSES, strategy), *class_batch(2)) == 1
+
+
+def test_the_stock_accuracy_would_be_noticed():
+    model = distiller(dict(estimator(), train_cfg=dict(compute_acc=True)), [estimator()], POSE)
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        step(model, *pose_batch(2))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+@pytest.mark.parametrize('task', ['pose', 'classes'])
+def test_a_step_on_a_gpu_does_not_wait(task):
+    if task == 'pose':
+        model, (inputs, samples) = distiller(estimator(), [estimator()], POSE), pose_batch(4)
+    else:
+        model, (inputs, samples) = distiller(classifier(), [classifier()], CLASSES), class_batch(4)
+    step(model, inputs, samples, device='cuda')  # sets up kernels and constants
+    inputs, samples = inputs.cuda(), [sample.cuda() for sample in samples]
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        loss, _ = model.parse_losses(model(inputs, samples, mode='loss'))
+        loss.backward()
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
