@@ -2,10 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any
 
 import cv2
 import numpy as np
+
+from mmkd_classroom.demo.coco import write_data_set
 
 CIFAR10 = (
     'airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck',
@@ -13,7 +15,7 @@ CIFAR10 = (
 
 
 def write_all(root: Path) -> Path:
-    """Write ``root/data/`` with COCO, MPII, LSPET, ImageNet and CIFAR-10, a few images each.
+    """Write ``root/data/`` with all data sets that the configs read, a few images each.
 
     Returns:
         ``root``: in it, a config's relative paths are right as they are.
@@ -24,6 +26,7 @@ def write_all(root: Path) -> Path:
     write_lspet(data / 'lspet')
     write_imagenet(data / 'imagenet')
     write_cifar10(data / 'cifar10')
+    write_data_set(data / 'demo', 2, 2, seed=0)
     return root
 
 
@@ -98,7 +101,7 @@ def write_cifar10(root: Path) -> None:
             _write_image(root / split / name / '0000.jpg', 32, 32, seed=index)
 
 
-def _person(num_joints: int, box: tuple, seed: int, missing: int) -> Dict[str, Any]:
+def _person(num_joints: int, box: tuple, seed: int, missing: int) -> dict[str, Any]:
     joints = [[*point, 2] for point in _joints(num_joints, box, seed)]
     joints[missing] = [0, 0, 0]
     return dict(
@@ -111,7 +114,7 @@ def _person(num_joints: int, box: tuple, seed: int, missing: int) -> Dict[str, A
     )
 
 
-def _joints(num_joints: int, box: tuple, seed: int) -> List[List[float]]:
+def _joints(num_joints: int, box: tuple, seed: int) -> list[list[float]]:
     left, top, width, height = box
     points = np.random.default_rng(seed).uniform(0.1, 0.9, (num_joints, 2))
     return (points * (width, height) + (left, top)).round(2).tolist()

@@ -1,5 +1,5 @@
 # Mentor: ResNet-18 of width 32 on half of CIFAR-10, the strongest.
-# Needs: data/cifar10 (see README.md); two CPU cores.
+# Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet18-w32_1xb128-8e_cifar10_cpu.py
 _base_ = [
     'mmpretrain::_base_/models/resnet18_cifar.py',

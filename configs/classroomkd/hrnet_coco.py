@@ -1,5 +1,5 @@
-# ClassroomKD: HRNet-W32 on COCO at 256x192. One mentor is stronger than the student becomes alone
-# (AP 0.746), three are weaker, yet right on some people whom it misses.
+# ClassroomKD: HRNet-W32 (alone AP 0.746) on COCO at 256x192, with one mentor above it and three
+# below; the filter decides on each sample which of them teach.
 # Needs: COCO 2017 under data/coco as MMPose lays it out, 8 GPUs; the mentors' weights come from
 # MMPose's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/hrnet_coco.py 8

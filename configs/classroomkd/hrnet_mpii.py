@@ -1,7 +1,7 @@
-# ClassroomKD: HRNet-W32 (alone PCKh 0.900) on MPII at 256x256, ranked by PCKh@0.5, the metric of
-# MPII.
-# Needs: MPII under data/mpii as MMPose lays it out, 8 GPUs; the mentors' weights come from
-# MMPose's zoo at the first start.
+# ClassroomKD: HRNet-W32 (alone PCKh 0.900) on MPII at 256x256, ranked by MPII's own metric,
+# PCKh@0.5.
+# Needs: MPII under data/mpii as MMPose lays it out, 8 GPUs; the mentors' weights come from MMPose's
+# zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/hrnet_mpii.py 8
 _base_ = [
     'mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_hrnet-w32_8xb64-210e_mpii-256x256.py',

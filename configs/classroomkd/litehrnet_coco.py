@@ -1,5 +1,5 @@
-# ClassroomKD: Lite-HRNet-18 (alone AP 0.642) on COCO at 256x192, with a strong mentor, two of its
-# own class and a weaker one.
+# ClassroomKD: Lite-HRNet-18 (alone AP 0.642) on COCO at 256x192, taught by two strong mentors, its
+# larger sibling and a weaker peer.
 # Needs: COCO 2017 under data/coco as MMPose lays it out, 8 GPUs; the mentors' weights come from
 # MMPose's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/litehrnet_coco.py 8

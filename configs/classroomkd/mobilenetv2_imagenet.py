@@ -1,7 +1,8 @@
-# ClassroomKD: MobileNetV2 (alone Top-1 71.86) on ImageNet, after the authors' MobileNetV1 classroom:
-# MMPretrain lacks V1 and GoogLeNet. RegNetX was trained on BGR images: each mentor gets its own view.
-# Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights come
-# from MMPretrain's zoo at the first start.
+# ClassroomKD: MobileNetV2 (alone Top-1 71.86) on ImageNet, after the authors' MobileNetV1
+# classroom; MMPretrain lacks V1 and GoogLeNet. RegNetX expects BGR images, the student RGB: each
+# mentor gets its own view.
+# Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights
+# come from MMPretrain's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/mobilenetv2_imagenet.py 8
 _base_ = [
     'mmpretrain::mobilenet_v2/mobilenet-v2_8xb32_in1k.py',

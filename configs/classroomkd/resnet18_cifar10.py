@@ -1,6 +1,6 @@
-# ClassroomKD: ResNet-18 of width 16 on CIFAR-10, with a strong, a better and a weaker mentor.
-# Needs: data/cifar10; one GPU; the three mentors trained first (configs/cifar10/README.md), in the
-# same work_dirs/ as this run.
+# ClassroomKD: ResNet-18 of width 16 on CIFAR-10, taught by ResNet-50, ResNet-18 and width 8.
+# Needs: data/cifar10; one GPU; the three mentors, trained first by their configs in configs/cifar10
+# from the same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_cifar10.py
 _base_ = [
     '../cifar10/resnet18-w16_1xb128-200e_cifar10.py',

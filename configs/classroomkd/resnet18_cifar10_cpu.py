@@ -1,7 +1,6 @@
-# ClassroomKD: ResNet-18 of width 16 on half of CIFAR-10, for two CPU cores, with mentors of width 32,
-# 24 and 8.
-# Needs: data/cifar10; the three mentors trained first (configs/cifar10/README.md), in the same
-# work_dirs/ as this run.
+# ClassroomKD: ResNet-18 of width 16 on half of CIFAR-10, taught by widths 32, 24 and 8; for a CPU.
+# Needs: data/cifar10; the three mentors, trained first by their configs in configs/cifar10 from the
+# same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_cifar10_cpu.py
 _base_ = [
     '../cifar10/resnet18-w16_1xb128-8e_cifar10_cpu.py',

@@ -1,8 +1,8 @@
-# ClassroomKD: ResNet-18 (alone Top-1 69.90) on ImageNet: the authors' classroom, with ShuffleNetV2 in
-# the place of GoogLeNet, which MMPretrain lacks. RegNetX was trained on BGR images: each mentor gets
-# its own view.
-# Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights come
-# from MMPretrain's zoo at the first start.
+# ClassroomKD: ResNet-18 (alone Top-1 69.90) on ImageNet, in the authors' classroom; ShuffleNetV2
+# has the place of GoogLeNet, which MMPretrain lacks. RegNetX expects BGR images, the student RGB:
+# each mentor gets its own view.
+# Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights
+# come from MMPretrain's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/resnet18_imagenet.py 8
 _base_ = [
     'mmpretrain::resnet/resnet18_8xb32_in1k.py',

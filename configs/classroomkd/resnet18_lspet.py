@@ -1,6 +1,6 @@
-# ClassroomKD: ResNet-18 on LSPET at 192x192, with a strong, a better and a lighter mentor.
-# Needs: data/lspet; one GPU; the three mentors trained first (configs/lspet/README.md), in the same
-# work_dirs/ as this run.
+# ClassroomKD: ResNet-18 on LSPET at 192x192, taught by HRNet-W32, ResNet-50 and MobileNetV2.
+# Needs: data/lspet; one GPU; the three mentors, trained first by their configs in configs/lspet
+# from the same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_lspet.py
 _base_ = [
     '../lspet/td-hm_resnet18_lspet-192x192.py',

@@ -1,7 +1,6 @@
-# ClassroomKD: ResNet-18 of width 16 on LSPET at 96x96, for two CPU cores, with mentors of width 32, 24
-# and 8.
-# Needs: data/lspet; the three mentors trained first (configs/lspet/README.md), in the same work_dirs/
-# as this run.
+# ClassroomKD: ResNet-18 of width 16 on LSPET at 96x96, taught by widths 32, 24 and 8; for a CPU.
+# Needs: data/lspet; the three mentors, trained first by their configs in configs/lspet from the
+# same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_lspet_cpu.py
 _base_ = [
     '../lspet/td-hm_resnet18-w16_lspet-96x96_cpu.py',

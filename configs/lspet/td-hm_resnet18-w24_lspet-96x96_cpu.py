@@ -1,5 +1,5 @@
 # Mentor: ResNet-18 of width 24 on LSPET at 96x96, in the middle.
-# Needs: data/lspet (see README.md); two CPU cores, no download.
+# Needs: data/lspet (see README.md); a CPU; no download, it trains from scratch.
 # Train: python tools/train.py configs/lspet/td-hm_resnet18-w24_lspet-96x96_cpu.py
 _base_ = [
     '../_base_/models/heatmap_lspet.py',

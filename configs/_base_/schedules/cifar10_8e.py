@@ -1,4 +1,4 @@
-# A short run for two CPU cores: batches of 128, one cosine from 0.1 after a warm-up epoch.
+# A short run for a CPU: batches of 128, one cosine from 0.1 after a warm-up epoch.
 _base_ = ['mmpretrain::_base_/default_runtime.py']
 
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=4)

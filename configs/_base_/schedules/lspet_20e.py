@@ -1,4 +1,4 @@
-# A short run for two CPU cores: 20 epochs of 85 batches of 64, cosine decay after a warm-up.
+# A short run for a CPU: 20 epochs of 85 batches of 64, cosine decay after a warm-up.
 _base_ = ['mmpose::_base_/default_runtime.py']
 
 train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=10)
