@@ -1,4 +1,4 @@
-# The student alone: ResNet-18 of width 16 on half of CIFAR-10, to compare the classroom with.
+# Mentor: ResNet-18 of width 16 on half of CIFAR-10, in the middle.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet18-w16_1xb128-8e_cifar10_cpu.py
 _base_ = [

@@ -1,4 +1,4 @@
-# Mentor: ResNet-18 of width 24 on half of CIFAR-10, in the middle.
+# Mentor: ResNet-18 of width 24 on half of CIFAR-10, the strongest.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet18-w24_1xb128-8e_cifar10_cpu.py
 _base_ = [

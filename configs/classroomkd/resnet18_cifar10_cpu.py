@@ -1,9 +1,9 @@
-# ClassroomKD: ResNet-18 of width 16 on half of CIFAR-10, taught by widths 32, 24 and 8; for a CPU.
+# ClassroomKD: ResNet-18 of width 8 on half of CIFAR-10, taught by widths 24, 16 and 8; for a CPU.
 # Needs: data/cifar10; the three mentors, trained first by their configs in configs/cifar10 from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_cifar10_cpu.py
 _base_ = [
-    '../cifar10/resnet18-w16_1xb128-8e_cifar10_cpu.py',
+    '../cifar10/resnet18-w8_1xb128-8e_cifar10_cpu.py',
     '../_base_/classroom.py',
 ]
 
@@ -13,14 +13,14 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='resnet18-w32',
-            config='{{fileDirname}}/../cifar10/resnet18-w32_1xb128-8e_cifar10_cpu.py',
-            checkpoint='work_dirs/resnet18-w32_1xb128-8e_cifar10_cpu/epoch_8.pth',
-        ),
-        dict(
             name='resnet18-w24',
             config='{{fileDirname}}/../cifar10/resnet18-w24_1xb128-8e_cifar10_cpu.py',
             checkpoint='work_dirs/resnet18-w24_1xb128-8e_cifar10_cpu/epoch_8.pth',
+        ),
+        dict(
+            name='resnet18-w16',
+            config='{{fileDirname}}/../cifar10/resnet18-w16_1xb128-8e_cifar10_cpu.py',
+            checkpoint='work_dirs/resnet18-w16_1xb128-8e_cifar10_cpu/epoch_8.pth',
         ),
         dict(
             name='resnet18-w8',

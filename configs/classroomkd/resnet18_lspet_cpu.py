@@ -1,9 +1,9 @@
-# ClassroomKD: ResNet-18 of width 16 on LSPET at 96x96, taught by widths 32, 24 and 8; for a CPU.
+# ClassroomKD: ResNet-18 of width 8 on LSPET at 96x96, taught by widths 24, 16 and 8; for a CPU.
 # Needs: data/lspet; the three mentors, trained first by their configs in configs/lspet from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_lspet_cpu.py
 _base_ = [
-    '../lspet/td-hm_resnet18-w16_lspet-96x96_cpu.py',
+    '../lspet/td-hm_resnet18-w8_lspet-96x96_cpu.py',
     '../_base_/classroom.py',
 ]
 
@@ -13,19 +13,19 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='resnet18-w32',
-            config='{{fileDirname}}/../lspet/td-hm_resnet18-w32_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w32_lspet-96x96_cpu/epoch_20.pth',
-        ),
-        dict(
             name='resnet18-w24',
             config='{{fileDirname}}/../lspet/td-hm_resnet18-w24_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w24_lspet-96x96_cpu/epoch_20.pth',
+            checkpoint='work_dirs/td-hm_resnet18-w24_lspet-96x96_cpu/epoch_12.pth',
+        ),
+        dict(
+            name='resnet18-w16',
+            config='{{fileDirname}}/../lspet/td-hm_resnet18-w16_lspet-96x96_cpu.py',
+            checkpoint='work_dirs/td-hm_resnet18-w16_lspet-96x96_cpu/epoch_12.pth',
         ),
         dict(
             name='resnet18-w8',
             config='{{fileDirname}}/../lspet/td-hm_resnet18-w8_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w8_lspet-96x96_cpu/epoch_20.pth',
+            checkpoint='work_dirs/td-hm_resnet18-w8_lspet-96x96_cpu/epoch_12.pth',
         ),
     ],
     task=dict(type='mmkd_classroom.HeatmapTask'),

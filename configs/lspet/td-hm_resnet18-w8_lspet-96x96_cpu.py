@@ -1,10 +1,10 @@
-# Mentor: ResNet-18 of width 8 on LSPET at 96x96, a weaker peer of the student.
+# The student alone: ResNet-18 of width 8 on LSPET at 96x96; with another seed, the weakest mentor.
 # Needs: data/lspet (see README.md); a CPU; no download, it trains from scratch.
 # Train: python tools/train.py configs/lspet/td-hm_resnet18-w8_lspet-96x96_cpu.py
 _base_ = [
     '../_base_/models/heatmap_lspet.py',
     '../_base_/datasets/lspet_96x96.py',
-    '../_base_/schedules/lspet_20e.py',
+    '../_base_/schedules/lspet_12e.py',
 ]
 
 model = dict(

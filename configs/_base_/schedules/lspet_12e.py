@@ -1,7 +1,7 @@
-# A short run for a CPU: 20 epochs of 85 batches of 64, cosine decay after a warm-up.
+# A short run for a CPU: 12 epochs of 85 batches of 64, cosine decay after a warm-up.
 _base_ = ['mmpose::_base_/default_runtime.py']
 
-train_cfg = dict(by_epoch=True, max_epochs=20, val_interval=10)
+train_cfg = dict(by_epoch=True, max_epochs=12, val_interval=12)
 val_cfg = dict()
 test_cfg = dict()
 
@@ -10,9 +10,9 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=85, by_epoch=False),
     dict(
         type='CosineAnnealingLR',
-        T_max=19,
+        T_max=11,
         begin=1,
-        end=20,
+        end=12,
         by_epoch=True,
         convert_to_iter_based=True,
     ),
@@ -20,4 +20,4 @@ param_scheduler = [
 auto_scale_lr = dict(base_batch_size=64)
 
 # The last epoch is the result: nothing is selected on the validation images.
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(checkpoint=dict(interval=12, max_keep_ckpts=1))
