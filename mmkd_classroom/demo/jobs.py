@@ -61,14 +61,21 @@ class Workshop:
         folder: Working directory of all tools.
         at_once: Number of jobs at a time.
         say: Prints a line of progress.
+        preload: Modules that every tool finds imported.
     """
 
-    def __init__(self, folder: Path, at_once: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        at_once: int,
+        say: Callable[[str], None],
+        preload: Sequence[str] = _PRELOAD,
+    ) -> None:
         self.folder = folder
         self.at_once = at_once
         self.say = say
         self._context = multiprocessing.get_context('forkserver')
-        self._context.set_forkserver_preload(_PRELOAD)
+        self._context.set_forkserver_preload(list(preload))
         self._running: list[multiprocessing.Process] = []
         self._stopped = False
 

@@ -14,8 +14,8 @@ matplotlib.use('Agg')  # before pyplot: there may be no display
 
 from matplotlib import pyplot as plt  # noqa: E402
 
+from mmkd_classroom.demo.coco import PERSON  # noqa: E402
 from mmkd_classroom.demo.pose import JOINTS  # noqa: E402
-from mmkd_classroom.demo.scene import BONES  # noqa: E402
 
 LEFT, RIGHT = '#ff9e1b', '#21a7ff'  # of the figure's own sides, as in MMPose
 
@@ -52,7 +52,9 @@ def table(rows: Sequence[Row]) -> str:
         for row in rows
     ]
     widths = [max(map(len, column)) for column in zip(*lines)]
-    lines.insert(1, tuple('-' * (width - (i > 0)) + ':' * (i > 0) for i, width in enumerate(widths)))
+    lines.insert(
+        1, tuple('-' * (width - (i > 0)) + ':' * (i > 0) for i, width in enumerate(widths))
+    )
     return '\n'.join(
         '| '
         + ' | '.join(
@@ -113,7 +115,7 @@ def _by_annotation(file: Path) -> dict[int, np.ndarray]:
 
 def _draw_person(axis: plt.Axes, image: np.ndarray, joints: np.ndarray, seen: np.ndarray) -> None:
     axis.imshow(image)
-    for a, b in BONES:
+    for a, b in np.array(PERSON['skeleton']) - 1:
         if seen[a] and seen[b]:
             sides = {JOINTS[a].split('_')[0], JOINTS[b].split('_')[0]}
             colour = LEFT if sides <= {'left'} else RIGHT if sides <= {'right'} else '#f4f4f4'
@@ -124,20 +126,20 @@ def _draw_person(axis: plt.Axes, image: np.ndarray, joints: np.ndarray, seen: np
 
 
 def _draw_mentoring(figure: plt.Figure, mentoring: Path) -> None:
-    """Each mentor's share of pupils and of the loss, over the epochs."""
+    """Each mentor's share of pupils and of the loss, over the training."""
     records = [json.loads(line) for line in mentoring.read_text().splitlines()]
-    epochs = [record['epoch'] for record in records]
+    steps = [record['iter'] for record in records]
     left, middle, right = figure.subplots(1, 3)
     for name in records[0]['mentors']:
         for axis, key in ((left, 'active'), (middle, 'share'), (right, 'score')):
             values = [100 * record['mentors'][name][key] for record in records]
-            axis.plot(epochs, values, marker='.', label=name)
+            axis.plot(steps, values, marker='.', label=name)
     scores = [100 * record['student_score'] for record in records]
-    right.plot(epochs, scores, marker='.', color='black', label='the student')
+    right.plot(steps, scores, marker='.', color='black', label='the student')
     left.set(title='who taught: people on which a mentor\nwas better than the student', ylabel='%')
     middle.set(title="a mentor's part of the whole loss", ylabel='%')
     right.set(title='mean score (OKS) on the training batches', ylabel='%')
     for axis in (left, middle, right):
-        axis.set(xlabel='epoch', ylim=(0, None))
+        axis.set(xlabel='training step', ylim=(0, None))
         axis.grid(alpha=0.3)
     right.legend()

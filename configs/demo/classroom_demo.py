@@ -1,0 +1,43 @@
+# ClassroomKD: ResNet-18 of width 16 on the demo's data, taught by widths 32, 24 and 8.
+# Needs: data/demo (python tools/make_demo_data.py data/demo); the three mentors, trained first by
+# their configs in this folder from the same working directory. `make demo` does all that.
+# Train: python tools/train.py configs/demo/classroom_demo.py
+_base_ = [
+    './td-hm_resnet18-w16_demo-128x96.py',
+    '../_base_/classroom.py',
+]
+
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='resnet18-w32',
+            config='{{fileDirname}}/td-hm_resnet18-w32_demo-128x96.py',
+            checkpoint='work_dirs/td-hm_resnet18-w32_demo-128x96/epoch_20.pth',
+        ),
+        dict(
+            name='resnet18-w24',
+            config='{{fileDirname}}/td-hm_resnet18-w24_demo-128x96.py',
+            checkpoint='work_dirs/td-hm_resnet18-w24_demo-128x96/epoch_20.pth',
+        ),
+        dict(
+            name='resnet18-w8',
+            config='{{fileDirname}}/td-hm_resnet18-w8_demo-128x96.py',
+            checkpoint='work_dirs/td-hm_resnet18-w8_demo-128x96/epoch_20.pth',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.HeatmapTask'),
+    ranker=dict(type='mmkd_classroom.OKSRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', weight=0.001, tau_max=4.0),
+)
+
+custom_hooks = [*_base_.custom_hooks, *_base_.classroom_hooks]
+
+# Scoring needs the joints in input space, which only `pack_transformed` keeps.
+train_pipeline = [
+    *_base_.train_pipeline[:-1],
+    dict(type='PackPoseInputs', pack_transformed=True),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,13 @@
+# Mentor: ResNet-18 of width 24 on the demo's data, in the middle.
+# Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
+# Train: python tools/train.py configs/demo/td-hm_resnet18-w24_demo-128x96.py
+_base_ = [
+    '../_base_/models/heatmap_demo.py',
+    '../_base_/datasets/demo.py',
+    '../_base_/schedules/demo_20e.py',
+]
+
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=24, base_channels=24),
+    head=dict(in_channels=192, deconv_out_channels=(48,) * 3, decoder=_base_.codec),
+)
