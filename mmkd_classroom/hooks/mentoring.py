@@ -83,19 +83,19 @@ class MentoringHook(Hook):
     ) -> None:
         """Record at the interval."""
         if self.every_n_train_iters(runner, self.interval):
-            self._record(runner, runner.iter + 1)
+            self._record(runner, runner.iter + 1, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
         """Record what is left over."""
-        self._record(runner, runner.iter)
+        self._record(runner, runner.iter, runner.epoch)
 
-    def _record(self, runner: Runner, iteration: int) -> None:
+    def _record(self, runner: Runner, iteration: int, epoch: int) -> None:
         distiller = _distiller(runner)
         steps = distiller.journal.steps
         means = distiller.journal.read()
         if means is None:
             return
-        record: Dict[str, Any] = dict(iter=iteration, epoch=runner.epoch + 1)
+        record: Dict[str, Any] = dict(iter=iteration, epoch=epoch)
         record.update({name: getattr(distiller.strategy, name) for name in self.schedules})
         record['student_score'] = means.pop('student_score')[0]
         record['mentors'] = {
