@@ -1,0 +1,374 @@
+"""The distiller as the model that MMEngine sees: its student, with a lesson in its loss."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import OptimWrapper
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
+
+from mmkd_classroom.distiller import MultiMentorDistiller, student_config
+from mmkd_classroom.errors import ClassroomError
+
+SETTINGS = dict(
+    classes=dict(
+        model=classifier,
+        batch=class_batch,
+        task=dict(type='mmkd_classroom.ClassificationTask'),
+        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    ),
+    pose=dict(
+        model=estimator,
+        batch=pose_batch,
+        task=dict(type='mmkd_classroom.HeatmapTask'),
+        ranker=dict(type='mmkd_classroom.OKSRanker'),
+    ),
+)
+
+
+def distiller(kind, mentors=2, student=None, **strategy):
+    """A classroom whose members all give other outputs."""
+    setting = SETTINGS[kind]
+    classroom = MultiMentorDistiller(
+        student=student or build(setting['model']()),
+        mentors=[
+            dict(config=dict(model=setting['model'](16)), checkpoint=None) for _ in range(mentors)
+        ],
+        task=setting['task'],
+        ranker=setting['ranker'],
+        strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **strategy),
+    )
+    for seed, mentor in enumerate(classroom.bank):
+        mentor.model.load_state_dict(build(setting['model'](16), seed=seed + 1).state_dict())
+    return classroom
+
+
+def total(model, inputs, samples):
+    return model.parse_losses(model(inputs, samples, mode='loss'))[0]
+
+
+def gradient(model):
+    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+
+
+both = pytest.mark.parametrize('kind', SETTINGS)
+
+
+# --- a checkpoint is a student ------------------------------------------------------------------
+
+
+@both
+def test_the_state_dict_is_the_student_s(kind):
+    classroom = distiller(kind)
+    ours, stock = classroom.state_dict(), classroom.student.state_dict()
+    assert list(ours) == list(stock)
+    assert all(ours[name].data_ptr() == stock[name].data_ptr() for name in ours)
+    assert dict(ours._metadata) == dict(
+        stock._metadata
+    )  # the versions that stock modules migrate by
+
+
+@both
+def test_it_loads_a_student_s_and_a_student_loads_it(kind):
+    classroom, student = distiller(kind), build(SETTINGS[kind]['model'](), seed=7)
+    weights = copy.deepcopy(student.state_dict())
+    classroom.load_state_dict(weights, strict=True)
+    assert all(torch.equal(classroom.state_dict()[name], weights[name]) for name in weights)
+    assert list(weights) == list(student.state_dict())  # the caller's dict is left alone
+    other = build(SETTINGS[kind]['model'](), seed=8)
+    other.load_state_dict(classroom.state_dict(), strict=True)
+    assert all(torch.equal(other.state_dict()[name], weights[name]) for name in weights)
+
+
+@both
+def test_a_key_too_many_or_too_few_is_noticed(kind):
+    classroom = distiller(kind)
+    weights = classroom.state_dict()
+    name = next(iter(weights))
+    missing = {key: value for key, value in weights.items() if key != name}
+    with pytest.raises(RuntimeError, match='Missing key'):
+        classroom.load_state_dict(missing, strict=True)
+    with pytest.raises(RuntimeError, match='Unexpected key'):
+        classroom.load_state_dict({**weights, 'surplus': torch.zeros(1)}, strict=True)
+    result = classroom.load_state_dict(missing, strict=False)
+    assert len(result.missing_keys) == 1 and not result.unexpected_keys
+
+
+@both
+@pytest.mark.parametrize('update_buffers', [False, True])
+def test_an_averaged_classroom_is_an_averaged_student(kind, update_buffers):
+    classroom = distiller(kind)
+    options = dict(momentum=0.5, update_buffers=update_buffers)
+    average = ExponentialMovingAverage(classroom, **options)
+    stock = ExponentialMovingAverage(copy.deepcopy(classroom.student), **options)
+    assert average.module.bank is classroom.bank
+    assert len(list(average.parameters())) == len(list(classroom.student.parameters()))
+    assert list(average.state_dict()) == list(stock.state_dict())
+    for step in range(3):
+        weights = build(SETTINGS[kind]['model'](), seed=10 + step).state_dict()
+        classroom.load_state_dict(weights)
+        average.update_parameters(classroom)
+        stock.update_parameters(classroom.student)
+    for name, value in stock.state_dict().items():
+        assert torch.equal(average.state_dict()[name], value)
+    stock.load_state_dict(average.state_dict(), strict=True)
+    average.load_state_dict(stock.state_dict(), strict=True)
+
+
+def test_versions_reach_the_student_s_modules():
+    """By them stock modules migrate old checkpoints."""
+    seen = []
+    classroom = distiller('pose')
+    classroom.student.head._register_load_state_dict_pre_hook(
+        lambda state, prefix, metadata, *_: seen.append((prefix, metadata.get('version')))
+    )
+    stock = build(estimator())
+    classroom.load_state_dict(stock.state_dict())
+    assert stock.head._version == 2 and seen == [('student.head.', 2)]
+
+
+# --- the loss -----------------------------------------------------------------------------------
+
+
+@both
+def test_the_loss_is_the_student_s_and_the_mentors(kind):
+    classroom = distiller(kind, weight=0.5)
+    stock = copy.deepcopy(classroom.student)
+    inputs, samples = SETTINGS[kind]['batch']()
+    losses = classroom(inputs, samples, mode='loss')
+    own = stock.loss(inputs, samples)
+    own.pop('acc_pose', None)
+    assert losses.keys() == {*own, 'loss_mentors'}
+    for name, value in own.items():
+        torch.testing.assert_close(losses[name], value)
+    assert losses['loss_mentors'] > 0 and losses['loss_mentors'].requires_grad
+    for ours, theirs in zip(classroom.buffers(), stock.buffers()):  # BatchNorm saw it once
+        assert torch.equal(ours, theirs)
+
+
+@both
+def test_mentors_see_their_own_view_of_the_batch(kind):
+    model = dict(SETTINGS[kind]['model'](16))
+    model['data_preprocessor'] = dict(
+        model['data_preprocessor'], mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0]
+    )
+    classroom = distiller(kind)
+    config = dict(config=dict(model=model), checkpoint=None)
+    classroom.bank.mentors[:] = type(classroom.bank).build(
+        [config], classroom.student, classroom.task
+    )
+    seen = []
+    classroom.bank[0].model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    inputs, samples = SETTINGS[kind]['batch']()
+    classroom(inputs, samples, mode='loss')
+    mean, std = (
+        torch.tensor(SETTINGS[kind]['model']()['data_preprocessor'][key]).view(1, 3, 1, 1)
+        for key in ('mean', 'std')
+    )
+    expected = (inputs * std + mean - torch.tensor([10.0, 20, 30]).view(1, 3, 1, 1)) / (
+        torch.tensor([50.0, 60, 70]).view(1, 3, 1, 1)
+    )
+    torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize('task_weight', ['one', 'score'])
+@pytest.mark.parametrize(
+    'kind, granularity', [('classes', 'sample'), ('pose', 'sample'), ('pose', 'keypoint')]
+)
+def test_a_batch_is_the_mean_of_its_samples(kind, granularity, task_weight):
+    classroom = distiller(kind, granularity=granularity, task_weight=task_weight)
+    classroom.double().eval()  # BatchNorm of the student's own would join the samples
+    inputs, samples = SETTINGS[kind]['batch'](5)
+    inputs = inputs.double()
+    if kind == 'pose':
+        samples = [sample.to(torch.float64) for sample in samples]
+    whole = total(classroom, inputs, samples)
+    whole.backward()
+    expected_gradient = gradient(classroom)
+    classroom.zero_grad()
+    alone = [total(classroom, inputs[[i]], samples[i : i + 1]) / 5 for i in range(5)]
+    sum(alone).backward()
+    assert whole.item() == pytest.approx(sum(alone).item(), rel=0, abs=1e-6)
+    assert np.std([value.item() for value in alone]) > 1e-3
+    difference = (gradient(classroom) - expected_gradient).abs().max()
+    assert difference < 1e-6 < expected_gradient.abs().max()
+
+
+@both
+def test_a_broken_mentor_leaves_the_rest_of_the_batch_alone(kind):
+    """As if those samples had no such mentor; every number stays finite."""
+    classroom = distiller(kind, mentors=1, filter=False).eval()
+    inputs, samples = SETTINGS[kind]['batch'](4, **(dict(unlabelled=0) if kind == 'pose' else {}))
+    whole = [total(classroom, inputs[[i]], samples[i : i + 1]).item() for i in range(4)]
+    own = [
+        classroom.parse_losses(classroom.student.loss(inputs[[i]], samples[i : i + 1]))[0].item()
+        for i in range(4)
+    ]
+    broken = inputs.clone()
+
+    def poison(module, args, output):
+        output = list(output) if isinstance(output, tuple) else output
+        output[-1][1] = float('nan')
+        return tuple(output)
+
+    classroom.bank[0].model.backbone.register_forward_hook(poison)
+    classroom.journal.read()
+    loss = total(classroom, broken, samples)
+    loss.backward()
+    assert gradient(classroom).isfinite().all()
+    assert loss.item() == pytest.approx((whole[0] + own[1] + whole[2] + whole[3]) / 4, rel=1e-5)
+    assert whole[1] > own[1] + 1e-3
+    assert classroom.journal.read()['invalid'] == [1]
+
+
+@both
+def test_mixed_precision_is_close_to_full(kind):
+    classroom = distiller(kind, task_weight='score').eval()
+    inputs, samples = SETTINGS[kind]['batch']()
+    full = total(classroom, inputs, samples).item()
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        loss = total(classroom, inputs, samples)
+    loss.backward()
+    assert gradient(classroom).isfinite().all()
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(full, rel=0.1)
+
+
+@both
+def test_a_train_step_of_mmengine_trains_the_student_alone(kind):
+    classroom = distiller(kind)
+    before = copy.deepcopy(classroom.student.state_dict())
+    mentors = [copy.deepcopy(mentor.model.state_dict()) for mentor in classroom.bank]
+    optimizer = OptimWrapper(torch.optim.SGD(classroom.parameters(), lr=0.1))
+    inputs, samples = SETTINGS[kind]['batch']()
+    images = [(image.clamp(-2, 2) * 60 + 127).byte() for image in inputs]
+    logs = classroom.train_step(dict(inputs=images, data_samples=samples), optimizer)
+    assert 'loss' in logs and 'loss_mentors' in logs
+    assert not torch.equal(
+        *(state[next(iter(before))] for state in (before, classroom.state_dict()))
+    )
+    for mentor, saved in zip(classroom.bank, mentors):
+        assert all(torch.equal(saved[k], v) for k, v in mentor.model.state_dict().items())
+
+
+@both
+def test_accumulated_halves_are_the_whole_batch(kind):
+    inputs, samples = SETTINGS[kind]['batch'](4)
+    images = [(image.clamp(-2, 2) * 60 + 127).byte() for image in inputs]
+    trained = []
+    for size in (4, 2):
+        classroom = distiller(kind, task_weight='score').eval()
+        optimizer = OptimWrapper(
+            torch.optim.SGD(classroom.parameters(), lr=0.1), accumulative_counts=4 // size
+        )
+        optimizer.initialize_count_status(classroom, 0, 4 // size)
+        for start in range(0, 4, size):
+            part = slice(start, start + size)
+            data = dict(inputs=images[part], data_samples=copy.deepcopy(samples[part]))
+            classroom.train_step(data, optimizer)
+        trained.append(torch.nn.utils.parameters_to_vector(classroom.parameters()))
+    start = torch.nn.utils.parameters_to_vector(distiller(kind).parameters())
+    assert (trained[0] - trained[1]).abs().max() < 1e-5 < (trained[0] - start).abs().max()
+
+
+@both
+def test_everything_but_the_loss_is_the_student_s(kind):
+    classroom = distiller(kind).eval()
+    inputs, samples = SETTINGS[kind]['batch'](2)
+    with torch.no_grad():
+        assert torch.equal(
+            classroom(inputs, samples, mode='tensor'),
+            classroom.student(inputs, samples, mode='tensor'),
+        )
+        ours = classroom(inputs, copy.deepcopy(samples), mode='predict')
+        stock = classroom.student(inputs, copy.deepcopy(samples), mode='predict')
+    for one, other in zip(ours, stock):
+        if kind == 'classes':
+            assert torch.equal(one.pred_score, other.pred_score)
+        else:
+            np.testing.assert_array_equal(
+                one.pred_instances.keypoints, other.pred_instances.keypoints
+            )
+
+
+@both
+def test_lessons_are_written_into_the_journal(kind):
+    classroom = distiller(kind, mentors=3)
+    inputs, samples = SETTINGS[kind]['batch']()
+    for _ in range(2):
+        classroom(inputs, samples, mode='loss')
+    means = classroom.journal.read()
+    assert {name: len(values) for name, values in means.items()} == dict(
+        active=3, score=3, rank=3, temperature=3, share=3, invalid=3, student_score=1
+    )
+
+
+def test_samples_are_checked_before_the_first_loss():
+    classroom = distiller('pose')
+    sample = packed(person(), pack_transformed=False)['data_samples']
+    with pytest.raises(ClassroomError, match='pack_transformed=True'):
+        classroom(torch.randn(1, 3, 96, 64), [sample], mode='loss')
+
+
+# --- how it is built ----------------------------------------------------------------------------
+
+
+def test_the_preprocessor_may_stand_beside_the_model_as_in_mmpretrain():
+    student = classifier()
+    preprocessor = student.pop('data_preprocessor')
+    classroom = MultiMentorDistiller(
+        student=student,
+        mentors=[dict(config=dict(model=classifier()), checkpoint=None)],
+        task=SETTINGS['classes']['task'],
+        ranker=SETTINGS['classes']['ranker'],
+        strategy=dict(type='mmkd_classroom.ClassroomKD'),
+        data_preprocessor=preprocessor,
+    )
+    assert classroom.data_preprocessor is classroom.student.data_preprocessor
+    assert classroom.data_preprocessor.mean.flatten().tolist() == pytest.approx(
+        preprocessor['mean']
+    )
+    assert classroom.bank[0].view.identity
+
+
+@both
+def test_built_by_its_name_alone(kind):
+    setting = SETTINGS[kind]
+    classroom = MMENGINE_MODELS.build(
+        dict(
+            type='mmkd_classroom.MultiMentorDistiller',
+            student=setting['model'](),
+            mentors=[dict(config=dict(model=setting['model']()), checkpoint=None)],
+            task=setting['task'],
+            ranker=setting['ranker'],
+            strategy=dict(type='mmkd_classroom.ClassroomKD', granularity='batch'),
+        )
+    )
+    assert isinstance(classroom, MultiMentorDistiller)
+    assert classroom.strategy.granularity == 'batch'
+
+
+def test_student_config_sends_the_mentors_home():
+    classroom = Config(
+        dict(
+            model=dict(
+                type='mmkd_classroom.MultiMentorDistiller', student=dict(type='Stock'), mentors=[1]
+            ),
+            custom_hooks=[
+                dict(type='EMAHook'),
+                dict(type='mmkd_classroom.MentoringHook'),
+                dict(type='mmkd_classroom.PlainCheckpointHook'),
+            ],
+            other=1,
+        )
+    )
+    before = copy.deepcopy(classroom.to_dict())
+    student = student_config(classroom)
+    assert student.model == dict(type='Stock') and student.other == 1
+    assert [hook.type for hook in student.custom_hooks] == ['EMAHook']
+    assert classroom.to_dict() == before
+    assert student_config(student).to_dict() == student.to_dict()
+    assert student_config(Config(dict(model=dict(type='Stock')))).model == dict(type='Stock')
