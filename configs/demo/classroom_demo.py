@@ -1,9 +1,9 @@
-# ClassroomKD: ResNet-18 of width 16 on the demo's data, taught by widths 32, 24 and 8.
+# ClassroomKD: ResNet-18 of width 8 on the demo's data, taught by widths 24, 16 and 4.
 # Needs: data/demo (python tools/make_demo_data.py data/demo); the three mentors, trained first by
 # their configs in this folder from the same working directory. `make demo` does all that.
 # Train: python tools/train.py configs/demo/classroom_demo.py
 _base_ = [
-    './td-hm_resnet18-w16_demo-128x96.py',
+    './td-hm_resnet18-w8_demo-128x96.py',
     '../_base_/classroom.py',
 ]
 
@@ -13,24 +13,24 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='resnet18-w32',
-            config='{{fileDirname}}/td-hm_resnet18-w32_demo-128x96.py',
-            checkpoint='work_dirs/td-hm_resnet18-w32_demo-128x96/epoch_20.pth',
-        ),
-        dict(
             name='resnet18-w24',
             config='{{fileDirname}}/td-hm_resnet18-w24_demo-128x96.py',
             checkpoint='work_dirs/td-hm_resnet18-w24_demo-128x96/epoch_20.pth',
         ),
         dict(
-            name='resnet18-w8',
-            config='{{fileDirname}}/td-hm_resnet18-w8_demo-128x96.py',
-            checkpoint='work_dirs/td-hm_resnet18-w8_demo-128x96/epoch_20.pth',
+            name='resnet18-w16',
+            config='{{fileDirname}}/td-hm_resnet18-w16_demo-128x96.py',
+            checkpoint='work_dirs/td-hm_resnet18-w16_demo-128x96/epoch_20.pth',
+        ),
+        dict(
+            name='resnet18-w4',
+            config='{{fileDirname}}/td-hm_resnet18-w4_demo-128x96.py',
+            checkpoint='work_dirs/td-hm_resnet18-w4_demo-128x96/epoch_20.pth',
         ),
     ],
     task=dict(type='mmkd_classroom.HeatmapTask'),
     ranker=dict(type='mmkd_classroom.OKSRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', weight=0.001, tau_max=4.0),
+    strategy=dict(type='mmkd_classroom.ClassroomKD'),
 )
 
 custom_hooks = [*_base_.custom_hooks, *_base_.classroom_hooks]

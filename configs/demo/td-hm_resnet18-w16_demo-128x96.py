@@ -1,4 +1,4 @@
-# The student alone: ResNet-18 of width 16 on the demo's data, to compare the classroom with.
+# Mentor: ResNet-18 of width 16 on the demo's data, in the middle.
 # Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
 # Train: python tools/train.py configs/demo/td-hm_resnet18-w16_demo-128x96.py
 _base_ = [

@@ -1,4 +1,4 @@
-# Mentor: ResNet-18 of width 24 on the demo's data, in the middle.
+# Mentor: ResNet-18 of width 24 on the demo's data, the strongest.
 # Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
 # Train: python tools/train.py configs/demo/td-hm_resnet18-w24_demo-128x96.py
 _base_ = [

@@ -1,4 +1,4 @@
-# Mentor: ResNet-18 of width 8 on the demo's data, a weaker peer of the student.
+# The student alone: ResNet-18 of width 8 on the demo's data, to compare the classroom with.
 # Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
 # Train: python tools/train.py configs/demo/td-hm_resnet18-w8_demo-128x96.py
 _base_ = [

@@ -19,7 +19,7 @@ from mmkd_classroom.distiller import student_config
 
 PROJECT = Path(__file__).resolve().parents[2]
 CLASSROOM = PROJECT / 'configs' / 'demo' / 'classroom_demo.py'
-STUDENT = PROJECT / 'configs' / 'demo' / 'td-hm_resnet18-w16_demo-128x96.py'
+STUDENT = PROJECT / 'configs' / 'demo' / 'td-hm_resnet18-w8_demo-128x96.py'
 
 
 @dataclass(frozen=True)

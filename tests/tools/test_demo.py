@@ -11,9 +11,9 @@ from mmkd_classroom.demo.members import members
 
 TOOL = Path(__file__).parents[2] / 'tools' / 'demo.py'
 TITLES = [
-    'mentor resnet18-w32',
     'mentor resnet18-w24',
-    'mentor resnet18-w8',
+    'mentor resnet18-w16',
+    'mentor resnet18-w4',
     'student alone',
     'student in the classroom',
 ]

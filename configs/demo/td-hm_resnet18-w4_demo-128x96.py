@@ -1,0 +1,13 @@
+# Mentor: ResNet-18 of width 4 on the demo's data, a weaker peer of the student.
+# Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
+# Train: python tools/train.py configs/demo/td-hm_resnet18-w4_demo-128x96.py
+_base_ = [
+    '../_base_/models/heatmap_demo.py',
+    '../_base_/datasets/demo.py',
+    '../_base_/schedules/demo_20e.py',
+]
+
+model = dict(
+    backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=4),
+    head=dict(in_channels=32, deconv_out_channels=(8,) * 3, decoder=_base_.codec),
+)
