@@ -358,7 +358,7 @@ _KNOWN_FAILURES = (
     ),
     # Undefined C++ symbols of torch, or its libraries gone: mmcv was built against another torch.
     (r'_ext\S*\.so: undefined symbol|_ext\S*\.so: cannot open|lib(c10|torch)\S*\.so', _BUILD_MMCV),
-    (r"No module named 'mmcv\._ext'", _BUILD_MMCV),
+    (r"No module named 'mmcv\._ext'|PyInit__ext", _BUILD_MMCV),
     (r'MMCV==\S+ is used but incompatible', _BUILD_MMCV),
     (r'MMEngine==\S+ is used but incompatible', f'{PIP} install mmengine==0.10.7'),
     # The wheel of xtcocotools is built for numpy 1 and fails with numpy 2.

@@ -318,6 +318,16 @@ def test_check_env_reports_what_does_not_import(fake_stack, module, text, need, 
     assert 'WRONG' in result.stdout
 
 
+def test_check_env_names_the_remedy_of_the_cause_alone(fake_stack):
+    (fake_stack / 'mmcv' / 'ops.py').write_text('raise OSError("odd")')
+    for name in ('mmpose', 'mmpretrain'):
+        (fake_stack / name / 'utils.py').write_text('import mmcv.ops')
+    output = run(CHECK_ENV, path=[fake_stack]).stdout
+    for name in ('mmcv (for core)', 'mmpose (for pose)', 'mmpretrain (for classification)'):
+        assert f'{name}: OSError: odd' in output
+    assert 'mmcv==2.1.0' in output and 'mmpose==1.3.2' not in output
+
+
 def test_importing_the_package_on_an_unsupported_set_says_what_to_install(fake_stack):
     (fake_stack / 'mmcv' / '_ext.so').unlink()
     result = run('-c', 'import mmkd_classroom', path=[fake_stack, ROOT])

@@ -144,9 +144,16 @@ def test_a_long_step_shows_that_it_lives(installer, capsys):
     assert lines[-1] in ('           0 s: object 3', '           1 s: object 3')
 
 
-def test_a_step_that_fails_shows_the_end_of_its_output(installer, tools):
-    with pytest.raises(tools[1].SetupError, match=r'no compiler\n\na build: failed'):
-        installer().run('a build', [sys.executable, '-c', 'raise SystemExit("no compiler")'])
+def test_a_step_that_fails_shows_its_first_error_and_its_end(installer, tools):
+    code = (
+        'print("a.cpp:3: fatal error: Python.h: No such file"); '
+        '[print("File", i) for i in range(99)]; raise SystemExit("no wheel")'
+    )
+    with pytest.raises(tools[1].SetupError) as caught:
+        installer().run('a build', [sys.executable, '-u', '-c', code])
+    lines = str(caught.value).splitlines()
+    assert lines[:3] == ['a.cpp:3: fatal error: Python.h: No such file', '[...]', 'File 85']
+    assert 'no wheel' in lines and any(line.startswith('a build: failed') for line in lines)
 
 
 def test_an_interrupted_step_is_repaired_by_the_next_call(installer, monkeypatch):

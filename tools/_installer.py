@@ -159,8 +159,10 @@ class Installer:
                 raise
         if process.returncode != 0:
             output = self.log.read_bytes()[offset:].decode(errors='replace')
-            tail = '\n'.join(output.splitlines()[-40:])
-            raise SetupError(f'{tail}\n\n{title}: failed. The whole output is in {self.log}')
+            raise SetupError(
+                f'{essence(output)}\n\n{title}: failed. The whole output is in {self.log}\n'
+                'Once the cause is mended, the next call goes on from here.'
+            )
 
 
 def install_xtcocotools(installer: Installer) -> None:
@@ -203,16 +205,21 @@ def install_mmcv(installer: Installer, cuda_ops: bool) -> None:
         if installer.imports(works):
             return
         print('           built against another torch: not usable', flush=True)
-    wheel = build_mmcv(installer, requirement, kept, cuda_ops)
+    folder = installer.venv / 'build-mmcv'
+    wheel = build_mmcv(installer, folder, requirement, cuda_ops)
     installer.pip('mmcv', '--no-deps', '--force-reinstall', str(wheel))
+    if installer.imports(works):
+        kept.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(wheel, kept / 'partial')
+        (kept / 'partial').rename(kept / wheel.name)
+    shutil.rmtree(folder)
 
 
-def build_mmcv(installer: Installer, requirement: str, kept: Path, cuda_ops: bool) -> Path:
-    """Build mmcv's wheel in a folder that outlives an interruption, and keep it.
+def build_mmcv(installer: Installer, folder: Path, requirement: str, cuda_ops: bool) -> Path:
+    """Build mmcv's wheel in a folder that outlives an interruption.
 
     ninja compiles in that folder and skips what is compiled, so a second call goes on.
     """
-    folder = installer.venv / 'build-mmcv'
     source = folder / requirement.replace('==', '-')
     env = {
         'MMCV_WITH_OPS': '1',
@@ -239,13 +246,7 @@ def build_mmcv(installer: Installer, requirement: str, kept: Path, cuda_ops: boo
         env,
         lambda: compiled(source),
     )
-    kept.mkdir(parents=True, exist_ok=True)
-    wheel = next(folder.glob('mmcv-*.whl'))
-    partial = kept / 'partial'
-    shutil.copyfile(wheel, partial)
-    partial.rename(kept / wheel.name)
-    shutil.rmtree(folder)
-    return kept / wheel.name
+    return next(folder.glob('mmcv-*.whl'))
 
 
 def compiled(source: Path) -> str:
@@ -290,6 +291,16 @@ def ask(python: str, code: str) -> str | None:
     except OSError:
         return None
     return result.stdout.strip() if result.returncode == 0 else None
+
+
+def essence(output: str) -> str:
+    """Return what matters of a failed command's output: its first errors and its end.
+
+    After a compiler's error come the tracebacks of all who waited for it.
+    """
+    lines = [line[:300] for line in output.splitlines() if line.strip()]
+    errors = [line for line in lines[:-15] if re.search(r'\berror: |Killed|No space left', line)]
+    return '\n'.join([*errors[:5], '[...]', *lines[-15:]])
 
 
 def last_line(log: Path) -> str:

@@ -10,6 +10,7 @@ The exit code is 0 where every need is met; without --need, where poses or class
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import importlib.util
 import os
 import platform
@@ -72,7 +73,13 @@ def survey() -> dict[str, environment.Problem | None]:
     present = [package for package in packages if found[package.name] is None]
     # Two at a time: each loads torch, hence a few hundred megabytes.
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        found.update(zip([p.name for p in present], pool.map(probe, present)))
+        failures = list(pool.map(probe, present))
+    # A package comes after those it imports: the remedy is that of the first with this message.
+    remedies: dict[str, str] = {}
+    for package, problem in zip(present, failures):
+        if problem:
+            remedy = remedies.setdefault(problem.what, problem.remedy)
+            found[package.name] = dataclasses.replace(problem, remedy=remedy)
     return found
 
 
