@@ -9,51 +9,20 @@ from mmengine.config import Config
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS as MMENGINE_MODELS
-from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
+from toys import (
+    SETTINGS,
+    build,
+    classifier,
+    classroom_of,
+    estimator,
+    gradient,
+    packed,
+    person,
+    total,
+)
 
 from mmkd_classroom.distiller import MultiMentorDistiller, student_config
 from mmkd_classroom.errors import ClassroomError
-
-SETTINGS = dict(
-    classes=dict(
-        model=classifier,
-        batch=class_batch,
-        task=dict(type='mmkd_classroom.ClassificationTask'),
-        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-    ),
-    pose=dict(
-        model=estimator,
-        batch=pose_batch,
-        task=dict(type='mmkd_classroom.HeatmapTask'),
-        ranker=dict(type='mmkd_classroom.OKSRanker'),
-    ),
-)
-
-
-def distiller(kind, mentors=2, student=None, **strategy):
-    """A classroom whose members all give other outputs."""
-    setting = SETTINGS[kind]
-    classroom = MultiMentorDistiller(
-        student=student or build(setting['model']()),
-        mentors=[
-            dict(config=dict(model=setting['model'](16)), checkpoint=None) for _ in range(mentors)
-        ],
-        task=setting['task'],
-        ranker=setting['ranker'],
-        strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **strategy),
-    )
-    for seed, mentor in enumerate(classroom.bank):
-        mentor.model.load_state_dict(build(setting['model'](16), seed=seed + 1).state_dict())
-    return classroom
-
-
-def total(model, inputs, samples):
-    return model.parse_losses(model(inputs, samples, mode='loss'))[0]
-
-
-def gradient(model):
-    return torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-
 
 both = pytest.mark.parametrize('kind', SETTINGS)
 
@@ -63,7 +32,7 @@ both = pytest.mark.parametrize('kind', SETTINGS)
 
 @both
 def test_the_state_dict_is_the_student_s(kind):
-    classroom = distiller(kind)
+    classroom = classroom_of(kind)
     ours, stock = classroom.state_dict(), classroom.student.state_dict()
     assert list(ours) == list(stock)
     assert all(ours[name].data_ptr() == stock[name].data_ptr() for name in ours)
@@ -74,7 +43,7 @@ def test_the_state_dict_is_the_student_s(kind):
 
 @both
 def test_it_loads_a_student_s_and_a_student_loads_it(kind):
-    classroom, student = distiller(kind), build(SETTINGS[kind]['model'](), seed=7)
+    classroom, student = classroom_of(kind), build(SETTINGS[kind]['model'](), seed=7)
     weights = copy.deepcopy(student.state_dict())
     classroom.load_state_dict(weights, strict=True)
     assert all(torch.equal(classroom.state_dict()[name], weights[name]) for name in weights)
@@ -86,7 +55,7 @@ def test_it_loads_a_student_s_and_a_student_loads_it(kind):
 
 @both
 def test_a_key_too_many_or_too_few_is_noticed(kind):
-    classroom = distiller(kind)
+    classroom = classroom_of(kind)
     weights = classroom.state_dict()
     name = next(iter(weights))
     missing = {key: value for key, value in weights.items() if key != name}
@@ -101,7 +70,7 @@ def test_a_key_too_many_or_too_few_is_noticed(kind):
 @both
 @pytest.mark.parametrize('update_buffers', [False, True])
 def test_an_averaged_classroom_is_an_averaged_student(kind, update_buffers):
-    classroom = distiller(kind)
+    classroom = classroom_of(kind)
     options = dict(momentum=0.5, update_buffers=update_buffers)
     average = ExponentialMovingAverage(classroom, **options)
     stock = ExponentialMovingAverage(copy.deepcopy(classroom.student), **options)
@@ -122,7 +91,7 @@ def test_an_averaged_classroom_is_an_averaged_student(kind, update_buffers):
 def test_versions_reach_the_student_s_modules():
     """By them stock modules migrate old checkpoints."""
     seen = []
-    classroom = distiller('pose')
+    classroom = classroom_of('pose')
     classroom.student.head._register_load_state_dict_pre_hook(
         lambda state, prefix, metadata, *_: seen.append((prefix, metadata.get('version')))
     )
@@ -136,7 +105,7 @@ def test_versions_reach_the_student_s_modules():
 
 @both
 def test_the_loss_is_the_student_s_and_the_mentors(kind):
-    classroom = distiller(kind, weight=0.5)
+    classroom = classroom_of(kind, weight=0.5)
     stock = copy.deepcopy(classroom.student)
     inputs, samples = SETTINGS[kind]['batch']()
     losses = classroom(inputs, samples, mode='loss')
@@ -156,7 +125,7 @@ def test_mentors_see_their_own_view_of_the_batch(kind):
     model['data_preprocessor'] = dict(
         model['data_preprocessor'], mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0]
     )
-    classroom = distiller(kind)
+    classroom = classroom_of(kind)
     config = dict(config=dict(model=model), checkpoint=None)
     classroom.bank.mentors[:] = type(classroom.bank).build(
         [config], classroom.student, classroom.task
@@ -180,7 +149,7 @@ def test_mentors_see_their_own_view_of_the_batch(kind):
     'kind, granularity', [('classes', 'sample'), ('pose', 'sample'), ('pose', 'keypoint')]
 )
 def test_a_batch_is_the_mean_of_its_samples(kind, granularity, task_weight):
-    classroom = distiller(kind, granularity=granularity, task_weight=task_weight)
+    classroom = classroom_of(kind, granularity=granularity, task_weight=task_weight)
     classroom.double().eval()  # BatchNorm of the student's own would join the samples
     inputs, samples = SETTINGS[kind]['batch'](5)
     inputs = inputs.double()
@@ -201,7 +170,7 @@ def test_a_batch_is_the_mean_of_its_samples(kind, granularity, task_weight):
 @both
 def test_a_broken_mentor_leaves_the_rest_of_the_batch_alone(kind):
     """As if those samples had no such mentor; every number stays finite."""
-    classroom = distiller(kind, mentors=1, filter=False).eval()
+    classroom = classroom_of(kind, mentors=1, filter=False).eval()
     inputs, samples = SETTINGS[kind]['batch'](4, **(dict(unlabelled=0) if kind == 'pose' else {}))
     whole = [total(classroom, inputs[[i]], samples[i : i + 1]).item() for i in range(4)]
     own = [
@@ -227,7 +196,7 @@ def test_a_broken_mentor_leaves_the_rest_of_the_batch_alone(kind):
 
 @both
 def test_mixed_precision_is_close_to_full(kind):
-    classroom = distiller(kind, task_weight='score').eval()
+    classroom = classroom_of(kind, task_weight='score').eval()
     inputs, samples = SETTINGS[kind]['batch']()
     full = total(classroom, inputs, samples).item()
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -239,7 +208,7 @@ def test_mixed_precision_is_close_to_full(kind):
 
 @both
 def test_a_train_step_of_mmengine_trains_the_student_alone(kind):
-    classroom = distiller(kind)
+    classroom = classroom_of(kind)
     before = copy.deepcopy(classroom.student.state_dict())
     mentors = [copy.deepcopy(mentor.model.state_dict()) for mentor in classroom.bank]
     optimizer = OptimWrapper(torch.optim.SGD(classroom.parameters(), lr=0.1))
@@ -260,7 +229,7 @@ def test_accumulated_halves_are_the_whole_batch(kind):
     images = [(image.clamp(-2, 2) * 60 + 127).byte() for image in inputs]
     trained = []
     for size in (4, 2):
-        classroom = distiller(kind, task_weight='score').eval()
+        classroom = classroom_of(kind, task_weight='score').eval()
         optimizer = OptimWrapper(
             torch.optim.SGD(classroom.parameters(), lr=0.1), accumulative_counts=4 // size
         )
@@ -270,13 +239,13 @@ def test_accumulated_halves_are_the_whole_batch(kind):
             data = dict(inputs=images[part], data_samples=copy.deepcopy(samples[part]))
             classroom.train_step(data, optimizer)
         trained.append(torch.nn.utils.parameters_to_vector(classroom.parameters()))
-    start = torch.nn.utils.parameters_to_vector(distiller(kind).parameters())
+    start = torch.nn.utils.parameters_to_vector(classroom_of(kind).parameters())
     assert (trained[0] - trained[1]).abs().max() < 1e-5 < (trained[0] - start).abs().max()
 
 
 @both
 def test_everything_but_the_loss_is_the_student_s(kind):
-    classroom = distiller(kind).eval()
+    classroom = classroom_of(kind).eval()
     inputs, samples = SETTINGS[kind]['batch'](2)
     with torch.no_grad():
         assert torch.equal(
@@ -296,7 +265,7 @@ def test_everything_but_the_loss_is_the_student_s(kind):
 
 @both
 def test_lessons_are_written_into_the_journal(kind):
-    classroom = distiller(kind, mentors=3)
+    classroom = classroom_of(kind, mentors=3)
     inputs, samples = SETTINGS[kind]['batch']()
     for _ in range(2):
         classroom(inputs, samples, mode='loss')
@@ -307,7 +276,7 @@ def test_lessons_are_written_into_the_journal(kind):
 
 
 def test_samples_are_checked_before_the_first_loss():
-    classroom = distiller('pose')
+    classroom = classroom_of('pose')
     sample = packed(person(), pack_transformed=False)['data_samples']
     with pytest.raises(ClassroomError, match='pack_transformed=True'):
         classroom(torch.randn(1, 3, 96, 64), [sample], mode='loss')

@@ -195,3 +195,53 @@ def pose_batch(
     records = [packed(record, codec_name) for record in people]
     inputs = torch.stack([record['inputs'].float() for record in records])
     return (inputs - 127) / 60, [record['data_samples'] for record in records]
+
+
+SETTINGS = dict(
+    classes=dict(
+        model=classifier,
+        batch=class_batch,
+        task=dict(type='mmkd_classroom.ClassificationTask'),
+        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    ),
+    pose=dict(
+        model=estimator,
+        batch=pose_batch,
+        task=dict(type='mmkd_classroom.HeatmapTask'),
+        ranker=dict(type='mmkd_classroom.OKSRanker'),
+    ),
+)
+
+
+def classroom_of(kind: str, mentors: int = 2, **strategy: Any) -> nn.Module:
+    """A distiller whose members all give other outputs, the same in every call.
+
+    Args:
+        kind: ``'classes'`` or ``'pose'``.
+        mentors: How many.
+        strategy: Options of ``ClassroomKD``.
+    """
+    setting = SETTINGS[kind]
+    distiller = MODELS.build(
+        dict(
+            type='mmkd_classroom.MultiMentorDistiller',
+            student=build(setting['model']()),
+            mentors=[dict(config=dict(model=setting['model'](16)), checkpoint=None)] * mentors,
+            task=setting['task'],
+            ranker=setting['ranker'],
+            strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **strategy),
+        )
+    )
+    for seed, mentor in enumerate(distiller.bank):
+        mentor.model.load_state_dict(build(setting['model'](16), seed=seed + 1).state_dict())
+    return distiller
+
+
+def total(distiller: nn.Module, inputs: Tensor, samples: list[Any]) -> Tensor:
+    """The loss that is back-propagated."""
+    return distiller.parse_losses(distiller(inputs, samples, mode='loss'))[0]
+
+
+def gradient(distiller: nn.Module) -> Tensor:
+    """All gradients, as one vector."""
+    return torch.cat([p.grad.flatten() for p in distiller.parameters() if p.grad is not None])

@@ -1,0 +1,128 @@
+"""Two processes (gloo, ``find_unused_parameters=False``) against one on the joined batch."""
+
+import copy
+import os
+import socket
+
+import pytest
+import torch
+from mmengine.model import MMDistributedDataParallel
+from mmengine.runner import Runner
+from test_frozen_mentors import assert_unchanged, config, snapshot
+from toys import SETTINGS, classroom_of, gradient, total
+
+# Kind, and options of the strategy.
+LESSONS = [
+    ('classes', dict(granularity='sample')),
+    ('classes', dict(granularity='sample', task_weight='score', pace='dtkd')),
+    ('pose', dict(granularity='sample', task_weight='score')),
+    ('pose', dict(granularity='keypoint')),
+]
+SIZE = 8
+TRAINING = """
+custom_hooks = [dict(type='EMAHook', momentum=0.1)]
+optim_wrapper = dict(
+    type='Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), clip_grad=dict(max_norm=1.0))
+train_dataloader['batch_size'] = 2
+train_cfg['val_interval'] = 5
+"""
+
+
+def lesson(kind, options):
+    """A classroom, and a batch of 8, in float64; BatchNorm, which joins samples, is still."""
+    inputs, samples = SETTINGS[kind]['batch'](SIZE)
+    if kind == 'pose':
+        samples = [sample.to(torch.float64) for sample in samples]
+    return classroom_of(kind, **options).double().eval(), inputs.double(), samples
+
+
+def work(rank, port, folder):
+    """What each process does; it leaves its results in ``folder/RANK.pth``."""
+    torch.set_num_threads(1)
+    os.environ.update(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
+        WORLD_SIZE='2',
+    )  # fmt: skip
+    torch.distributed.init_process_group('gloo')
+    result = dict(gradients=[], losses=[], trained=[])
+    for kind, options in LESSONS:
+        classroom, inputs, samples = lesson(kind, options)
+        wrapped = MMDistributedDataParallel(
+            classroom, find_unused_parameters=False, broadcast_buffers=False
+        )
+        mine = slice(rank * SIZE // 2, (rank + 1) * SIZE // 2)
+        losses = wrapped(inputs[mine], samples[mine], mode='loss')
+        loss, _ = classroom.parse_losses(losses)
+        loss.backward()
+        result['gradients'].append(gradient(classroom))
+        result['losses'].append(loss.detach())
+    for kind in SETTINGS:
+        result['trained'].append(train(kind, folder, rank))
+    torch.save(result, folder / f'{rank}.pth')
+    torch.distributed.destroy_process_group()
+
+
+def train(kind, folder, rank):
+    """20 steps through MMEngine's Runner; the weights of the student in the end."""
+    cfg = config_of(kind, folder, rank)
+    cfg.launcher = 'pytorch'
+    cfg.model_wrapper_cfg = dict(
+        type='MMDistributedDataParallel', find_unused_parameters=False, broadcast_buffers=False,
+        device_ids=None,
+    )  # fmt: skip
+    runner = Runner.from_cfg(cfg)
+    classroom = runner.model.module
+    before = snapshot(classroom.bank)
+    start = copy.deepcopy(classroom.state_dict())
+    runner.train()
+    assert runner.iter == 20 and runner.world_size == 2
+    assert_unchanged(classroom.bank, before)
+    (average,) = [hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model')]
+    assert average.module.bank is classroom.bank
+    trained = classroom.state_dict()
+    assert not all(torch.equal(start[name], trained[name]) for name in start)
+    if rank == 0:
+        file = torch.load(cfg.work_dir + '/epoch_10.pth', weights_only=True)
+        assert list(file['state_dict']) == list(start)
+    return torch.nn.utils.parameters_to_vector(classroom.parameters()).detach()
+
+
+def config_of(kind, folder, rank):
+    """The same in both processes, but written into each one's own folder."""
+    own = folder / f'{kind}_{rank}'
+    own.mkdir()
+    cfg = config(kind, own, extra=TRAINING)
+    cfg.work_dir = str(folder / kind)
+    cfg.experiment_name = kind
+    return cfg
+
+
+@pytest.fixture(scope='module')
+def results(tmp_path_factory):
+    """Both processes' results, computed once for all tests here."""
+    folder = tmp_path_factory.mktemp('processes')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(work, (port, folder), nprocs=2)
+    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+
+
+@pytest.mark.parametrize('index', range(len(LESSONS)))
+def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index):
+    classroom, inputs, samples = lesson(*LESSONS[index])
+    loss = total(classroom, inputs, samples)
+    loss.backward()
+    expected = gradient(classroom)
+    for result in results:
+        difference = (result['gradients'][index] - expected).abs().max()
+        assert difference < 1e-6 < expected.abs().max() / 1000
+    halves = [result['losses'][index].item() for result in results]
+    assert sum(halves) / 2 == pytest.approx(loss.item(), rel=0, abs=1e-6)
+    assert abs(halves[0] - halves[1]) > 1e-3  # the processes did not see the same
+
+
+@pytest.mark.parametrize('index', range(len(SETTINGS)))
+def test_mentors_are_bit_frozen_in_both_processes(results, index):
+    """The checks are in :func:`train`; the students are one in the end."""
+    assert torch.equal(*(result['trained'][index] for result in results))
