@@ -46,7 +46,9 @@ def build_schedule(cfg: Union[float, dict], key: str) -> Schedule:
     warmup = cfg.pop('warmup', 0.0)
     if cfg:
         raise ClassroomError(f'{key} has unknown keys {sorted(cfg)}.')
-    if min(start, end) < 0 or not 0 <= warmup < 1:
+    if not all(isinstance(value, (int, float)) for value in (start, end, warmup)):
+        raise ClassroomError(f'{key}: give a number, or a dict with a type and numbers.')
+    if not (start >= 0 and end >= 0 and 0 <= warmup < 1):
         raise ClassroomError(f'{key}: values must not be negative, and 0 <= warmup < 1.')
 
     def schedule(progress: float) -> float:
