@@ -1,0 +1,43 @@
+"""The record of lessons; over processes it is tested in ``test_distributed.py``."""
+
+import torch
+from toys import SETTINGS, classroom_of
+
+from mmkd_classroom.journal import Journal
+
+
+def test_means_over_the_steps_since_the_last_reading():
+    journal = Journal()
+    assert journal.read() is None
+    journal.add(dict(score=torch.tensor([1.0, 2.0]), student_score=torch.tensor(0.5)))
+    journal.add(dict(score=torch.tensor([3.0, 4.0]), student_score=torch.tensor(1.0)))
+    assert journal.steps == 2
+    assert journal.read() == dict(score=[2.0, 3.0], student_score=[0.75])
+    assert journal.steps == 0 and journal.read() is None
+    journal.add(dict(score=torch.tensor([7.0])))
+    assert journal.read() == dict(score=[7.0])
+
+
+def test_many_small_steps_add_up_exactly():
+    journal = Journal()
+    for _ in range(1000):
+        journal.add(dict(share=torch.tensor([0.1]), invalid=torch.tensor([1])))
+    means = journal.read()
+    assert abs(means['share'][0] - 0.1) < 1e-8  # float32 would be off by 1e-5
+    assert means['invalid'] == [1.0]
+
+
+def test_no_graph_is_kept():
+    journal = Journal()
+    value = torch.ones(2, requires_grad=True)
+    journal.add(dict(score=value * 2))
+    assert not any(tensor.requires_grad for tensor in journal._sums.values())
+
+
+def test_a_lesson_s_names_are_the_same_for_both_kinds():
+    read = []
+    for kind in SETTINGS:
+        classroom = classroom_of(kind)
+        classroom(*SETTINGS[kind]['batch'](), mode='loss')
+        read.append(set(classroom.journal.read()))
+    assert read[0] == read[1]
