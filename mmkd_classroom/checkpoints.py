@@ -244,7 +244,7 @@ def _shorten(message: str) -> str:
     lines: list[str] = []
     mismatches = 0
     for line in message.splitlines()[1:]:
-        names = re.findall(r'"([^"]+)"', line)
+        names = re.findall(r'"[^"]+"', line)
         mismatches += line.lstrip().startswith('size mismatch')
         if len(names) > _SHOWN_KEYS:
             line = f'{line.split(":")[0]}: {", ".join(names[:_SHOWN_KEYS])}'

@@ -1,5 +1,6 @@
 """What tests of all modules share. Being here also makes tests/*.py importable everywhere."""
 
+import gc
 import runpy
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.visualization import Visualizer
+from torch.utils.data import DataLoader
 
 TOOLS = Path(__file__).resolve().parent.parent / 'tools'
 
@@ -41,6 +43,10 @@ def fresh_runners():
         for manager in (MessageHub, MMLogger, DefaultScope, Visualizer):
             manager._instance_dict.clear()
         CheckpointLoader._schemes = dict(loaders)
+        # Left to the garbage collector, persistent workers take 5 s each to end.
+        for item in gc.get_objects():
+            if type(item) is DataLoader:
+                item._iterator = None
 
     forget()
     yield forget

@@ -6,6 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 
 # COCO's person standing upright, in units of the body's height (17 joints; eyes at the top).
 _STANDING = np.array(
@@ -95,6 +98,35 @@ def write_class_config(path: Path, data_root: Path, **values: Any) -> Path:
     return _write(path, CLASSES, data_root, values)
 
 
+def write_classroom_config(path: Path, base: Path, num_mentors: int = 2) -> Path:
+    """Write the config of a classroom of untrained mentors for a student of this module.
+
+    Args:
+        path: File to write; the mentors' checkpoints are put beside it.
+        base: The student's config, which is the mentors' as well.
+        num_mentors: How many.
+    """
+    cfg = Config.fromfile(base)
+    mentors = []
+    for index in range(num_mentors):
+        torch.manual_seed(index)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            model = MODELS.build({'data_preprocessor': cfg.get('data_preprocessor'), **cfg.model})
+        checkpoint = path.resolve().with_name(f'{path.stem}_mentor_{index}.pth')
+        torch.save(model.state_dict(), checkpoint)
+        mentors.append(dict(config=str(base), checkpoint=str(checkpoint), name=f'mentor_{index}'))
+    pose = cfg.default_scope == 'mmpose'
+    path.write_text(
+        CLASSROOM.format(
+            base=base.name,
+            mentors=mentors,
+            task='HeatmapTask' if pose else 'ClassificationTask',
+            ranker='OKSRanker' if pose else 'TrueClassRanker',
+        )
+    )
+    return path
+
+
 def _write(path: Path, text: str, data_root: Path, values: dict) -> Path:
     values = dict(dict(epochs=2, workers=0, seed=0, extra=''), **values)
     extra = values.pop('extra')
@@ -118,6 +150,7 @@ resume = False
 
 POSE = """
 _base_ = ['mmpose::_base_/default_runtime.py']
+dataset_type, data_mode = 'CocoDataset', 'topdown'
 codec = dict(type='MSRAHeatmap', input_size=(64, 64), heatmap_size=(16, 16), sigma=1)
 model = dict(
     type='TopdownPoseEstimator',
@@ -140,7 +173,7 @@ val_pipeline = [
     dict(type='LoadImage'), dict(type='GetBBoxCenterScale'),
     dict(type='TopdownAffine', input_size=codec['input_size']), dict(type='PackPoseInputs')]
 dataset = dict(
-    type='CocoDataset', data_root=data_root, data_mode='topdown', ann_file='train.json',
+    type=dataset_type, data_root=data_root, data_mode=data_mode, ann_file='train.json',
     data_prefix=dict(img='images/'))
 train_dataloader = dict(
     batch_size=4, num_workers=workers, persistent_workers=workers > 0,
@@ -184,3 +217,20 @@ val_evaluator = dict(type='Accuracy', topk=(1,))
 test_evaluator = val_evaluator
 """
 CLASSES += _COMMON
+
+CLASSROOM = """
+_base_ = ['{base}']
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors={mentors},
+    task=dict(type='mmkd_classroom.{task}'),
+    ranker=dict(type='mmkd_classroom.{ranker}'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD'))
+custom_hooks = [
+    *(_base_.get('custom_hooks') or []),
+    dict(type='mmkd_classroom.MentoringHook', interval=1),
+    dict(type='mmkd_classroom.PlainCheckpointHook'),
+    dict(type='mmkd_classroom.EpochSeedHook')]
+"""

@@ -212,7 +212,7 @@ class TestLoadingStrictly:
         with pytest.raises(ClassroomError) as error:
             load_weights(model, path)
         message = str(error.value)
-        assert '24.weight and 5 more' in message and '25.weight' not in message
+        assert '"24.weight" and 5 more' in message and '25.weight' not in message
         assert message.count('size mismatch') == 10 and 'and 5 more of another size' in message
 
     def test_hooks_for_old_versions_run(self, tmp_path):

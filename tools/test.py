@@ -10,7 +10,6 @@ Examples:
 
 import argparse
 
-import mmengine
 from _common import (
     add_common_arguments,
     default_hook,
@@ -20,6 +19,7 @@ from _common import (
     set_visualization,
     set_work_dir,
 )
+from mmengine import dump
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.model import is_model_wrapper
@@ -104,7 +104,7 @@ def main() -> None:
     load_weights(model, args.checkpoint)
     metrics = runner.test()
     if args.out is not None and is_main_process():
-        mmengine.dump(metrics, args.out)
+        dump(metrics, args.out)
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ class Draw(BaseMetric):
 @pytest.fixture
 def train(fresh_runners, tmp_path):
     """Train from the start, or from a checkpoint, and return the student and the runner."""
-    runners = []
+    number = iter(range(100))
 
     def run(load_from=None, seed=0, loader=None, hook=True, validate=True, by_epoch=True, **kwargs):
         fresh_runners()
@@ -78,7 +78,7 @@ def train(fresh_runners, tmp_path):
         length = dict(max_epochs=3) if by_epoch else dict(max_iters=4)
         runner = Runner(
             model=student,
-            work_dir=str(tmp_path / str(len(runners))),
+            work_dir=str(tmp_path / str(next(number))),
             train_dataloader=loader,
             train_cfg=dict(by_epoch=by_epoch, **length),
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1, momentum=0.9)),
@@ -90,14 +90,9 @@ def train(fresh_runners, tmp_path):
             **(val if validate else {}),
             **kwargs,
         )
-        runners.append(runner)
         return runner.train(), runner
 
-    yield run
-    for runner in runners:  # left to the garbage collector, workers would take 5 s each to end
-        runner.train_dataloader._iterator = None
-        if runner.val_loop is not None:
-            runner.val_dataloader._iterator = None
+    return run
 
 
 @pytest.mark.parametrize('loader', LOADERS.values(), ids=LOADERS)
