@@ -6,6 +6,7 @@ set's metainfo, and ``HistoryBuffer``, whose pickle calls ``getattr``. Here thos
 by name, and the calls to ``getattr`` do nothing.
 """
 
+import codecs
 import contextlib
 import os
 import pickle
@@ -205,6 +206,7 @@ def _allowed_globals() -> dict[str, Any]:
     allowed = {
         'mmengine.logging.history_buffer.HistoryBuffer': _History,
         'builtins.getattr': _no_getattr,
+        '_codecs.encode': codecs.encode,  # an array's bytes; not every PyTorch allows it itself
         'numpy.ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }

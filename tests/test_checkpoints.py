@@ -35,6 +35,14 @@ def each_unpickler(request, monkeypatch):
         pytest.skip('needs PyTorch >= 2.6')
     if request.param == 'restricted_unpickler':
         monkeypatch.setattr(torch, '__version__', '2.1.0')
+        # PyTorch 2.1 allows tensors and OrderedDict.
+        unpickler = torch._weights_only_unpickler
+        allowed = {
+            name: value
+            for name, value in unpickler._get_allowed_globals().items()
+            if name.startswith('torch') or name == 'collections.OrderedDict'
+        }
+        monkeypatch.setattr(unpickler, '_get_allowed_globals', lambda: allowed)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -234,7 +235,10 @@ def test_flags_and_options_together(run_tool, config, classroom, tmp_path):
 
 def test_two_processes_on_a_cpu(config, run_tool, tmp_path):
     path = config('pose', True, epochs=1)
-    environment = {**os.environ, 'PORT': '29617', 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    environment = {**os.environ, 'PORT': port, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
     train = [TOOLS / 'dist_train.sh', path, '2', '--work-dir', tmp_path / 'run']
     test = [TOOLS / 'dist_test.sh', path, tmp_path / 'run/epoch_1.pth', '2',
             '--work-dir', tmp_path / 'test', '--out', tmp_path / 'two.json']  # fmt: skip
