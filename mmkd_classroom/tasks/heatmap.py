@@ -31,8 +31,8 @@ class HeatmapTask(Task):
     A joint's heatmap is distilled as a distribution over its cells. Heads trained by MSE give
     values in [0, 1], whose plain softmax is nearly flat, so they are multiplied by ``sharpness``
     first. The divergence is divided by the number of cells, as the heads' MSE losses are, so that
-    one ``weight`` of the strategy serves every heatmap size. ``docs/heatmaps.md`` has the
-    measurements behind the defaults.
+    one ``weight`` of the strategy serves every heatmap size. ``docs/benchmarks.md`` has
+    measurements.
 
     Args:
         ranker: A ranker of joints.
