@@ -51,8 +51,9 @@ class Package:
         name: Name of the distribution, as pip knows it.
         minimum: Lowest version that works.
         below: Lowest version that does not work any more, or None where none is known.
-        needed_for: 'core' (always), one of :data:`DOMAINS`, 'detection-ops' (optional: person
-            detection in MMPose's inferencers) or 'tests'.
+        needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
+            'detection-ops' (person detection in MMPose's inferencers) and 'drawing' (``--show``
+            and ``--show-dir`` for poses).
         remedy: The exact command that installs a version in range.
         probe: Python statement that loads what we use of it, compiled parts included.
     """
@@ -117,6 +118,8 @@ PACKAGES = (
         f'{PIP} install pycocotools scipy shapely six terminaltables tqdm',
         _REGISTER.format('mmdet'),
     ),
+    # With numpy 2.4, MMPose 1.3 trains and tests but cannot draw: it calls int() on arrays.
+    Package('numpy', '1.20', '2.4', 'drawing', f"{PIP} install 'numpy<2.4'", 'import numpy'),
     Package('pytest', '7', None, 'tests', _TEST_REMEDY, 'import pytest'),
     Package('pytest-timeout', '2', None, 'tests', _TEST_REMEDY, 'import pytest_timeout'),
     Package('pytest-xdist', '3', None, 'tests', _TEST_REMEDY, 'import xdist'),
