@@ -45,7 +45,7 @@ class MentorBank:
         return cls(
             [
                 build_mentor(cfg, f'model.mentors[{index}]', student, task)
-                for index, cfg in enumerate(cfgs)
+                for index, cfg in enumerate(cfgs or [])
             ]
         )
 

@@ -69,13 +69,14 @@ def build_mentor(
         ClassroomError: A key is missing or unknown, the config or the checkpoint cannot be
             found or does not fit, or the mentor does not fit the student.
     """
-    cfg = dict(cfg)
+    form = "a mentor is dict(config=..., checkpoint='zoo' | path | URL, name=optional)."
+    if not isinstance(cfg, dict):
+        raise ClassroomError(f'{key} is {cfg!r}: {form}')
     missing = [name for name in ('config', 'checkpoint') if name not in cfg]
     unknown = sorted(set(cfg) - {'config', 'checkpoint', 'name'})
     if missing or unknown:
         raise ClassroomError(
-            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: a mentor is '
-            "dict(config=..., checkpoint='zoo' | path | URL, name=optional)."
+            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: {form}'
         )
     config, weights_url = _load_config(cfg['config'], cfg['checkpoint'], key)
     model = _build_model(config, key)
