@@ -8,7 +8,7 @@ import pytest
 import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
-from test_frozen_mentors import assert_unchanged, config, snapshot
+from runs import assert_unchanged, config, snapshot
 from toys import SETTINGS, classroom_of, gradient, total
 
 # Kind, and options of the strategy.

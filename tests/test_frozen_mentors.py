@@ -5,66 +5,21 @@ accumulated and clipped gradients, and validation in between.
 """
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
-from fixtures import (
-    write_class_config,
-    write_class_dataset,
-    write_classroom_config,
-    write_pose_config,
-    write_pose_dataset,
-)
-from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
+from runs import WRITERS, assert_unchanged, config, snapshot
 
-from mmkd_classroom import optim  # noqa: F401  (registers Bf16OptimWrapper)
 from mmkd_classroom.checkpoints import read_checkpoint
 
-WRITERS = dict(
-    classes=(write_class_dataset, write_class_config),
-    pose=(write_pose_dataset, write_pose_config),
-)
 EXTRAS = """
 custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
 optim_wrapper = dict(
     type='Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=2,
     clip_grad=dict(max_norm=1.0))
 """
-
-
-def config(kind: str, folder: Path, extra: str = EXTRAS, epochs: int = 10) -> Config:
-    """A classroom of two untrained mentors with dropout and BatchNorm: two steps an epoch."""
-    write_dataset, write_config = WRITERS[kind]
-    base = write_config(
-        folder / 'student.py', write_dataset(folder / 'data'), epochs=epochs, extra=extra
-    )
-    cfg = Config.fromfile(write_classroom_config(folder / 'classroom.py', base))
-    cfg.work_dir = str(folder / 'work')
-    cfg.experiment_name = f'{kind}_{folder.name}'
-    return cfg
-
-
-def snapshot(mentors):
-    """Every parameter and buffer, also those that no state dict holds."""
-    return [
-        {
-            name: tensor.detach().clone()
-            for named in (mentor.model.named_parameters(), mentor.model.named_buffers())
-            for name, tensor in named
-        }
-        for mentor in mentors
-    ]
-
-
-def assert_unchanged(mentors, before):
-    for mentor, saved, now in zip(mentors, before, snapshot(mentors)):
-        assert saved.keys() == now.keys()
-        assert all(torch.equal(saved[name], now[name]) for name in saved), mentor.name
-        assert not any(module.training for module in mentor.model.modules())
-        assert all(parameter.grad is None for parameter in mentor.model.parameters())
 
 
 def stock_student(cfg):
@@ -77,7 +32,7 @@ def stock_student(cfg):
 
 @pytest.mark.parametrize('kind', WRITERS)
 def test_mentors_are_bit_frozen_and_kept_by_nobody(kind, tmp_path, fresh_runners):
-    cfg = config(kind, tmp_path)
+    cfg = config(kind, tmp_path, EXTRAS)
     runner = Runner.from_cfg(copy.deepcopy(cfg))
     mentors = list(runner.model.bank)
     has = [type(module).__name__ for mentor in mentors for module in mentor.model.modules()]

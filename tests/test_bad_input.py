@@ -1,0 +1,313 @@
+"""Whatever a user can get wrong is said by name before the first step of training."""
+
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.optim import OptimWrapper
+from mmengine.registry import TRANSFORMS
+from mmengine.runner import Runner
+from runs import config
+
+from mmkd_classroom.errors import ClassroomError
+
+
+@pytest.fixture
+def refused(tmp_path, fresh_runners, monkeypatch):
+    """``refused(kind, change, message)``: it is refused with a message before the first update."""
+
+    def no_update(*_, **__):
+        pytest.fail('the student was updated')
+
+    def check(kind, change, message):
+        cfg = config(kind, tmp_path, epochs=1)
+        change(cfg)
+        monkeypatch.setattr(OptimWrapper, 'update_params', no_update)
+        with pytest.raises(ClassroomError) as caught:
+            Runner.from_cfg(cfg).train()
+        assert re.search(message, str(caught.value), re.DOTALL), str(caught.value)
+
+    return check
+
+
+def entry(cfg, index=1):
+    return cfg.model.mentors[index]
+
+
+# --- mentors ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'name', ['no_such_config.py', 'mmpretrain::resnet/no_such.py', 'no_package::x.py', '']
+)
+def test_an_unknown_mentor_config(name, refused):
+    def change(cfg):
+        entry(cfg).config = name
+
+    refused('classes', change, rf"model\.mentors\[1\]\.config = '{re.escape(name)}' could not be")
+
+
+def test_a_mentor_config_with_an_error_in_it(refused, tmp_path):
+    def change(cfg):
+        entry(cfg).config = str(tmp_path / 'broken.py')
+        (tmp_path / 'broken.py').write_text('model = dict(type=\n')
+
+    refused('classes', change, r'model\.mentors\[1\]\.config = .*broken\.py')
+
+
+def test_a_file_is_in_no_zoo(refused):
+    def change(cfg):
+        entry(cfg).checkpoint = 'zoo'
+
+    refused('classes', change, r"model\.mentors\[1\]\.checkpoint is 'zoo'.*is a file")
+
+
+def test_a_missing_checkpoint(refused):
+    def change(cfg):
+        entry(cfg).checkpoint = 'no_such_file.pth'
+
+    message = r"model\.mentors\[1\]\.checkpoint = 'no_such_file\.pth': there is no such file"
+    refused('classes', change, message)
+
+
+def test_no_checkpoint_named(refused):
+    def change(cfg):
+        entry(cfg).pop('checkpoint')
+
+    refused('classes', change, r"model\.mentors\[1\] lacks \['checkpoint'\]")
+
+
+@pytest.mark.parametrize('kept', [0, 100, 0.5, 0.999])
+def test_a_truncated_checkpoint(kept, refused):
+    def change(cfg):
+        path = Path(entry(cfg).checkpoint)
+        content = path.read_bytes()
+        size = int(kept * len(content)) if isinstance(kept, float) else kept
+        path.write_bytes(content[:size])
+
+    refused('classes', change, r'model\.mentors\[1\]\.checkpoint = .*mentor_1\.pth.*truncated')
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_the_checkpoint_of_another_width(kind, refused):
+    def change(cfg):
+        path = Path(entry(cfg).checkpoint)
+        weights = torch.load(path)
+        name = next(name for name in weights if name.endswith('weight'))
+        weights[name] = weights[name][:4]
+        torch.save(weights, path)
+
+    refused(kind, change, r'model\.mentors\[1\]\.checkpoint = .*does not fit.*size mismatch')
+
+
+@pytest.mark.parametrize('surplus', [True, False])
+def test_the_checkpoint_of_another_architecture(surplus, refused):
+    def change(cfg):
+        path = Path(entry(cfg).checkpoint)
+        weights = torch.load(path)
+        if surplus:
+            weights['backbone.layer5.0.conv1.weight'] = torch.zeros(1)
+        else:
+            weights.pop('backbone.conv1.weight')
+        torch.save(weights, path)
+
+    message = 'Unexpected key.*layer5' if surplus else r'Missing key.*backbone\.conv1\.weight'
+    refused('classes', change, r'model\.mentors\[1\]\.checkpoint = .*does not fit.*' + message)
+
+
+class Bomb:
+    """Makes a directory when it is unpickled."""
+
+    def __init__(self, target):
+        self.target = str(target)
+
+    def __reduce__(self):
+        return os.mkdir, (self.target,)
+
+
+@pytest.mark.parametrize('zipped', [True, False])
+def test_a_checkpoint_that_would_run_code(zipped, refused, tmp_path):
+    def change(cfg):
+        path = Path(entry(cfg).checkpoint)
+        content = dict(state_dict=torch.load(path), meta=Bomb(tmp_path / 'exploded'))
+        if zipped:
+            torch.save(content, path)
+        else:
+            path.write_bytes(pickle.dumps(dict(meta=Bomb(tmp_path / 'exploded'))))
+
+    refused('classes', change, r'model\.mentors\[1\]\.checkpoint = .*mentor_1\.pth')
+    assert not (tmp_path / 'exploded').exists()
+
+
+def test_a_file_without_weights(refused):
+    def change(cfg):
+        torch.save(dict(epoch=3), entry(cfg).checkpoint)
+
+    refused('classes', change, r'model\.mentors\[1\]\.checkpoint = .*holds no weights')
+
+
+def resized(cfg, tmp_path, key, value):
+    """Give mentor 1 a config of its own with another size of its head."""
+    text = (tmp_path / 'student.py').read_text()
+    path = tmp_path / 'other.py'
+    path.write_text(f'{text}\nmodel["head"]["{key}"] = {value!r}\n')
+    entry(cfg).config = str(path)
+
+
+def test_another_number_of_classes(refused, tmp_path):
+    def change(cfg):
+        resized(cfg, tmp_path, 'num_classes', 7)
+
+    refused('classes', change, r'model\.mentors\[1\] knows 7 classes, the student 3')
+
+
+def test_another_number_of_joints(refused, tmp_path):
+    def change(cfg):
+        resized(cfg, tmp_path, 'out_channels', 16)
+
+    refused('pose', change, r'model\.mentors\[1\] has joints 16, the student 17')
+
+
+def test_a_mentor_that_is_no_dict(refused):
+    def change(cfg):
+        cfg.model.mentors = dict(cfg.model.mentors[0])  # the brackets are missing
+
+    refused('classes', change, r'model\.mentors.*dict\(config=')
+
+
+@pytest.mark.parametrize('mentors', [[], None])
+def test_no_mentors(mentors, refused):
+    def change(cfg):
+        cfg.model.mentors = mentors
+
+    refused('classes', change, r'model\.mentors is empty')
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_a_mentor_of_another_task(kind, refused):
+    names = dict(
+        classes='mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+        'td-hm_res50_8xb64-210e_coco-256x192.py',
+        pose='mmpretrain::resnet/resnet18_8xb32_in1k.py',
+    )
+
+    def change(cfg):
+        entry(cfg).config = names[kind]
+
+    message = dict(classes='TopdownPoseEstimator', pose='ImageClassifier')[kind]
+    refused(kind, change, rf'model\.mentors\[1\] is a {message}, but model\.task is')
+
+
+# --- task, ranker, strategy ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    'kind, ranker',
+    [('classes', 'OKSRanker'), ('classes', 'PCKRanker'), ('pose', 'TrueClassRanker')],
+)
+def test_a_ranker_that_does_not_fit_the_task(kind, ranker, refused):
+    def change(cfg):
+        cfg.model.ranker = dict(type=f'mmkd_classroom.{ranker}')
+
+    refused(kind, change, rf'model\.ranker is a {ranker}.*model\.task')
+
+
+@pytest.mark.parametrize(
+    'kind, task, ranker',
+    [
+        ('classes', 'HeatmapTask', 'OKSRanker'),
+        ('pose', 'ClassificationTask', 'TrueClassRanker'),
+    ],
+)
+def test_a_task_that_does_not_fit_the_student(kind, task, ranker, refused):
+    def change(cfg):
+        cfg.model.task = dict(type=f'mmkd_classroom.{task}')
+        cfg.model.ranker = dict(type=f'mmkd_classroom.{ranker}')
+
+    refused(kind, change, rf'model\.student is a .*model\.task is {task}')
+
+
+def test_sigmas_for_other_joints(refused):
+    def change(cfg):
+        cfg.model.ranker.sigmas = [0.1] * 14
+
+    refused('pose', change, r'model\.ranker\.sigmas has 14 values for 17 joints')
+
+
+@pytest.mark.parametrize(
+    'kind, options, message',
+    [
+        ('classes', dict(tau_max=-1.0), r'model\.strategy\.tau_max is -1'),
+        (
+            'classes',
+            dict(granularity='smaple'),
+            r"model\.strategy\.granularity is 'smaple'.*sample",
+        ),
+        ('classes', dict(granularity='keypoint'), r"model\.strategy\.granularity is 'keypoint'"),
+        ('pose', dict(pace='slow'), r"model\.strategy\.pace is 'slow'"),
+        ('pose', dict(task_weight='double'), r"model\.strategy\.task_weight is 'double'"),
+        ('pose', dict(weight=-2), r'model\.strategy\.weight is -2'),
+        ('pose', dict(temperature=0), r'model\.strategy\.temperature is 0'),
+    ],
+)
+def test_options_of_the_strategy(kind, options, message, refused):
+    refused(kind, lambda cfg: cfg.model.strategy.update(options), message)
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+@TRANSFORMS.register_module()
+class Forget:
+    """Takes a key out of the results, as a data set that never had it."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def __call__(self, results):
+        results.pop(self.key)
+        return results
+
+
+def test_joints_in_input_space_not_packed(refused):
+    def change(cfg):
+        cfg.train_dataloader.dataset.pipeline[-1].pop('pack_transformed')
+
+    refused('pose', change, r'pack_transformed=True.*train_dataloader\.dataset\.pipeline')
+
+
+def test_data_without_visibility_of_the_joints(refused):
+    def change(cfg):
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        pipeline.insert(len(pipeline) - 1, dict(type='Forget', key='keypoints_visible'))
+
+    refused('pose', change, r'keypoints_visible.*train_dataloader\.dataset')
+
+
+def test_data_without_labels(refused):
+    def change(cfg):
+        cfg.train_dataloader.dataset.with_label = False
+        cfg.train_dataloader.dataset.data_prefix = ''
+
+    refused('classes', change, r'gt_label.*train_dataloader\.dataset')
+
+
+def test_a_data_set_that_mmpose_has_no_sigmas_for(refused, tmp_path):
+    def change(cfg):
+        path = tmp_path / 'metainfo.py'
+        keypoints = {
+            i: dict(name=f'joint_{i}', id=i, color=[0, 0, 0], type='', swap='') for i in range(17)
+        }
+        path.write_text(
+            'dataset_info = dict(dataset_name="robots", skeleton_info={}, '
+            f'keypoint_info={json.loads(json.dumps(list(keypoints.values())))!r}, '
+            f'joint_weights={[1.0] * 17}, sigmas={[0.05] * 17})\n'
+            'dataset_info["keypoint_info"] = dict(enumerate(dataset_info["keypoint_info"]))\n'
+        )
+        cfg.train_dataloader.dataset.metainfo = dict(from_file=str(path))
+
+    refused('pose', change, r"sigmas for the data set 'robots'.*model\.ranker\.sigmas")
