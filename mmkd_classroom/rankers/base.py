@@ -35,10 +35,21 @@ class Ranker(nn.Module, ABC):
             ``(..., N)`` booleans.
         """
 
-    def batch_score(self, prediction: Tensor, truth: Any) -> Tensor:
+    def batch_score(self, prediction: Tensor, truth: Any, valid: Tensor) -> Tensor:
         """One score for a whole batch, for ``granularity='batch'``: the mean over its samples.
 
+        Args:
+            prediction: As in :meth:`score`.
+            truth: As in :meth:`score`.
+            valid: ``(..., N)`` booleans; the other samples do not count.
+
         Returns:
-            ``(...)`` in [0, 1].
+            ``(...)`` in [0, 1]; 0 where no sample is valid.
         """
-        return (self.score(prediction, truth) * truth.weights).sum(-1).mean(-1)
+        score = (self.score(prediction, truth) * truth.weights).sum(-1)
+        return mean_of_valid(score, valid)
+
+
+def mean_of_valid(values: Tensor, valid: Tensor) -> Tensor:
+    """Mean of ``(..., N)`` values over the valid ones, 0 where none is."""
+    return (values * valid).sum(-1) / valid.sum(-1).clamp(min=1)

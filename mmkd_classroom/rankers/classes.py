@@ -5,7 +5,7 @@ from torch import Tensor
 from ..functional import log_likelihood
 from ..registry import TASK_UTILS
 from ..structures import ClassTruth
-from .base import Ranker
+from .base import Ranker, mean_of_valid
 
 
 @TASK_UTILS.register_module()
@@ -27,6 +27,7 @@ class TrueClassRanker(Ranker):
         labels = truth.labels
         return prediction.argmax(-1) == (labels.argmax(-1) if labels.ndim == 2 else labels)
 
-    def batch_score(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
+    def batch_score(self, prediction: Tensor, truth: ClassTruth, valid: Tensor) -> Tensor:
         """``(...)``: ``exp(-mean CE)``, the geometric mean, as the authors score a batch."""
-        return log_likelihood(prediction, truth.labels).mean(-1).exp()
+        mean = mean_of_valid(log_likelihood(prediction, truth.labels), valid)
+        return mean.exp() * valid.any(-1)

@@ -144,16 +144,20 @@ class Task(nn.Module, ABC):
 
     def scores(self, members: List[Prediction], truth: Any) -> Tensor:
         """Score of each item of each sample for all members, ``(M + 1, N, K)``, detached."""
-        valid = torch.stack([member.valid for member in members])
-        return self.ranker.score(self._judged(members), truth) * valid[..., None]
+        score = self.ranker.score(self._judged(members), truth)
+        return score * self._valid(members)[..., None]
 
     def batch_scores(self, members: List[Prediction], truth: Any) -> Tensor:
         """One score per member for the whole batch, ``(M + 1,)``, detached."""
-        return self.ranker.batch_score(self._judged(members), truth)
+        return self.ranker.batch_score(self._judged(members), truth, self._valid(members))
 
     def correct(self, members: List[Prediction], truth: Any) -> Tensor:
         """Whether each member is right on each sample, ``(M + 1, N)`` booleans."""
         return self.ranker.correct(self._judged(members), truth)
+
+    @staticmethod
+    def _valid(members: List[Prediction]) -> Tensor:
+        return torch.stack([member.valid for member in members])
 
     def _judged(self, members: List[Prediction]) -> Tensor:
         with torch.no_grad():
