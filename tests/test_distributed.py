@@ -44,7 +44,7 @@ def work(rank, port, folder):
         WORLD_SIZE='2',
     )  # fmt: skip
     torch.distributed.init_process_group('gloo')
-    result = dict(gradients=[], losses=[], trained=[])
+    result = dict(gradients=[], losses=[], journals=[], trained=[])
     for kind, options in LESSONS:
         classroom, inputs, samples = lesson(kind, options)
         wrapped = MMDistributedDataParallel(
@@ -56,6 +56,7 @@ def work(rank, port, folder):
         loss.backward()
         result['gradients'].append(gradient(classroom))
         result['losses'].append(loss.detach())
+        result['journals'].append(classroom.journal.read())
     for kind in SETTINGS:
         result['trained'].append(train(kind, folder, rank))
     torch.save(result, folder / f'{rank}.pth')
@@ -120,6 +121,17 @@ def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index)
     halves = [result['losses'][index].item() for result in results]
     assert sum(halves) / 2 == pytest.approx(loss.item(), rel=0, abs=1e-6)
     assert abs(halves[0] - halves[1]) > 1e-3  # the processes did not see the same
+
+
+def test_the_journal_is_the_mean_over_both(results):
+    classroom, inputs, samples = lesson(*LESSONS[0])
+    total(classroom, inputs, samples)
+    whole = classroom.journal.read()
+    whole.pop('share')  # a ratio of losses, which differ from process to process
+    for result in results:
+        assert result['journals'] == results[0]['journals']
+        for name, values in whole.items():
+            assert result['journals'][0][name] == pytest.approx(values, abs=1e-6)
 
 
 @pytest.mark.parametrize('index', range(len(SETTINGS)))

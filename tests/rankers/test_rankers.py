@@ -32,6 +32,10 @@ def classes(samples=6, count=5, soft=False):
     return torch.randn(3, samples, count), ClassTruth(labels, torch.ones(samples, 1))
 
 
+def everyone(members, samples=6):
+    return torch.ones(members, samples, dtype=torch.bool)
+
+
 @pytest.mark.parametrize('soft', [False, True])
 def test_true_class_is_the_probability_of_the_label(soft):
     logits, truth = classes(soft=soft)
@@ -43,8 +47,28 @@ def test_true_class_is_the_probability_of_the_label(soft):
         expected = log.exp()[:, torch.arange(6), truth.labels]
     assert score.shape == (3, 6, 1)
     torch.testing.assert_close(score[..., 0], expected)
-    batch = TrueClassRanker().batch_score(logits, truth)
+    batch = TrueClassRanker().batch_score(logits, truth, everyone(3))
     torch.testing.assert_close(batch, expected.log().mean(-1).exp())
+
+
+@pytest.mark.parametrize('kind', ['classes', 'keypoints'])
+def test_a_batch_is_scored_on_the_valid_samples(kind):
+    if kind == 'classes':
+        ranker, (prediction, truth) = TrueClassRanker(), classes()
+        rest = ClassTruth(truth.labels[2:], truth.weights[2:])
+    else:
+        ranker, (prediction, truth, _) = OKSRanker(), keypoints()
+        rest = KeypointTruth(
+            truth.joints[2:], truth.weights[2:], truth.area[2:], truth.bbox_size[2:], None, 'coco'
+        )
+    valid = everyone(3)
+    valid[1, :2] = False
+    valid[2] = False
+    score = ranker.batch_score(prediction, truth, valid)
+    whole = ranker.batch_score(prediction, truth, everyone(3))
+    alone = ranker.batch_score(prediction[1, 2:], rest, everyone(1, 4)[0])
+    torch.testing.assert_close(score[:2], torch.stack([whole[0], alone]))
+    assert score[2] == 0 and (whole > 0).all() and abs(whole[1] - alone) > 1e-4
 
 
 def test_a_classifier_is_right_where_its_greatest_logit_is_the_label_s():
@@ -63,7 +87,8 @@ def test_oks_of_a_sample_is_the_mean_of_its_joints():
     sigmas = torch.tensor(coco['sigmas'], dtype=torch.float32)
     expected = oks(prediction, truth.joints, visible, truth.area, sigmas)
     torch.testing.assert_close((score * truth.weights).sum(-1), expected)
-    torch.testing.assert_close(OKSRanker().batch_score(prediction, truth), expected.mean(-1))
+    batch = OKSRanker().batch_score(prediction, truth, everyone(3))
+    torch.testing.assert_close(batch, expected.mean(-1))
     threshold = expected.flatten().sort().values[9:11].mean().item()  # some above, some below
     right = OKSRanker(correct_thr=threshold).correct(prediction, truth)
     assert torch.equal(right, expected >= threshold)

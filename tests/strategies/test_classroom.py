@@ -362,7 +362,14 @@ def broken(room, sick):
 
 
 @pytest.mark.parametrize(
-    'room, granularity', [('classes', 'sample'), ('oks', 'sample'), ('oks', 'keypoint')]
+    'room, granularity',
+    [
+        ('classes', 'sample'),
+        ('classes', 'batch'),
+        ('oks', 'sample'),
+        ('oks', 'batch'),
+        ('oks', 'keypoint'),
+    ],
 )
 @pytest.mark.parametrize('switch', [True, False])
 def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, switch):
@@ -376,10 +383,17 @@ def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, 
     lesson = ClassroomKD(**options)(members[0], members[1:], room.truth, room.task, dict(loss=own))
     total(lesson).backward()
 
-    # It scores nothing there, so the others' ranks share its part, and its own term is missing.
+    # It scores nothing there, so the others' ranks share its part, and its own term is missing. One
+    # score for the batch is of the samples that it could be scored on.
     class WithoutIt(type(room)):
         def score(self, k, i, j):
             return 0.0 if k == 1 and i in sick else super().score(k, i, j)
+
+        def batch_score(self, k):
+            healthy = [i for i in range(len(self.weights)) if not (k == 1 and i in sick)]
+            if isinstance(room, Classes):
+                return math.exp(np.mean([math.log(self.score(k, i, 0)) for i in healthy]))
+            return np.mean([self.sample_score(k, i) for i in healthy])
 
         def right(self, k, i):
             return not (k == 1 and i in sick)
