@@ -19,7 +19,7 @@ from typing import Dict, List
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('groups', nargs='+', metavar='NAME=GLOB', help='work dirs of one config')
-    parser.add_argument('--metric', nargs='+', required=True, help='as the log names them')
+    parser.add_argument('--metric', action='append', required=True, help='as the log names it')
     parser.add_argument('--scale', type=float, default=1.0, help='factor, such as 100 for percent')
     return parser.parse_args()
 

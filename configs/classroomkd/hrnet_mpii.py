@@ -1,5 +1,4 @@
-# ClassroomKD: HRNet-W32 (alone PCKh 0.900) on MPII at 256x256, ranked by MPII's own metric,
-# PCKh@0.5.
+# ClassroomKD: HRNet-W32 (alone PCKh 0.900) on MPII at 256x256, ranked by PCK.
 # Needs: MPII under data/mpii as MMPose lays it out, 8 GPUs; the mentors' weights come from MMPose's
 # zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/hrnet_mpii.py 8
@@ -36,7 +35,8 @@ model = dict(
         ),
     ],
     task=dict(type='mmkd_classroom.HeatmapTask'),
-    ranker=dict(type='mmkd_classroom.PCKRanker', thr=0.5, norm='head'),
+    # Not norm='head': MMPose gives MPII's head sizes for its test split only.
+    ranker=dict(type='mmkd_classroom.PCKRanker', thr=0.1, norm='bbox'),
     strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
 )
 

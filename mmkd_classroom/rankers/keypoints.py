@@ -90,8 +90,8 @@ class PCKRanker(KeypointRanker):
         size = truth.bbox_size if self.norm == 'bbox' else truth.head_size
         if size is None:
             raise ClassroomError(
-                "model.ranker.norm is 'head', but the training samples have no head_size: "
-                "use norm='bbox', or a data set that has it, such as MPII."
+                "model.ranker.norm is 'head', but the training samples have no head_size, which "
+                "MMPose's MpiiDataset gives with a headbox_file only: use norm='bbox'."
             )
         return correct_keypoints(prediction, truth.joints, size, self.thr)
 

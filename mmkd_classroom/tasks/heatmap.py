@@ -66,13 +66,15 @@ class HeatmapTask(Task):
         student.train_cfg.setdefault('compute_acc', False)
 
     def check_mentor(self, mentor: nn.Module, student: nn.Module, key: str) -> None:
-        """A mentor must draw the student's joints on the student's grid."""
+        """A mentor must draw the student's joints on the student's grid, by the same codec."""
         _check_heatmaps(mentor, key)
         theirs, ours = mentor.head.decoder, student.head.decoder
         for what, left, right in [
             ('joints', mentor.head.out_channels, student.head.out_channels),
             ('an input size (width, height) of', tuple(theirs.input_size), tuple(ours.input_size)),
             ('a heatmap size of', tuple(theirs.heatmap_size), tuple(ours.heatmap_size)),
+            # The corners of a UDP map are those of the input; MSRA's cells are tiles of it.
+            ('heatmaps coded by', type(theirs).__name__, type(ours).__name__),
         ]:
             if left != right:
                 raise ClassroomError(
