@@ -1,7 +1,8 @@
 """The classroom as one MMEngine model: a stock student, frozen mentors, a task, a strategy."""
 
 import copy
-from typing import Any, Callable, Dict, List, Optional, Sequence, Union
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.model import BaseModel
@@ -42,12 +43,12 @@ class MultiMentorDistiller(BaseModel):
 
     def __init__(
         self,
-        student: Union[dict, nn.Module],
-        mentors: Sequence[Dict[str, Any]],
+        student: dict | nn.Module,
+        mentors: Sequence[dict[str, Any]],
         task: dict,
         ranker: dict,
         strategy: dict,
-        data_preprocessor: Optional[dict] = None,
+        data_preprocessor: dict | None = None,
     ) -> None:
         if isinstance(student, dict):
             student = dict(student)
@@ -67,7 +68,7 @@ class MultiMentorDistiller(BaseModel):
         self._register_load_state_dict_pre_hook(_lower_student)
 
     def forward(
-        self, inputs: Tensor, data_samples: Optional[List[Any]] = None, mode: str = 'tensor'
+        self, inputs: Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor'
     ) -> Any:
         """MMEngine's entry: a lesson for ``mode='loss'``, else the student alone.
 
@@ -80,7 +81,7 @@ class MultiMentorDistiller(BaseModel):
             return self.loss(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
-    def loss(self, inputs: Tensor, data_samples: List[Any]) -> Dict[str, Tensor]:
+    def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Losses of one lesson; its statistics go into the journal.
 
         Args:

@@ -1,7 +1,5 @@
 """What was learned from whom, summed on the device until somebody reads it."""
 
-from typing import Dict, Optional
-
 import torch
 from mmengine import dist
 from torch import Tensor
@@ -14,17 +12,17 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self._sums: Dict[str, Tensor] = {}
+        self._sums: dict[str, Tensor] = {}
         self.steps = 0
 
-    def add(self, statistics: Dict[str, Tensor]) -> None:
+    def add(self, statistics: dict[str, Tensor]) -> None:
         """Add the statistics of one step: detached tensors ``(M,)`` or scalars."""
         for name, value in statistics.items():
             value = value.detach().double()
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.steps += 1
 
-    def read(self) -> Optional[Dict[str, list]]:
+    def read(self) -> dict[str, list] | None:
         """Means over the steps and over all processes, each as a list; then start anew.
 
         Every process must call it. None if no step was added.
@@ -35,8 +33,7 @@ class Journal:
         dist.all_reduce(flat, op='mean')
         values = iter(flat.tolist())
         means = {
-            name: [next(values) for _ in range(value.numel())]
-            for name, value in self._sums.items()
+            name: [next(values) for _ in range(value.numel())] for name, value in self._sums.items()
         }
         self._sums, self.steps = {}, 0
         return means

@@ -1,7 +1,7 @@
 """What travels between tasks, rankers and strategies: predictions, truths and lessons."""
 
 from dataclasses import dataclass, field
-from typing import Any, Dict, Optional
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,7 +20,7 @@ class Prediction:
 
     values: Tensor
     codec: Any = None
-    valid: Optional[Tensor] = None
+    valid: Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.valid is None:
@@ -57,8 +57,8 @@ class KeypointTruth:
     weights: Tensor
     area: Tensor
     bbox_size: Tensor
-    head_size: Optional[Tensor]
-    dataset_name: Optional[str]
+    head_size: Tensor | None
+    dataset_name: str | None
 
 
 @dataclass
@@ -70,5 +70,5 @@ class Lesson:
         statistics: Detached tensors by name, on the device: ``(M,)`` per mentor or scalars.
     """
 
-    losses: Dict[str, Tensor]
-    statistics: Dict[str, Tensor] = field(default_factory=dict)
+    losses: dict[str, Tensor]
+    statistics: dict[str, Tensor] = field(default_factory=dict)

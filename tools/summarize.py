@@ -13,7 +13,6 @@ import json
 import statistics
 import sys
 from pathlib import Path
-from typing import Dict, List
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,7 +34,7 @@ def last_value(work_dir: str, metric: str) -> float:
     sys.exit(f'{work_dir}: no run in it has logged {metric!r}.')
 
 
-def spread(values: List[float]) -> str:
+def spread(values: list[float]) -> str:
     """Mean and, of two values or more, the sample standard deviation."""
     deviation = f' ± {statistics.stdev(values):.2f}' if len(values) > 1 else ''
     return f'{statistics.mean(values):.2f}{deviation}'
@@ -43,7 +42,7 @@ def spread(values: List[float]) -> str:
 
 def main() -> None:
     args = parse_args()
-    groups: Dict[str, List[str]] = {}
+    groups: dict[str, list[str]] = {}
     for group in args.groups:
         name, _, pattern = group.partition('=')
         groups[name] = sorted(path for path in glob.glob(pattern) if Path(path).is_dir())

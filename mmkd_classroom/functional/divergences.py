@@ -1,7 +1,5 @@
 """Divergences between a mentor's and the student's distributions, with a temperature each."""
 
-from typing import Optional
-
 import torch
 from torch import Tensor
 
@@ -12,9 +10,9 @@ def kl_divergence(
     student_logits: Tensor,
     mentor_logits: Tensor,
     temperature: Tensor,
-    student_temperature: Optional[Tensor] = None,
+    student_temperature: Tensor | None = None,
 ) -> Tensor:
-    """Softened Kullback-Leibler divergence, scaled by the temperatures.
+    r"""Softened Kullback-Leibler divergence, scaled by the temperatures.
 
     .. math::
         D = \\tau_m\\tau_s \\sum_d p_d \\log\\frac{p_d}{q_d},\\quad

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def ranks(scores: Tensor) -> Tensor:
-    """Rank of each classroom member: its share of all scores, times the number of mentors.
+    r"""Rank of each classroom member: its share of all scores, times the number of mentors.
 
     .. math:: r_k = \\frac{M\\, q_k}{\\sum_j q_j}
 
@@ -40,7 +40,7 @@ def active_mentors(rank: Tensor, ties: bool = False) -> Tensor:
 
 
 def gap(rank: Tensor) -> Tensor:
-    """Relative gap between each mentor and the student, 0 where the mentor is not above it.
+    r"""Relative gap between each mentor and the student, 0 where the mentor is not above it.
 
     .. math:: \\psi_m = \\max\\left(0, \\frac{r_m - r_s}{r_m}\\right)
 
@@ -56,7 +56,7 @@ def gap(rank: Tensor) -> Tensor:
 
 
 def temperature(psi: Tensor, tau_max: float) -> Tensor:
-    """Adaptive pace: a wide gap softens the targets, :math:`\\tau_m = 1 + \\tau_{max}\\psi_m`.
+    r"""Adaptive pace: a wide gap softens the targets, :math:`\\tau_m = 1 + \\tau_{max}\\psi_m`.
 
     Args:
         psi: Gap, any shape, in [0, 1].
@@ -69,7 +69,7 @@ def temperature(psi: Tensor, tau_max: float) -> Tensor:
 
 
 def dtkd_temperatures(student_peak: Tensor, mentor_peak: Tensor, reference: float) -> tuple:
-    """Temperatures of student and mentor that share out a reference by their peak logits.
+    r"""Temperatures of student and mentor that share out a reference by their peak logits.
 
     .. math::
         \\tau_s = \\frac{2\\max z_s}{\\max z_m + \\max z_s}\\tau,\\quad

@@ -5,7 +5,7 @@ from torch import Tensor
 
 
 def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
-    """Log-likelihood of the target, the negative cross-entropy, per sample.
+    r"""Log-likelihood of the target, the negative cross-entropy, per sample.
 
     .. math:: \\ell_i = \\sum_c y_{ic} \\log\\mathrm{softmax}(z_i)_c
 
@@ -25,7 +25,7 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
-    """Probability that a classifier gives to the truth, :math:`\\exp(\\ell_i)`.
+    r"""Probability that a classifier gives to the truth, :math:`\\exp(\\ell_i)`.
 
     ClassroomKD (arXiv 2409.20237), the mentors' and the student's performance. For soft labels
     it is :math:`\\exp(-\\mathrm{CE})`.
@@ -44,10 +44,8 @@ def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
     return log_likelihood(logits, target).exp()
 
 
-def keypoint_similarity(
-    prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor
-) -> Tensor:
-    """Similarity of each joint, the summand of OKS.
+def keypoint_similarity(prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
+    r"""Similarity of each joint, the summand of OKS.
 
     .. math:: s_{ik} = \\exp\\left(-\\frac{d_{ik}^2}{2\\, a_i\\, (2\\sigma_k)^2}\\right)
 

@@ -2,9 +2,10 @@
 
 import copy
 import random
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import redirect_stdout
 from io import StringIO
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
+from typing import Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size
@@ -36,7 +37,7 @@ class EntranceCheck:
     """
 
     def __init__(
-        self, num_samples: int = 256, metric: Optional[str] = None, rule: str = 'greater'
+        self, num_samples: int = 256, metric: str | None = None, rule: str = 'greater'
     ) -> None:
         if num_samples < 2:
             raise ClassroomError(f'entrance.num_samples is {num_samples}: take at least 2.')
@@ -46,7 +47,7 @@ class EntranceCheck:
         self.metric = metric
         self.rule = rule
 
-    def run(self, runner: Runner, distiller: MultiMentorDistiller) -> List[Dict[str, Any]]:
+    def run(self, runner: Runner, distiller: MultiMentorDistiller) -> list[dict[str, Any]]:
         """Check all mentors and log a table.
 
         Returns:
@@ -83,14 +84,14 @@ class EntranceCheck:
         for index, row in enumerate(rows):
             if not self._better(row['score'], row['chance']):
                 raise ClassroomError(
-                    f"model.mentors[{index}] ({row['name']}) is no better than chance: "
-                    f"{row['metric']} = {row['score']:.4f}, and {_span(row['chance'])} on "
+                    f'model.mentors[{index}] ({row["name"]}) is no better than chance: '
+                    f'{row["metric"]} = {row["score"]:.4f}, and {_span(row["chance"])} on '
                     'shuffled images. Check that its checkpoint belongs to its config, and that '
                     "its classes or joints mean the same as the data set's."
                 )
         return rows
 
-    def _better(self, score: float, chance: List[float]) -> bool:
+    def _better(self, score: float, chance: list[float]) -> bool:
         margin = max(chance) - min(chance)
         if self.rule == 'less':
             return score < min(chance) - margin
@@ -100,10 +101,10 @@ class EntranceCheck:
         self,
         distiller: MultiMentorDistiller,
         mentor: Mentor,
-        batches: List[dict],
+        batches: list[dict],
         evaluator: Evaluator,
         size: int,
-    ) -> Dict[str, Any]:
+    ) -> dict[str, Any]:
         evaluators = [copy.deepcopy(evaluator) for _ in range(_SHUFFLES + 1)]
         for batch in batches:
             for judge, samples in zip(evaluators, _predict(distiller, mentor, batch)):
@@ -126,7 +127,7 @@ class EntranceCheck:
 
 
 @torch.no_grad()
-def _predict(distiller: MultiMentorDistiller, mentor: Mentor, batch: dict) -> Iterator[List[Any]]:
+def _predict(distiller: MultiMentorDistiller, mentor: Mentor, batch: dict) -> Iterator[list[Any]]:
     """The mentor's predictions on the batch's own images, then on other samples', shifted."""
     data = distiller.data_preprocessor(copy.deepcopy(batch), False)
     inputs, samples = data['inputs'], data['data_samples']
@@ -157,7 +158,7 @@ def _roll(features: Any, shift: int) -> Any:
     return type(features)(_roll(feature, shift) for feature in features)
 
 
-def _spread(dataset: Dataset, count: int) -> List[int]:
+def _spread(dataset: Dataset, count: int) -> list[int]:
     """Indices spread over the data set; of an image with several instances, all of them."""
     if len(dataset) < 2:
         raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
@@ -175,12 +176,12 @@ def _spread(dataset: Dataset, count: int) -> List[int]:
     return sorted(chosen)
 
 
-def _image_of(dataset: Dataset, index: int) -> Optional[int]:
+def _image_of(dataset: Dataset, index: int) -> int | None:
     info = getattr(dataset, 'get_data_info', lambda index: {})(index)
     return info.get('img_id')
 
 
-def _restrict(evaluator: Evaluator, dataset: Dataset, indices: List[int]) -> None:
+def _restrict(evaluator: Evaluator, dataset: Dataset, indices: list[int]) -> None:
     """Let COCO metrics count only the images that are shown, or the rest would be misses."""
     for metric in evaluator.metrics:
         coco = getattr(metric, 'coco', None)
@@ -189,17 +190,17 @@ def _restrict(evaluator: Evaluator, dataset: Dataset, indices: List[int]) -> Non
             coco.imgs = {key: image for key, image in coco.imgs.items() if key in shown}
 
 
-def _span(values: List[float]) -> str:
+def _span(values: list[float]) -> str:
     return f'{min(values):.4f} to {max(values):.4f}'
 
 
-def _table(rows: List[Dict[str, Any]]) -> str:
+def _table(rows: list[dict[str, Any]]) -> str:
     head = ['mentor', 'parameters', rows[0]['metric'], 'on shuffled images']
     body = [
         [
             row['name'],
-            f"{row['parameters'] / 1e6:.2f} M",
-            f"{row['score']:.4f}",
+            f'{row["parameters"] / 1e6:.2f} M',
+            f'{row["score"]:.4f}',
             _span(row['chance']),
         ]
         for row in rows

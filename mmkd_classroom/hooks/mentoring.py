@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any, Dict, Optional, Union
+from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
@@ -44,9 +44,9 @@ class MentoringHook(Hook):
     def __init__(
         self,
         interval: int = 50,
-        weight: Optional[Union[float, dict]] = None,
-        tau_max: Optional[Union[float, dict]] = None,
-        entrance: Optional[dict] = None,
+        weight: float | dict | None = None,
+        tau_max: float | dict | None = None,
+        entrance: dict | None = None,
     ) -> None:
         if interval < 1:
             raise ClassroomError(f'MentoringHook.interval is {interval}: take at least 1.')
@@ -57,7 +57,7 @@ class MentoringHook(Hook):
             if cfg is not None
         }
         self.entrance = None if entrance is None else EntranceCheck(**entrance)
-        self._invalid: Dict[str, int] = {}
+        self._invalid: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
         """Check the data and the mentors while nothing is trained yet."""
@@ -95,7 +95,7 @@ class MentoringHook(Hook):
         means = distiller.journal.read()
         if means is None:
             return
-        record: Dict[str, Any] = dict(iter=iteration, epoch=epoch)
+        record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
         record.update({name: getattr(distiller.strategy, name) for name in self.schedules})
         record['student_score'] = means.pop('student_score')[0]
         record['mentors'] = {

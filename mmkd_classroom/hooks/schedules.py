@@ -1,7 +1,7 @@
 """Values that change over training: constant, linear or cosine, with a warm-up."""
 
 import math
-from typing import Callable, Union
+from collections.abc import Callable
 
 from ..errors import ClassroomError
 
@@ -14,7 +14,7 @@ _CURVES = {
 }
 
 
-def build_schedule(cfg: Union[float, dict], key: str) -> Schedule:
+def build_schedule(cfg: float | dict, key: str) -> Schedule:
     """A function of the share of training that is done, in [0, 1].
 
     Args:

@@ -1,7 +1,8 @@
 """The mentors of a classroom, held so that nothing can train, save or copy them."""
 
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
-from typing import Any, Callable, Dict, Iterator, List, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ class MentorBank:
                 'model.mentors is empty: name at least one mentor, or train model.student on its '
                 'own with its stock config.'
             )
-        self.mentors: List[Mentor] = list(mentors)
+        self.mentors: list[Mentor] = list(mentors)
         given = [mentor.name for mentor in self.mentors]
         taken = set(given)
         for mentor in self.mentors:
@@ -38,9 +39,7 @@ class MentorBank:
                 taken.add(mentor.name)
 
     @classmethod
-    def build(
-        cls, cfgs: Sequence[Dict[str, Any]], student: nn.Module, task: Task
-    ) -> 'MentorBank':
+    def build(cls, cfgs: Sequence[dict[str, Any]], student: nn.Module, task: Task) -> 'MentorBank':
         """Build from ``model.mentors``; see :func:`build_mentor`."""
         return cls(
             [
@@ -49,7 +48,7 @@ class MentorBank:
             ]
         )
 
-    def predict(self, inputs: Tensor, task: Task) -> List[Prediction]:
+    def predict(self, inputs: Tensor, task: Task) -> list[Prediction]:
         """Each mentor's prediction on the student's batch ``(N, 3, H, W)``."""
         return [mentor.predict(inputs, task) for mentor in self.mentors]
 

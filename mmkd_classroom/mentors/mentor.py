@@ -1,8 +1,9 @@
 """One frozen mentor: a stock model with its weights, in its own view of the data."""
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable, Dict, Optional, Tuple, Union
+from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -50,9 +51,7 @@ class Mentor:
         return task.predict(self.model, self.view(inputs))
 
 
-def build_mentor(
-    cfg: Dict[str, Any], key: str, student: nn.Module, task: Task
-) -> Mentor:
+def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) -> Mentor:
     """Build one entry of ``model.mentors``.
 
     Args:
@@ -86,13 +85,13 @@ def build_mentor(
         print_log(f'{key} has random weights (checkpoint=None).', 'current', level=30)
     else:
         load_weights(model, checkpoint, key=f'{key}.checkpoint')
-    view = View(Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor))
+    view = View(
+        Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor)
+    )
     return Mentor(cfg.get('name') or _default_name(cfg['config'], model), model, view)
 
 
-def _load_config(
-    config: Union[str, dict], checkpoint: Optional[str], key: str
-) -> Tuple[Config, Optional[str]]:
+def _load_config(config: str | dict, checkpoint: str | None, key: str) -> tuple[Config, str | None]:
     """The mentor's config and, for ``checkpoint='zoo'``, the URL of its weights."""
     if isinstance(config, dict):
         if checkpoint == 'zoo':
@@ -135,7 +134,7 @@ def _build_model(config: Config, key: str) -> nn.Module:
         return MODELS.build(model)
 
 
-def _default_name(config: Union[str, dict], model: nn.Module) -> str:
+def _default_name(config: str | dict, model: nn.Module) -> str:
     if isinstance(config, str):
         return Path(config.split('::')[-1]).stem
     return type(model.backbone).__name__

@@ -1,7 +1,7 @@
 """A mentor's own view of the student's batch: channel order and normalisation."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable, Tuple
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ class Normalisation:
         flips: Whether the channel order of the loaded image is reversed first.
     """
 
-    mean: Tuple[float, ...]
-    std: Tuple[float, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     flips: bool
 
     @classmethod
@@ -35,7 +35,7 @@ class Normalisation:
 
 
 class View:
-    """Turns the student's normalised batch into the mentor's by one multiply-add.
+    r"""Turns the student's normalised batch into the mentor's by one multiply-add.
 
     .. math:: x_m = \\frac{(x_s \\sigma_s + \\mu_s) - \\mu_m}{\\sigma_m}
 

@@ -1,7 +1,7 @@
 """Ranking pose estimators by OKS or PCK of their decoded joints."""
 
 import warnings
-from typing import Optional, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -42,9 +42,7 @@ class OKSRanker(KeypointRanker):
         correct_thr: See :class:`KeypointRanker`.
     """
 
-    def __init__(
-        self, sigmas: Optional[Sequence[float]] = None, correct_thr: float = 0.5
-    ) -> None:
+    def __init__(self, sigmas: Sequence[float] | None = None, correct_thr: float = 0.5) -> None:
         super().__init__(correct_thr)
         sigmas = None if sigmas is None else torch.tensor(sigmas, dtype=torch.float32)
         self.register_buffer('sigmas', sigmas, persistent=False)
@@ -96,7 +94,7 @@ class PCKRanker(KeypointRanker):
         return correct_keypoints(prediction, truth.joints, size, self.thr)
 
 
-def dataset_sigmas(dataset_name: Optional[str]) -> Tensor:
+def dataset_sigmas(dataset_name: str | None) -> Tensor:
     """Sigmas of one of MMPose's data sets.
 
     Args:

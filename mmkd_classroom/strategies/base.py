@@ -1,7 +1,7 @@
 """The contract of a strategy: who teaches what on each sample."""
 
 from abc import ABC, abstractmethod
-from typing import Any, Dict, List
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -27,10 +27,10 @@ class Strategy(nn.Module, ABC):
     def forward(
         self,
         student: Prediction,
-        mentors: List[Prediction],
+        mentors: list[Prediction],
         truth: Any,
         task: Task,
-        losses: Dict[str, Tensor],
+        losses: dict[str, Tensor],
     ) -> Lesson:
         """Losses and statistics of one batch.
 

@@ -1,6 +1,6 @@
 """ClassroomKD: rank the classroom on each sample, let only better mentors teach, at their pace."""
 
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,7 +21,7 @@ _CHOICES = {
 
 @MODELS.register_module()
 class ClassroomKD(Strategy):
-    """Knowledge filtering and mentoring.
+    r"""Knowledge filtering and mentoring.
 
     .. math::
         L = \\frac1N\\sum_i w_s^i L_{task}^i
@@ -104,10 +104,10 @@ class ClassroomKD(Strategy):
     def forward(
         self,
         student: Prediction,
-        mentors: List[Prediction],
+        mentors: list[Prediction],
         truth: Any,
         task: Task,
-        losses: Dict[str, Tensor],
+        losses: dict[str, Tensor],
     ) -> Lesson:
         """See :meth:`Strategy.forward`."""
         members = [student, *mentors]
@@ -133,7 +133,7 @@ class ClassroomKD(Strategy):
         )
         return lesson
 
-    def _scores(self, members: List[Prediction], truth: Any, task: Task) -> Tensor:
+    def _scores(self, members: list[Prediction], truth: Any, task: Task) -> Tensor:
         """Scores of what is ranked: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""
         if self.granularity == 'batch':
             return task.batch_scores(members, truth)[:, None, None]
@@ -142,9 +142,7 @@ class ClassroomKD(Strategy):
             return score
         return (score * truth.weights).sum(dim=-1, keepdim=True)
 
-    def _active(
-        self, rank: Tensor, members: List[Prediction], truth: Any, task: Task
-    ) -> Tensor:
+    def _active(self, rank: Tensor, members: list[Prediction], truth: Any, task: Task) -> Tensor:
         """Who teaches where: ``(M, N, K or 1)`` booleans."""
         active = active_mentors(rank, self.ties) if self.filter else torch.ones_like(rank[1:]) > 0
         if self.require_correct:
@@ -154,7 +152,7 @@ class ClassroomKD(Strategy):
 
     def _temperatures(
         self, psi: Tensor, student: Prediction, mentor: Prediction, task: Task
-    ) -> Tuple[Tensor, Optional[Tensor]]:
+    ) -> tuple[Tensor, Tensor | None]:
         """Temperatures of the mentor and, where it differs, the student."""
         if self.pace == 'dtkd':
             tau_student, tau_mentor = dtkd_temperatures(
@@ -165,7 +163,7 @@ class ClassroomKD(Strategy):
             return torch.full_like(psi, self.temperature), None
         return temperature(psi, self.tau_max), None
 
-    def _weigh(self, losses: Dict[str, Tensor], score: Tensor, truth: Any) -> Dict[str, Tensor]:
+    def _weigh(self, losses: dict[str, Tensor], score: Tensor, truth: Any) -> dict[str, Tensor]:
         """The student's own losses, times its score where ``task_weight='score'``."""
         if self.task_weight == 'one':
             return dict(losses)
@@ -175,9 +173,7 @@ class ClassroomKD(Strategy):
             weight = score[:, 0]
         else:
             weight = (score * truth.weights).sum(dim=-1)
-        return {
-            name: value * weight if 'loss' in name else value for name, value in losses.items()
-        }
+        return {name: value * weight if 'loss' in name else value for name, value in losses.items()}
 
     @staticmethod
     @torch.no_grad()
@@ -185,12 +181,12 @@ class ClassroomKD(Strategy):
         score: Tensor,
         rank: Tensor,
         active: Tensor,
-        paces: List[Tensor],
+        paces: list[Tensor],
         per_mentor: Tensor,
-        losses: Dict[str, Tensor],
-        mentors: List[Prediction],
+        losses: dict[str, Tensor],
+        mentors: list[Prediction],
         truth: Any,
-    ) -> Dict[str, Tensor]:
+    ) -> dict[str, Tensor]:
         """Means over the labelled items of the batch; nothing is read from the device."""
         weights = truth.weights
         total = weights.sum().clamp(min=torch.finfo(weights.dtype).tiny)

@@ -5,8 +5,9 @@ of divergences. The task knows where the model keeps its output and how to compa
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class Task(nn.Module, ABC):
         student: Prediction,
         mentor: Prediction,
         temperature: Tensor,
-        student_temperature: Optional[Tensor] = None,
+        student_temperature: Tensor | None = None,
     ) -> Tensor:
         """Divergence of the student from a mentor, scaled by the squared temperature.
 
@@ -98,7 +99,7 @@ class Task(nn.Module, ABC):
 
     def capture(
         self, student: nn.Module, inputs: Tensor, data_samples: Sequence[Any], per_sample: bool
-    ) -> Tuple[Prediction, Dict[str, Tensor]]:
+    ) -> tuple[Prediction, dict[str, Tensor]]:
         """Run the student's own loss once and keep the output that its head computed in it.
 
         Args:
@@ -120,7 +121,7 @@ class Task(nn.Module, ABC):
             losses = student.loss(inputs, data_samples)
         return self.as_prediction(student, outputs[-1]), losses
 
-    def _per_sample(self, loss: Callable[..., Tensor]) -> Tuple[Callable[..., Tensor], None]:
+    def _per_sample(self, loss: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], None]:
         return self.per_sample(loss), None
 
     def predict(self, mentor: nn.Module, inputs: Tensor) -> Prediction:
@@ -142,24 +143,24 @@ class Task(nn.Module, ABC):
         prediction.valid = valid
         return prediction
 
-    def scores(self, members: List[Prediction], truth: Any) -> Tensor:
+    def scores(self, members: list[Prediction], truth: Any) -> Tensor:
         """Score of each item of each sample for all members, ``(M + 1, N, K)``, detached."""
         score = self.ranker.score(self._judged(members), truth)
         return score * self._valid(members)[..., None]
 
-    def batch_scores(self, members: List[Prediction], truth: Any) -> Tensor:
+    def batch_scores(self, members: list[Prediction], truth: Any) -> Tensor:
         """One score per member for the whole batch, ``(M + 1,)``, detached."""
         return self.ranker.batch_score(self._judged(members), truth, self._valid(members))
 
-    def correct(self, members: List[Prediction], truth: Any) -> Tensor:
+    def correct(self, members: list[Prediction], truth: Any) -> Tensor:
         """Whether each member is right on each sample, ``(M + 1, N)`` booleans."""
         return self.ranker.correct(self._judged(members), truth)
 
     @staticmethod
-    def _valid(members: List[Prediction]) -> Tensor:
+    def _valid(members: list[Prediction]) -> Tensor:
         return torch.stack([member.valid for member in members])
 
-    def _judged(self, members: List[Prediction]) -> Tensor:
+    def _judged(self, members: list[Prediction]) -> Tensor:
         with torch.no_grad():
             return torch.stack([self.judged(member) for member in members])
 
@@ -184,7 +185,7 @@ def shadowed(module: nn.Module, name: str, wrap: Callable) -> Iterator[Any]:
         delattr(module, name) if before is None else setattr(module, name, before)
 
 
-def recording(method: Callable) -> Tuple[Callable, list]:
+def recording(method: Callable) -> tuple[Callable, list]:
     """For :func:`shadowed`: the method as it is, and a list that collects what it returns."""
     outputs: list = []
 

@@ -1,6 +1,7 @@
 """Classification with MMPretrain's ``ImageClassifier``."""
 
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +69,7 @@ class ClassificationTask(Task):
         student: Prediction,
         mentor: Prediction,
         temperature: Tensor,
-        student_temperature: Optional[Tensor] = None,
+        student_temperature: Tensor | None = None,
     ) -> Tensor:
         """KL over the classes, ``(N, 1)``."""
         return kl_divergence(

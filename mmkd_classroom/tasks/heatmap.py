@@ -1,6 +1,7 @@
 """Top-down pose estimation with heatmaps: MMPose's ``TopdownPoseEstimator``."""
 
-from typing import Any, Callable, List, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -130,7 +131,7 @@ class HeatmapTask(Task):
         student: Prediction,
         mentor: Prediction,
         temperature: Tensor,
-        student_temperature: Optional[Tensor] = None,
+        student_temperature: Tensor | None = None,
     ) -> Tensor:
         """KL or squared distance of each joint, per cell, ``(N, K)``."""
         if self.distance == 'mse':
@@ -186,7 +187,7 @@ def _host_truth(sample: Any) -> np.ndarray:
     zoom = np.asarray(meta['input_size'], np.float32) / np.asarray(meta['input_scale'], np.float32)
     x1, y1, x2, y2 = instances.bboxes[0]
     area = (meta.get('raw_ann_info') or {}).get('area') or _BODY_SHARE * (x2 - x1) * (y2 - y1)
-    head: List[float] = list(np.ravel(instances.get('head_size', 0.0)))[:1]
+    head: list[float] = list(np.ravel(instances.get('head_size', 0.0)))[:1]
     sizes = [area * zoom.prod(), max(x2 - x1, y2 - y1) * zoom[0], head[0] * zoom[0]]
     return np.concatenate([sizes, np.ravel(instances.transformed_keypoints[0])]).astype(np.float32)
 
