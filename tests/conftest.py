@@ -30,6 +30,11 @@ def same_random_numbers():
     torch.manual_seed(0)
 
 
+def with_subclasses(parent):
+    """A class and all that inherit from it: each keeps its own instances."""
+    return [parent, *(c for child in parent.__subclasses__() for c in with_subclasses(child))]
+
+
 @pytest.fixture
 def fresh_runners():
     """Runners that do not meet the loggers, message hubs and loaders of earlier ones.
@@ -40,7 +45,7 @@ def fresh_runners():
     loaders = dict(CheckpointLoader._schemes)
 
     def forget():
-        for manager in (MessageHub, MMLogger, DefaultScope, Visualizer):
+        for manager in (MessageHub, MMLogger, DefaultScope, *with_subclasses(Visualizer)):
             manager._instance_dict.clear()
         CheckpointLoader._schemes = dict(loaders)
         # Left to the garbage collector, persistent workers take 5 s each to end.
