@@ -25,9 +25,10 @@ torch.set_num_threads(1)  # two test processes with two threads each are slower 
 
 
 @pytest.fixture(autouse=True)
-def same_random_numbers():
+def same_start():
     """Each test alone gives what it gives among others."""
     torch.manual_seed(0)
+    DefaultScope._instance_dict.clear()  # that of an earlier test's Runner
 
 
 def with_subclasses(parent):
