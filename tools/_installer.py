@@ -154,7 +154,8 @@ class Installer:
                     elapsed = spell(time.monotonic() - start)
                     print(f'           {elapsed}: {progress()}', flush=True)
             except BaseException:
-                os.killpg(process.pid, signal.SIGTERM)
+                with contextlib.suppress(ProcessLookupError):  # it may have ended as well
+                    os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
         if process.returncode != 0:
