@@ -383,6 +383,7 @@ def test_half_precision_heatmaps_are_decoded_in_float32(task, dtype):
 @pytest.mark.parametrize(
     'change, message',
     [
+        (dict(decoder=codec('udp')), 'has heatmaps coded by UDPHeatmap, the student MSRAHeatmap'),
         (dict(out_channels=16), r'has joints 16, the student 17'),
         (
             dict(decoder=dict(codec(), input_size=(96, 128))),
