@@ -81,6 +81,16 @@ class MultiMentorDistiller(BaseModel):
             return self.loss(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
+    def check_samples(self, data_samples: list[Any]) -> None:
+        """Check training samples and match the mentors' joints with theirs, once.
+
+        Raises:
+            ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
+        """
+        self.task.check_samples(data_samples)
+        self.bank.bind(self.task.item_names(data_samples))
+        self._samples_checked = True
+
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Losses of one lesson; its statistics go into the journal.
 
@@ -92,11 +102,10 @@ class MultiMentorDistiller(BaseModel):
             The student's own losses and those of the strategy.
         """
         if not self._samples_checked:
-            self.task.check_samples(data_samples)
-            self._samples_checked = True
+            self.check_samples(data_samples)
         # Mentors first: what their layers take is free again before the student's activations
         # pile up for the backward pass, so the peak of memory is that of one, not of both.
-        mentors = self.bank.predict(inputs, self.task)
+        mentors = self.bank.predict(inputs)
         prediction, losses = self.task.capture(
             self.student, inputs, data_samples, self.strategy.weighs_samples
         )

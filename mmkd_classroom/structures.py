@@ -9,22 +9,45 @@ from torch import Tensor
 
 @dataclass
 class Prediction:
-    """The raw output of one classroom member on a batch.
+    """What one classroom member says of a batch, in the student's form.
 
     Attributes:
-        values: Logits ``(N, C)`` or heatmaps ``(N, K, H, W)``.
-        codec: The head's own MMPose codec, which knows where its cells lie; None for classes.
-        valid: ``(N,)`` booleans, by default all true. A mentor's sample with a value that is not
-            finite is not valid; its values are set to zero.
+        values: Logits ``(N, C)``, heatmaps ``(N, K, H, W)``, or SimCC's two axes ``(N, K, W_x)``
+            and ``(N, K, W_y)``.
+        form: What the values of a pose mean, :mod:`mmkd_classroom.tasks.forms`; None for classes.
+        valid: Booleans ``(N, K)``, or ``(N, 1)`` for all items at once; by default all true.
+            False where a mentor gave values that are not finite (they are set to zero) or has no
+            such joint.
+        joints: ``(N, K, 2)`` in pixels of the student's input, where they are known better than
+            the values tell: a mentor's, decoded in its own form.
+        features: Feature maps ``(N, C_f, h, w)`` by stage name, of a strategy that asks for them.
     """
 
-    values: Tensor
-    codec: Any = None
+    values: Tensor | tuple[Tensor, Tensor]
+    form: Any = None
     valid: Tensor | None = None
+    joints: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.valid is None:
-            self.valid = self.values.new_ones(len(self.values), dtype=torch.bool)
+            values = self.values if isinstance(self.values, Tensor) else self.values[0]
+            self.valid = values.new_ones(len(values), 1, dtype=torch.bool)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where a pixel of the student's input lies in a mentor's: ``scale * x + offset``.
+
+    Attributes:
+        size: Width and height of the mentor's input.
+        scale: Along x and y.
+        offset: Along x and y, in pixels of the mentor's input.
+    """
+
+    size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    offset: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass
@@ -33,7 +56,7 @@ class ClassTruth:
 
     Attributes:
         labels: Class indices ``(N,)``, or soft labels ``(N, C)`` of mixup and CutMix.
-        weights: ``(N, 1)``, ones: each sample is one item.
+        weights: ``(N, 1)``, ones: each sample is one item. Or ``(M + 1, N, 1)``, of each member.
     """
 
     labels: Tensor
@@ -47,10 +70,11 @@ class KeypointTruth:
     Attributes:
         joints: ``(N, K, 2)``.
         weights: ``(N, K)``; a row averages over the sample's labelled joints (sums to 1, or 0).
+            Or ``(M + 1, N, K)``, over those that each member has.
         area: ``(N,)`` area of the person, square pixels.
         bbox_size: ``(N,)`` longer side of the person's box.
         head_size: ``(N,)`` MPII's head size, or None where the data set has none.
-        dataset_name: Name of the MMPose data set the joints come from.
+        metainfo: Definition of the data set, or the name of one of MMPose's.
     """
 
     joints: Tensor
@@ -58,7 +82,7 @@ class KeypointTruth:
     area: Tensor
     bbox_size: Tensor
     head_size: Tensor | None
-    dataset_name: str | None
+    metainfo: dict | str | None
 
 
 @dataclass

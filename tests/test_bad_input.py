@@ -169,7 +169,11 @@ def test_another_number_of_joints(refused, tmp_path):
     def change(cfg):
         resized(cfg, tmp_path, 'out_channels', 16)
 
-    refused('pose', change, r'model\.mentors\[1\] has joints 16, the student 17')
+    refused(
+        'pose',
+        change,
+        r'model\.mentors\[1\] has 16 joints, but the data set.* 17: give .*\.metainfo',
+    )
 
 
 def test_a_mentor_that_is_no_dict(refused):
@@ -228,7 +232,7 @@ def test_a_task_that_does_not_fit_the_student(kind, task, ranker, refused):
         cfg.model.task = dict(type=f'mmkd_classroom.{task}')
         cfg.model.ranker = dict(type=f'mmkd_classroom.{ranker}')
 
-    refused(kind, change, rf'model\.student is a .*model\.task is {task}')
+    refused(kind, change, r'model\.student is a .*model\.task is ')
 
 
 def test_sigmas_for_other_joints(refused):

@@ -8,8 +8,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from mmkd_classroom.demo.coco import write_data_set
-from mmkd_classroom.errors import ClassroomError
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # works uninstalled, too
+
+from mmkd_classroom.demo.coco import write_data_set  # noqa: E402
+from mmkd_classroom.errors import ClassroomError  # noqa: E402
 
 
 def parse_args() -> argparse.Namespace:

@@ -9,6 +9,7 @@ Examples:
 """
 
 import argparse
+import re
 
 from _common import (
     add_common_arguments,
@@ -30,6 +31,7 @@ from mmkd_classroom.checkpoints import load_weights, register_safe_loader
 from mmkd_classroom.distiller import student_config
 from mmkd_classroom.errors import ClassroomError
 
+_CLASSROOM = re.compile(r'model\.(student|mentors|task|ranker|strategy)\b')
 _OUT_FORMATS = ('.json', '.yaml', '.yml', '.pkl', '.pickle')
 
 
@@ -94,7 +96,12 @@ def _set_dump(cfg: Config, path: str) -> None:
 def main() -> None:
     """Evaluate."""
     args = parse_args()
-    cfg = merge_args(student_config(Config.fromfile(args.config)), args)
+    cfg = Config.fromfile(args.config)
+    if 'mentors' in cfg.get('model', {}):  # what is said of the classroom goes home with it
+        options = args.cfg_options or {}
+        of_classroom = {key: options.pop(key) for key in list(options) if _CLASSROOM.match(key)}
+        cfg.merge_from_dict(of_classroom)
+    cfg = merge_args(student_config(cfg), args)
     register_safe_loader()
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

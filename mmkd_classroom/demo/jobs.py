@@ -76,7 +76,6 @@ class Workshop:
         self.say = say
         self._context = multiprocessing.get_context('forkserver')
         self._context.set_forkserver_preload(list(preload))
-        self._running: list[multiprocessing.Process] = []
         self._stopped = False
 
     def run(self, jobs: Sequence[Job]) -> None:
@@ -92,12 +91,10 @@ class Workshop:
             try:
                 done, _ = wait([job.future for job in jobs], return_when=FIRST_EXCEPTION)
                 errors = [future.exception() for future in done if future.exception()]
-            except BaseException:
-                self._stop()
-                raise
-            if errors:
-                self._stop()
-                raise errors[0]
+                if errors:
+                    raise errors[0]
+            finally:
+                self._stopped = True  # each job's thread ends its own tool
 
     def _run(self, job: Job) -> None:
         for other in job.needs:
@@ -118,23 +115,26 @@ class Workshop:
             target=_in_child, args=(str(script), list(arguments), str(log), str(self.folder))
         )
         process.start()
-        self._running.append(process)
         follow = _Follower(log, job.epochs)
-        while process.is_alive() and not self._stopped:
-            process.join(timeout=0.5)
-            for line in follow.news():
-                self.say(f'{job.name}: {line}')
+        try:
+            while process.is_alive() and not self._stopped:
+                process.join(timeout=0.5)
+                for line in follow.news():
+                    self.say(f'{job.name}: {line}')
+        finally:
+            _end(process)
         if process.exitcode and not self._stopped:
             tail = ''.join(f'  | {line}\n' for line in log.read_text().splitlines()[-_TAIL:])
             raise ToolError(f'{job.name}: {script.name} failed.\n{tail}The whole log: {log}')
 
-    def _stop(self) -> None:
-        self._stopped = True
-        for process in self._running:
-            if process.is_alive():
-                # The tool leads a group of its own: its data loading workers go with it.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+
+def _end(process: multiprocessing.Process) -> None:
+    """Kill what is left of a tool, and wait for it."""
+    # The tool leads a group of its own: its data loading workers go with it.
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()  # it may not have made its group yet
+    process.join()
 
 
 def _in_child(script: str, arguments: list[str], log: str, folder: str) -> None:

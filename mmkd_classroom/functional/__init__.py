@@ -1,8 +1,9 @@
 """The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
 
-from .decoding import heatmap_peaks, refine_quarter, refine_taylor
-from .divergences import kl_divergence
+from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
+from .divergences import kl_divergence, soft_target_divergence
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
+from .resampling import cubic_matrix, gaussian_matrix, triangle_matrix
 from .scores import (
     at_least_float32,
     correct_keypoints,
@@ -18,8 +19,10 @@ __all__ = [
     'active_mentors',
     'at_least_float32',
     'correct_keypoints',
+    'cubic_matrix',
     'dtkd_temperatures',
     'gap',
+    'gaussian_matrix',
     'heatmap_peaks',
     'item_weights',
     'keypoint_similarity',
@@ -30,6 +33,9 @@ __all__ = [
     'ranks',
     'refine_quarter',
     'refine_taylor',
+    'soft_target_divergence',
     'temperature',
+    'triangle_matrix',
     'true_class_probability',
+    'vector_peaks',
 ]

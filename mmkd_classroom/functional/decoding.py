@@ -23,6 +23,21 @@ def heatmap_peaks(heatmaps: Tensor) -> Tensor:
     return torch.stack([index % width, index.div(width, rounding_mode='floor')], dim=-1)
 
 
+def vector_peaks(x: Tensor, y: Tensor) -> Tensor:
+    """Bin of the greatest value along each axis, as SimCC decodes.
+
+    Args:
+        x: ``(..., W_x)``.
+        y: ``(..., W_y)``.
+
+    Returns:
+        ``(..., 2)`` integer (x, y) bins; (-1, -1) where an axis has no positive value, as MMPose.
+    """
+    (top_x, bin_x), (top_y, bin_y) = x.max(dim=-1), y.max(dim=-1)
+    bins = torch.stack([bin_x, bin_y], dim=-1)
+    return torch.where((torch.minimum(top_x, top_y) > 0)[..., None], bins, -1)
+
+
 def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant') -> Tensor:
     """Square neighbourhoods of one cell per heatmap.
 

@@ -15,8 +15,8 @@ def kl_divergence(
     r"""Softened Kullback-Leibler divergence, scaled by the temperatures.
 
     .. math::
-        D = \\tau_m\\tau_s \\sum_d p_d \\log\\frac{p_d}{q_d},\\quad
-        p = \\mathrm{softmax}(z_m / \\tau_m),\\ q = \\mathrm{softmax}(z_s / \\tau_s)
+        D = \tau_m\tau_s \sum_d p_d \log\frac{p_d}{q_d},\quad
+        p = \mathrm{softmax}(z_m / \tau_m),\ q = \mathrm{softmax}(z_s / \tau_s)
 
     Hinton et al. 2015, where both temperatures are one. The factor keeps the gradient's size as
     the temperature grows. Computed in at least float32.
@@ -24,8 +24,8 @@ def kl_divergence(
     Args:
         student_logits: ``(..., D)``.
         mentor_logits: ``(..., D)``; no gradient should be needed.
-        temperature: :math:`\\tau_m`, positive, broadcastable to ``(...)``.
-        student_temperature: :math:`\\tau_s`, by default :math:`\\tau_m`.
+        temperature: :math:`\tau_m`, positive, broadcastable to ``(...)``.
+        student_temperature: :math:`\tau_s`, by default :math:`\tau_m`.
 
     Returns:
         ``(...)``, not negative.
@@ -39,3 +39,21 @@ def kl_divergence(
     log_p = (at_least_float32(mentor_logits) / temperature[..., None]).log_softmax(-1)
     pointwise = torch.nn.functional.kl_div(log_q, log_p, reduction='none', log_target=True)
     return temperature * student_temperature * pointwise.sum(dim=-1)
+
+
+def soft_target_divergence(student_logits: Tensor, target: Tensor, temperature: Tensor) -> Tensor:
+    r"""Kullback-Leibler divergence of the softened student from given probabilities.
+
+    .. math:: D = \tau^2 \sum_d p_d \log\frac{p_d}{q_d},\quad q = \mathrm{softmax}(z_s / \tau)
+
+    Args:
+        student_logits: ``(..., D)``.
+        target: :math:`p`, ``(..., D)``, in [0, 1]; a cell of probability 0 counts nothing.
+        temperature: :math:`\tau`, positive, broadcastable to ``(...)``.
+
+    Returns:
+        ``(...)``, not negative where the target sums to 1.
+    """
+    log_q = (at_least_float32(student_logits) / temperature[..., None]).log_softmax(-1)
+    pointwise = torch.nn.functional.kl_div(log_q, at_least_float32(target), reduction='none')
+    return temperature.square() * pointwise.sum(dim=-1)

@@ -11,7 +11,7 @@ from torch import Tensor
 def ranks(scores: Tensor) -> Tensor:
     r"""Rank of each classroom member: its share of all scores, times the number of mentors.
 
-    .. math:: r_k = \\frac{M\\, q_k}{\\sum_j q_j}
+    .. math:: r_k = \frac{M\, q_k}{\sum_j q_j}
 
     The sum runs over student and mentors. Where every score is 0 so is every rank.
 
@@ -42,7 +42,7 @@ def active_mentors(rank: Tensor, ties: bool = False) -> Tensor:
 def gap(rank: Tensor) -> Tensor:
     r"""Relative gap between each mentor and the student, 0 where the mentor is not above it.
 
-    .. math:: \\psi_m = \\max\\left(0, \\frac{r_m - r_s}{r_m}\\right)
+    .. math:: \psi_m = \max\left(0, \frac{r_m - r_s}{r_m}\right)
 
     Args:
         rank: ``(M + 1, ...)`` from :func:`ranks`.
@@ -56,7 +56,7 @@ def gap(rank: Tensor) -> Tensor:
 
 
 def temperature(psi: Tensor, tau_max: float) -> Tensor:
-    r"""Adaptive pace: a wide gap softens the targets, :math:`\\tau_m = 1 + \\tau_{max}\\psi_m`.
+    r"""Adaptive pace: a wide gap softens the targets, :math:`\tau_m = 1 + \tau_{max}\psi_m`.
 
     Args:
         psi: Gap, any shape, in [0, 1].
@@ -72,8 +72,8 @@ def dtkd_temperatures(student_peak: Tensor, mentor_peak: Tensor, reference: floa
     r"""Temperatures of student and mentor that share out a reference by their peak logits.
 
     .. math::
-        \\tau_s = \\frac{2\\max z_s}{\\max z_m + \\max z_s}\\tau,\\quad
-        \\tau_m = \\frac{2\\max z_m}{\\max z_m + \\max z_s}\\tau
+        \tau_s = \frac{2\max z_s}{\max z_m + \max z_s}\tau,\quad
+        \tau_m = \frac{2\max z_m}{\max z_m + \max z_s}\tau
 
     DTKD (2024). Where a peak is not positive the formula has no meaning and both temperatures
     are the reference.
@@ -81,10 +81,10 @@ def dtkd_temperatures(student_peak: Tensor, mentor_peak: Tensor, reference: floa
     Args:
         student_peak: Greatest logit, any shape.
         mentor_peak: Greatest logit, the same shape.
-        reference: :math:`\\tau`.
+        reference: :math:`\tau`.
 
     Returns:
-        Two tensors, :math:`\\tau_s` and :math:`\\tau_m`, of that shape.
+        Two tensors, :math:`\tau_s` and :math:`\tau_m`, of that shape.
     """
     meaningful = (student_peak > 0) & (mentor_peak > 0)
     student_peak = torch.where(meaningful, student_peak, torch.ones_like(student_peak))

@@ -7,7 +7,7 @@ from torch import Tensor
 def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
     r"""Log-likelihood of the target, the negative cross-entropy, per sample.
 
-    .. math:: \\ell_i = \\sum_c y_{ic} \\log\\mathrm{softmax}(z_i)_c
+    .. math:: \ell_i = \sum_c y_{ic} \log\mathrm{softmax}(z_i)_c
 
     Args:
         logits: ``(..., N, C)``, any floating type; computed in at least float32.
@@ -25,10 +25,10 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Probability that a classifier gives to the truth, :math:`\\exp(\\ell_i)`.
+    r"""Probability that a classifier gives to the truth, :math:`\exp(\ell_i)`.
 
     ClassroomKD (arXiv 2409.20237), the mentors' and the student's performance. For soft labels
-    it is :math:`\\exp(-\\mathrm{CE})`.
+    it is :math:`\exp(-\mathrm{CE})`.
 
     Args:
         logits: ``(..., N, C)``.
@@ -47,7 +47,7 @@ def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
 def keypoint_similarity(prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
     r"""Similarity of each joint, the summand of OKS.
 
-    .. math:: s_{ik} = \\exp\\left(-\\frac{d_{ik}^2}{2\\, a_i\\, (2\\sigma_k)^2}\\right)
+    .. math:: s_{ik} = \exp\left(-\frac{d_{ik}^2}{2\, a_i\, (2\sigma_k)^2}\right)
 
     COCO keypoint evaluation (Lin et al. 2014). Coordinates and ``area`` belong to one space: here
     the network's input, in pixels and square pixels.

@@ -1,8 +1,9 @@
 """The mentors' entrance check: is each of them better than chance on the validation data?"""
 
 import copy
+import dataclasses
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from ..distiller import MultiMentorDistiller
 from ..errors import ClassroomError
 from ..mentors import Mentor
-from ..tasks.base import recording, shadowed
+from ..structures import Prediction
 
 _SHUFFLES = 5
 
@@ -133,29 +134,26 @@ def _predict(distiller: MultiMentorDistiller, mentor: Mentor, batch: dict) -> It
     inputs, samples = data['inputs'], data['data_samples']
     if isinstance(inputs, (list, tuple)):
         inputs = torch.stack(list(inputs))
-    inputs = mentor.view(inputs)
-    with shadowed(mentor.model, 'extract_feat', recording) as features:
-        own = mentor.model(inputs, copy.deepcopy(samples), mode='predict')
-    yield own
-    for shuffle in range(_SHUFFLES):
-        shift = 1 + shuffle % max(1, len(inputs) - 1)
-        # The backbone need not run again.
-        with shadowed(mentor.model, 'extract_feat', _replaying(_roll(features, shift))):
-            others = mentor.model(inputs, copy.deepcopy(samples), mode='predict')
-        yield others
+    prediction = mentor.predict(inputs)
+    for shuffle in range(_SHUFFLES + 1):
+        shift = 0 if shuffle == 0 else 1 + (shuffle - 1) % max(1, len(inputs) - 1)
+        shown = _roll(prediction, shift)
+        yield distiller.task.write(shown, samples, distiller.student)
 
 
-def _replaying(outputs: Sequence[Any]) -> Callable:
-    """For :func:`shadowed`: the outputs one after another, instead of the method's."""
-    rest = iter(outputs)
-    return lambda method: (lambda *_, **__: next(rest), None)
-
-
-def _roll(features: Any, shift: int) -> Any:
-    """Features, in whatever lists and tuples, of which each sample gets another one's."""
-    if isinstance(features, torch.Tensor):
-        return features.roll(shift, dims=0)
-    return type(features)(_roll(feature, shift) for feature in features)
+def _roll(prediction: Prediction, shift: int) -> Prediction:
+    """A prediction in which each sample gets another one's."""
+    values, joints = prediction.values, prediction.joints
+    if isinstance(values, torch.Tensor):
+        values = values.roll(shift, dims=0)
+    else:
+        values = tuple(axis.roll(shift, dims=0) for axis in values)
+    return dataclasses.replace(
+        prediction,
+        values=values,
+        valid=prediction.valid.roll(shift, dims=0),
+        joints=None if joints is None else joints.roll(shift, dims=0),
+    )
 
 
 def _spread(dataset: Dataset, count: int) -> list[int]:

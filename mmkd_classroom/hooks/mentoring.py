@@ -68,7 +68,7 @@ class MentoringHook(Hook):
                 f'MentoringHook schedules {missing}, which model.strategy = '
                 f'{type(distiller.strategy).__name__} does not have.'
             )
-        distiller.task.check_samples([runner.train_dataloader.dataset[0]['data_samples']])
+        distiller.check_samples([runner.train_dataloader.dataset[0]['data_samples']])
         if self.entrance is not None:
             self.entrance.run(runner, distiller)
 

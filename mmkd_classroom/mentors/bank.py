@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
@@ -40,17 +41,27 @@ class MentorBank:
 
     @classmethod
     def build(cls, cfgs: Sequence[dict[str, Any]], student: nn.Module, task: Task) -> 'MentorBank':
-        """Build from ``model.mentors``; see :func:`build_mentor`."""
-        return cls(
-            [
-                build_mentor(cfg, f'model.mentors[{index}]', student, task)
-                for index, cfg in enumerate(cfgs or [])
-            ]
-        )
+        """Build from ``model.mentors``; see :func:`build_mentor`.
 
-    def predict(self, inputs: Tensor, task: Task) -> list[Prediction]:
-        """Each mentor's prediction on the student's batch ``(N, 3, H, W)``."""
-        return [mentor.predict(inputs, task) for mentor in self.mentors]
+        Torch's random numbers go on as if nothing was built, so that a student in a classroom
+        sees the same augmentation and dropout as alone.
+        """
+        with torch.random.fork_rng(devices=[]):
+            return cls(
+                [
+                    build_mentor(cfg, f'model.mentors[{index}]', student, task)
+                    for index, cfg in enumerate(cfgs or [])
+                ]
+            )
+
+    def bind(self, names: Sequence[str] | None) -> None:
+        """Tell each mentor's reader the names of the student's items."""
+        for mentor in self.mentors:
+            mentor.reader.bind(names)
+
+    def predict(self, inputs: Tensor) -> list[Prediction]:
+        """Each mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
+        return [mentor.predict(inputs) for mentor in self.mentors]
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """What ``nn.Module._apply`` does to a child."""

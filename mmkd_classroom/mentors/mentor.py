@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,14 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights
 from ..errors import ClassroomError
 from ..structures import Prediction
-from ..tasks import Task
-from .view import Normalisation, View
+from ..tasks import Reader, Task
+from .view import Normalisation, View, fit
+
+_PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+_FORM = (
+    "a mentor is dict(config=..., checkpoint='zoo' | path | URL), and optionally name, input_size, "
+    'precision, channels_last'
+)
 
 
 class Mentor:
@@ -28,12 +35,28 @@ class Mentor:
         name: Shown in logs and tables.
         model: Stock model; it is put in evaluation mode and stays there.
         view: From the student's batch to the mentor's.
+        reader: From the mentor's output to the student's form.
+        precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``: the mentor's own, whatever the student
+            trains in; None follows the student's automatic mixed precision.
+        channels_last: Whether it runs in that memory format.
     """
 
-    def __init__(self, name: str, model: nn.Module, view: View) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: nn.Module,
+        view: View,
+        reader: Reader,
+        precision: str | None = None,
+        channels_last: bool = False,
+    ) -> None:
         self.name = name
         self.model = model.eval().requires_grad_(False)
         self.view = view
+        self.reader = reader
+        self.dtype = None if precision is None else _PRECISIONS[precision]
+        self.memory_format = torch.channels_last if channels_last else torch.preserve_format
+        self.model.to(dtype=self.dtype, memory_format=self.memory_format)
 
     @property
     def num_parameters(self) -> int:
@@ -43,12 +66,19 @@ class Mentor:
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """What ``nn.Module._apply`` does to a child, such as a move to another device."""
         self.model._apply(function)
+        if self.dtype is not None:
+            self.model.to(dtype=self.dtype)
         self.view.apply(function)
+        self.reader.apply(function)
 
     @torch.no_grad()
-    def predict(self, inputs: Tensor, task: Task) -> Prediction:
-        """The mentor's prediction on the student's batch ``(N, 3, H, W)``."""
-        return task.predict(self.model, self.view(inputs))
+    def predict(self, inputs: Tensor) -> Prediction:
+        """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
+        view = self.view(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
+        follows = self.dtype is None
+        with nullcontext() if follows else torch.autocast(view.device.type, enabled=False):
+            output = self.model(view, None, mode='tensor')
+        return self.reader(output)
 
 
 def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) -> Mentor:
@@ -56,7 +86,10 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
 
     Args:
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
-            (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``.
+            (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
+            ``input_size`` (width and height; by default that of its codec, or the student's),
+            ``precision`` and ``channels_last`` (see :class:`Mentor`), and what the task takes
+            (:attr:`Task.mentor_options`): ``keypoint_map`` and ``metainfo``, or ``class_map``.
         key: The entry's config key, such as ``model.mentors[0]``, for messages.
         student: Stock model.
         task: Checks that the mentor can teach the student.
@@ -68,27 +101,45 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
         ClassroomError: A key is missing or unknown, the config or the checkpoint cannot be
             found or does not fit, or the mentor does not fit the student.
     """
-    form = "a mentor is dict(config=..., checkpoint='zoo' | path | URL, name=optional)."
-    if not isinstance(cfg, dict):
-        raise ClassroomError(f'{key} is {cfg!r}: {form}')
-    missing = [name for name in ('config', 'checkpoint') if name not in cfg]
-    unknown = sorted(set(cfg) - {'config', 'checkpoint', 'name'})
-    if missing or unknown:
-        raise ClassroomError(
-            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: {form}'
-        )
+    _check_entry(cfg, key, task)
     config, weights_url = _load_config(cfg['config'], cfg['checkpoint'], key)
     model = _build_model(config, key)
-    task.check_mentor(model, student, key)
+    options = {name: cfg[name] for name in task.mentor_options if name in cfg}
+    ours, theirs = task.input_size(student, 'model.student'), task.input_size(model, key)
+    size = tuple(cfg.get('input_size') or theirs or ()) or None
+    geometry = fit(ours, size)[1] if ours and size else None
+    reader = task.reader(model, student, key, config, geometry, **options)
     checkpoint = weights_url if cfg['checkpoint'] == 'zoo' else cfg['checkpoint']
     if checkpoint is None:
         print_log(f'{key} has random weights (checkpoint=None).', 'current', level=30)
     else:
         load_weights(model, checkpoint, key=f'{key}.checkpoint')
     view = View(
-        Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor)
+        Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor), size
     )
-    return Mentor(cfg.get('name') or _default_name(cfg['config'], model), model, view)
+    name = cfg.get('name') or _default_name(cfg['config'], model)
+    return Mentor(name, model, view, reader, cfg.get('precision'), cfg.get('channels_last', False))
+
+
+def _check_entry(cfg: Any, key: str, task: Task) -> None:
+    """Raise where an entry is not well formed."""
+    form = ', '.join([_FORM, *sorted(task.mentor_options)]) + '.'
+    if not isinstance(cfg, dict):
+        raise ClassroomError(f'{key} is {cfg!r}: {form}')
+    missing = [name for name in ('config', 'checkpoint') if name not in cfg]
+    known = {'config', 'checkpoint', 'name', 'input_size', 'precision', 'channels_last'}
+    unknown = sorted(set(cfg) - known - task.mentor_options)
+    if missing or unknown:
+        raise ClassroomError(
+            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: {form}'
+        )
+    precision, size = cfg.get('precision'), cfg.get('input_size')
+    if precision is not None and precision not in _PRECISIONS:
+        raise ClassroomError(
+            f'{key}.precision is {precision!r}: choose one of {", ".join(_PRECISIONS)}.'
+        )
+    if size is not None and not (len(tuple(size)) == 2 and min(size) > 0):
+        raise ClassroomError(f'{key}.input_size is {size!r}: give (width, height) in pixels.')
 
 
 def _load_config(config: str | dict, checkpoint: str | None, key: str) -> tuple[Config, str | None]:

@@ -1,10 +1,13 @@
-"""A mentor's own view of the student's batch: channel order and normalisation."""
+"""A mentor's own view of the student's batch: channel order, normalisation and size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..structures import Geometry
 
 
 @dataclass(frozen=True)
@@ -34,33 +37,79 @@ class Normalisation:
         return cls(tuple(mean.tolist()), tuple(std.tolist()), flips)
 
 
-class View:
-    r"""Turns the student's normalised batch into the mentor's by one multiply-add.
+def fit(student: tuple[int, int], mentor: tuple[int, int]) -> tuple[tuple[int, int], Geometry]:
+    """Lay the student's input into the mentor's: as large as fits, centred, nothing cut off.
 
-    .. math:: x_m = \\frac{(x_s \\sigma_s + \\mu_s) - \\mu_m}{\\sigma_m}
+    Args:
+        student: Width and height of the student's input.
+        mentor: Of the mentor's.
+
+    Returns:
+        Width and height that the student's image takes there, and where its pixels lie.
+
+    Example:
+        >>> fit((192, 256), (256, 256))[1].offset
+        (32.0, 0.0)
+    """
+    ratio = min(theirs / ours for ours, theirs in zip(student, mentor))
+    content = tuple(round(ours * ratio) for ours in student)
+    scale = tuple(inner / ours for inner, ours in zip(content, student))
+    # Resizing keeps the image's corners, which lie half a pixel before the first pixel's centre.
+    offset = tuple(
+        (outer - inner) // 2 + (factor - 1) / 2
+        for outer, inner, factor in zip(mentor, content, scale)
+    )
+    return content, Geometry(tuple(mentor), scale, offset)
+
+
+class View:
+    r"""The student's normalised batch as the mentor wants it, made on the device.
+
+    .. math:: x_m = \frac{(x_s \sigma_s + \mu_s) - \mu_m}{\sigma_m}
+
+    in one multiply-add; then, where the mentor's input has another size, resized to fit with the
+    rest black.
 
     Args:
         student: How the student's batch was normalised.
         mentor: How the mentor's training images were.
+        size: Width and height of the mentor's input; None takes the student's.
     """
 
-    def __init__(self, student: Normalisation, mentor: Normalisation) -> None:
+    def __init__(
+        self, student: Normalisation, mentor: Normalisation, size: tuple[int, int] | None = None
+    ) -> None:
         self.identity = student == mentor
         self.flips = student.flips != mentor.flips
+        self.size = size
         step = -1 if self.flips else 1
         mean_s, std_s = torch.tensor(student.mean[::step]), torch.tensor(student.std[::step])
         mean_m, std_m = torch.tensor(mentor.mean), torch.tensor(mentor.std)
         self._scale = (std_s / std_m).view(1, -1, 1, 1)
         self._shift = ((mean_s - mean_m) / std_m).view(1, -1, 1, 1)
+        self._black = (-mean_m / std_m).view(1, -1, 1, 1)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the constants as ``nn.Module._apply`` moves parameters."""
         self._scale, self._shift = function(self._scale), function(self._shift)
+        self._black = function(self._black)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` to ``(N, 3, H, W)``."""
-        if self.identity:
+        """``(N, 3, H, W)`` to ``(N, 3, H, W)`` of the mentor's size."""
+        if not self.identity:
+            inputs = inputs.flip(1) if self.flips else inputs
+            inputs = torch.addcmul(self._shift, inputs, self._scale)
+        ours = (inputs.shape[-1], inputs.shape[-2])
+        return inputs if self.size in (None, ours) else self._resized(inputs, ours)
+
+    def _resized(self, inputs: Tensor, ours: tuple[int, int]) -> Tensor:
+        (width, height), _ = fit(ours, self.size)
+        # Shrinking without a filter would feed the mentor aliases that it never saw.
+        shrinks = width < ours[0]
+        inputs = F.interpolate(inputs, (height, width), mode='bilinear', antialias=shrinks)
+        left, top = (self.size[0] - width) // 2, (self.size[1] - height) // 2
+        if (width, height) == self.size:
             return inputs
-        if self.flips:
-            inputs = inputs.flip(1)
-        return torch.addcmul(self._shift, inputs, self._scale)
+        canvas = self._black.expand(len(inputs), -1, self.size[1], self.size[0]).clone()
+        canvas[..., top : top + height, left : left + width] = inputs
+        return canvas

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
@@ -21,7 +22,8 @@ class Ranker(nn.Module, ABC):
 
         Args:
             prediction: ``(..., N, C)`` logits or ``(..., N, K, 2)`` joints.
-            truth: The matching structure of :mod:`mmkd_classroom.structures`.
+            truth: The matching structure of :mod:`mmkd_classroom.structures`. Its weights may be
+                ``(..., N, K)`` as well.
 
         Returns:
             ``(..., N, K)`` in [0, 1].
@@ -34,6 +36,15 @@ class Ranker(nn.Module, ABC):
         Returns:
             ``(..., N)`` booleans.
         """
+
+    def surprise(self, prediction: Tensor, truth: Any) -> Tensor:
+        """``-log`` of the score, finite: a score of 0 counts as the least positive number.
+
+        Returns:
+            ``(..., N, K)``, not negative.
+        """
+        score = self.score(prediction, truth)
+        return -score.clamp(min=torch.finfo(score.dtype).tiny).log()
 
     def batch_score(self, prediction: Tensor, truth: Any, valid: Tensor) -> Tensor:
         """One score for a whole batch, for ``granularity='batch'``: the mean over its samples.

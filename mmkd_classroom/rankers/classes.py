@@ -22,6 +22,10 @@ class TrueClassRanker(Ranker):
         """``(..., N, 1)`` probabilities from ``(..., N, C)`` logits."""
         return log_likelihood(prediction, truth.labels).exp().unsqueeze(-1)
 
+    def surprise(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
+        """``(..., N, 1)`` cross-entropies, which do not underflow as their scores do."""
+        return -log_likelihood(prediction, truth.labels).unsqueeze(-1)
+
     def correct(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
         """``(..., N)``: the largest logit is the (heaviest) label's."""
         labels = truth.labels

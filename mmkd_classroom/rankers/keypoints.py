@@ -1,6 +1,5 @@
 """Ranking pose estimators by OKS or PCK of their decoded joints."""
 
-import warnings
 from collections.abc import Sequence
 
 import torch
@@ -8,6 +7,7 @@ from torch import Tensor
 
 from ..errors import ClassroomError
 from ..functional import correct_keypoints, keypoint_similarity
+from ..metainfo import read_metainfo
 from ..registry import TASK_UTILS
 from ..structures import KeypointTruth
 from .base import Ranker
@@ -50,7 +50,7 @@ class OKSRanker(KeypointRanker):
     def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
         """``(..., N, K)`` similarities from ``(..., N, K, 2)`` joints in input space."""
         if self.sigmas is None:
-            self.sigmas = dataset_sigmas(truth.dataset_name).to(prediction.device)
+            self.sigmas = dataset_sigmas(truth.metainfo).to(prediction.device)
         if self.sigmas.numel() != prediction.shape[-2]:
             raise ClassroomError(
                 f'model.ranker.sigmas has {self.sigmas.numel()} values for '
@@ -94,11 +94,11 @@ class PCKRanker(KeypointRanker):
         return correct_keypoints(prediction, truth.joints, size, self.thr)
 
 
-def dataset_sigmas(dataset_name: str | None) -> Tensor:
-    """Sigmas of one of MMPose's data sets.
+def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
+    """Sigmas of a data set.
 
     Args:
-        dataset_name: As in the sample's metainfo, such as ``'coco'`` or ``'crowdpose'``.
+        metainfo: Its definition, or the name of one of MMPose's, such as ``'coco'``.
 
     Returns:
         ``(K,)``.
@@ -106,18 +106,13 @@ def dataset_sigmas(dataset_name: str | None) -> Tensor:
     Raises:
         ClassroomError: MMPose has no such definition.
     """
-    from mmpose.datasets.datasets.utils import parse_pose_metainfo
-
+    remedy = 'give model.ranker.sigmas, one value per joint, or use PCKRanker.'
+    if metainfo is None:
+        raise ClassroomError(f'The training samples name no data set, so no sigmas: {remedy}')
     try:
-        with warnings.catch_warnings():
-            # MMPose says that it looks among its own definitions, which is what is wanted.
-            warnings.simplefilter('ignore')
-            metainfo = parse_pose_metainfo(
-                dict(from_file=f'configs/_base_/datasets/{dataset_name}.py')
-            )
-    except (FileNotFoundError, OSError) as error:
+        sigmas = read_metainfo(metainfo, 'dataset_name')['sigmas']
+    except ClassroomError as error:
         raise ClassroomError(
-            f'MMPose has no sigmas for the data set {dataset_name!r}: '
-            'give model.ranker.sigmas, one value per joint, or use PCKRanker.'
+            f'MMPose has no sigmas for the data set {metainfo!r}: {remedy}'
         ) from error
-    return torch.as_tensor(metainfo['sigmas'], dtype=torch.float32)
+    return torch.as_tensor(sigmas, dtype=torch.float32)

@@ -24,9 +24,9 @@ class ClassroomKD(Strategy):
     r"""Knowledge filtering and mentoring.
 
     .. math::
-        L = \\frac1N\\sum_i w_s^i L_{task}^i
-          + \\lambda \\sum_m \\frac1N\\sum_i a_m^i\\, r_m^i\\, \\tau_m^{i\\,2}\\,
-            D_\\mathrm{KL}\\big(\\sigma(z_m^i/\\tau_m^i) \\,\\|\\, \\sigma(z_s^i/\\tau_m^i)\\big)
+        L = \frac1N\sum_i w_s^i L_{task}^i
+          + \lambda \sum_m \frac1N\sum_i a_m^i\, r_m^i\, \tau_m^{i\,2}\,
+            D_\mathrm{KL}\big(\sigma(z_m^i/\tau_m^i) \,\|\, \sigma(z_s^i/\tau_m^i)\big)
 
     Sarode et al., "Classroom-Inspired Multi-Mentor Distillation with Adaptive Learning
     Strategies", arXiv 2409.20237. Mentor m is active (a = 1) where its rank r exceeds the
@@ -34,7 +34,7 @@ class ClassroomKD(Strategy):
     over the labelled ones.
 
     Args:
-        weight: :math:`\\lambda`, the factor of the distillation loss.
+        weight: :math:`\lambda`, the factor of the distillation loss.
         tau_max: Temperature added at the widest gap. The authors take 12 on CIFAR-100 and 4 on
             ImageNet.
         granularity: Score, filter and pace each ``'sample'``, the whole ``'batch'`` (as the
@@ -113,7 +113,7 @@ class ClassroomKD(Strategy):
         members = [student, *mentors]
         score = self._scores(members, truth, task)  # (M + 1, N or 1, K or 1)
         rank = ranks(score)
-        active = self._active(rank, members, truth, task)  # (M, N, K or 1)
+        active = self._active(rank, members, truth, task)  # (M, N, K)
         psi = gap(rank)
         share = rank[1:] if self.rank_weights else torch.ones_like(rank[1:])
 
@@ -137,18 +137,16 @@ class ClassroomKD(Strategy):
         """Scores of what is ranked: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""
         if self.granularity == 'batch':
             return task.batch_scores(members, truth)[:, None, None]
-        score = task.scores(members, truth)
         if self.granularity == 'keypoint':
-            return score
-        return (score * truth.weights).sum(dim=-1, keepdim=True)
+            return task.scores(members, truth)
+        return task.sample_scores(members, truth)[..., None]
 
     def _active(self, rank: Tensor, members: list[Prediction], truth: Any, task: Task) -> Tensor:
-        """Who teaches where: ``(M, N, K or 1)`` booleans."""
+        """Who teaches where: ``(M, N, K)`` booleans."""
         active = active_mentors(rank, self.ties) if self.filter else torch.ones_like(rank[1:]) > 0
         if self.require_correct:
             active = active & task.correct(members, truth)[1:, :, None]
-        valid = torch.stack([mentor.valid for mentor in members[1:]])
-        return active & valid[:, :, None]
+        return active & task.valid(members, truth)[1:]
 
     def _temperatures(
         self, psi: Tensor, student: Prediction, mentor: Prediction, task: Task
@@ -201,6 +199,6 @@ class ClassroomKD(Strategy):
             rank=mean(rank[1:]),
             temperature=torch.stack([mean(tau) for tau in paces]),
             share=per_mentor / torch.where(whole != 0, whole, torch.ones_like(whole)),
-            invalid=torch.stack([(~mentor.valid).sum() for mentor in mentors]),
+            invalid=torch.stack([(~mentor.valid.any(dim=-1)).sum() for mentor in mentors]),
             student_score=mean(score[0]),
         )

@@ -1,16 +1,20 @@
 """Classification with MMPretrain's ``ImageClassifier``."""
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import mmengine
 import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
-from ..functional import at_least_float32, kl_divergence
+from ..functional import at_least_float32
 from ..registry import TASK_UTILS
-from ..structures import ClassTruth, Prediction
-from .base import Task
+from ..structures import ClassTruth, Geometry, Prediction
+from .base import Reader, Task, finite_part
 
 
 @TASK_UTILS.register_module()
@@ -18,6 +22,7 @@ class ClassificationTask(Task):
     """Single-label classifiers whose head returns logits ``(N, C)``."""
 
     kind = 'classes'
+    mentor_options = frozenset({'class_map'})
 
     def check_student(self, student: nn.Module) -> None:
         """The student must be a classifier with a loss on its logits."""
@@ -28,15 +33,32 @@ class ClassificationTask(Task):
                 'use a head such as LinearClsHead.'
             )
 
-    def check_mentor(self, mentor: nn.Module, student: nn.Module, key: str) -> None:
-        """A mentor must be a classifier with the student's number of classes."""
+    def input_size(self, model: nn.Module, key: str) -> None:
+        """A classifier takes any size."""
+        _check_classifier(model, key)
+
+    def reader(
+        self,
+        mentor: nn.Module,
+        student: nn.Module,
+        key: str,
+        config: Config,
+        geometry: Geometry | None = None,
+        **options: Any,
+    ) -> 'ClassReader':
+        """See :meth:`Task.reader`; the option is ``class_map``, see :func:`class_indices`."""
         _check_classifier(mentor, key)
         classes, expected = mentor.head.num_classes, student.head.num_classes
+        if options.get('class_map') is not None:
+            names = _class_names(config)
+            return ClassReader(class_indices(options['class_map'], expected, classes, names, key))
         if classes != expected:
             raise ClassroomError(
-                f'{key} knows {classes} classes, the student {expected} '
-                f"(head.num_classes): choose a mentor trained on the student's classes."
+                f'{key} knows {classes} classes, the student {expected} (head.num_classes): '
+                f"choose a mentor trained on the student's classes, or give {key}.class_map, the "
+                "mentor's class for each of the student's."
             )
+        return ClassReader(None)
 
     def check_samples(self, data_samples: Sequence[Any]) -> None:
         """Samples must have a label."""
@@ -56,7 +78,7 @@ class ClassificationTask(Task):
         labels = labels.to(device, non_blocking=True)
         return ClassTruth(labels, torch.ones(len(labels), 1, device=device))
 
-    def as_prediction(self, model: nn.Module, output: Tensor) -> Prediction:
+    def as_prediction(self, student: nn.Module, output: Tensor) -> Prediction:
         """Logits ``(N, C)``."""
         return Prediction(output)
 
@@ -64,21 +86,19 @@ class ClassificationTask(Task):
         """The logits."""
         return at_least_float32(prediction.values.detach())
 
-    def divergence(
-        self,
-        student: Prediction,
-        mentor: Prediction,
-        temperature: Tensor,
-        student_temperature: Tensor | None = None,
-    ) -> Tensor:
-        """KL over the classes, ``(N, 1)``."""
-        return kl_divergence(
-            student.values[:, None], mentor.values[:, None], temperature, student_temperature
-        )
+    def logits(self, prediction: Prediction) -> tuple[Tensor]:
+        """One distribution over the classes, ``(N, 1, C)``."""
+        return (at_least_float32(prediction.values)[:, None],)
 
-    def peak(self, prediction: Prediction) -> Tensor:
-        """Greatest logit, ``(N, 1)``."""
-        return self.judged(prediction).amax(dim=-1, keepdim=True)
+    def write(
+        self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
+    ) -> list[Any]:
+        """Predicted scores and labels."""
+        scores = self.judged(prediction).softmax(dim=-1)
+        samples = copy.deepcopy(list(data_samples))
+        for sample, score in zip(samples, scores):
+            sample.set_pred_score(score).set_pred_label(score.argmax(keepdim=True))
+        return samples
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """MMPretrain's losses can leave out their reduction."""
@@ -87,6 +107,94 @@ class ClassificationTask(Task):
             return loss(*args, reduction_override='none', **kwargs)
 
         return unreduced
+
+
+class ClassReader(Reader):
+    """Logits of the student's classes.
+
+    Args:
+        indices: The mentor's class for each of the student's; None where they are the same.
+    """
+
+    def __init__(self, indices: list[int] | None) -> None:
+        self._indices = None if indices is None else torch.tensor(indices)
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move the indices."""
+        self._indices = None if self._indices is None else function(self._indices)
+
+    def __call__(self, output: Tensor) -> Prediction:
+        """See :class:`Reader`."""
+        (logits,), finite = finite_part([output])
+        if self._indices is not None:
+            logits = logits.index_select(1, self._indices)
+        return Prediction(logits, valid=finite)
+
+
+def class_indices(
+    class_map: Any, classes: int, mentor_classes: int, names: Sequence[str] | None, key: str
+) -> list[int]:
+    """The mentor's class for each of the student's.
+
+    Args:
+        class_map: A list with an entry per class of the student, a dict ``{student's class:
+            mentor's}``, or the path of a JSON or YAML file of one. Mentor's classes are indices or
+            names.
+        classes: Number of the student's classes.
+        mentor_classes: Number of the mentor's.
+        names: Names of the mentor's classes, where its data set gives them.
+        key: The mentor's config key, such as ``model.mentors[0]``.
+
+    Raises:
+        ClassroomError: A class is unmapped, unknown or mapped to twice.
+    """
+    where = f'{key}.class_map'
+    if isinstance(class_map, str):
+        try:
+            class_map = mmengine.load(class_map)
+        except Exception as error:  # a different type for each format
+            raise ClassroomError(f'{where} = {class_map!r} cannot be read: {error}') from error
+    if not isinstance(class_map, Mapping):
+        class_map = dict(enumerate(class_map))
+    class_map = {int(ours): theirs for ours, theirs in class_map.items()}
+    unmapped = [index for index in range(classes) if index not in class_map]
+    unknown = sorted(set(class_map) - set(range(classes)))
+    if unmapped or unknown:
+        raise ClassroomError(
+            f'{where} leaves out the classes {unmapped[:10]} of the student, and names '
+            f'{unknown[:10]}, which it does not have: give one class of the mentor for each of '
+            f'the {classes}.'
+        )
+    indices = []
+    for ours in range(classes):
+        theirs = class_map[ours]
+        if names is not None and theirs in names:
+            theirs = list(names).index(theirs)
+        if not isinstance(theirs, int) or not 0 <= theirs < mentor_classes:
+            raise ClassroomError(
+                f"{where}[{ours}] is {theirs!r}, which is none of the mentor's {mentor_classes} "
+                'classes: give an index, or a name of the data set in its config.'
+            )
+        if theirs in indices:
+            raise ClassroomError(
+                f"{where} gives the mentor's class {theirs} to {indices.index(theirs)} and to "
+                f'{ours}: its probability would count twice.'
+            )
+        indices.append(theirs)
+    return indices
+
+
+def _class_names(config: Config) -> Sequence[str] | None:
+    """Names of the classes of the data set that a config names."""
+    from mmpretrain.registry import DATASETS
+
+    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        kind = DATASETS.get(dataset.get('type', ''))
+    own = (dataset.get('metainfo') or {}).get('classes')
+    return own or (getattr(kind, 'METAINFO', None) or {}).get('classes')
 
 
 def _check_classifier(model: nn.Module, key: str) -> None:

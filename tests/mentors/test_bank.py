@@ -13,6 +13,7 @@ from mmkd_classroom.mentors import Mentor, MentorBank, Normalisation, View
 from mmkd_classroom.mentors.mentor import build_mentor
 from mmkd_classroom.rankers import TrueClassRanker
 from mmkd_classroom.tasks import ClassificationTask
+from mmkd_classroom.tasks.classification import ClassReader
 
 
 def view():
@@ -21,7 +22,7 @@ def view():
 
 
 def bank(*names):
-    return MentorBank([Mentor(name, nn.Linear(2, 2), view()) for name in names])
+    return MentorBank([Mentor(name, nn.Linear(2, 2), view(), ClassReader(None)) for name in names])
 
 
 def distiller(mentors=2):
@@ -42,7 +43,7 @@ def snapshot(mentors):
 
 
 def test_a_mentor_is_frozen_from_the_start():
-    mentor = Mentor('one', build(classifier()), view())
+    mentor = Mentor('one', build(classifier()), view(), ClassReader(None))
     assert not any(module.training for module in mentor.model.modules())
     assert not any(parameter.requires_grad for parameter in mentor.model.parameters())
     assert mentor.num_parameters == sum(p.numel() for p in build(classifier()).parameters())
@@ -50,10 +51,10 @@ def test_a_mentor_is_frozen_from_the_start():
 
 def test_a_prediction_has_no_graph_and_leaves_the_statistics_of_batchnorm():
     model = build(classifier(dropout_rate=0.5, type='StackedLinearClsHead', mid_channels=[8]))
-    mentor = Mentor('one', model, view())
+    mentor = Mentor('one', model, view(), ClassReader(None))
     before = snapshot([mentor])
     inputs = class_batch()[0].requires_grad_()
-    first, second = (mentor.predict(inputs, ClassificationTask(TrueClassRanker())) for _ in '12')
+    first, second = (mentor.predict(inputs) for _ in '12')
     assert not first.values.requires_grad
     assert torch.equal(first.values, second.values)  # no dropout
     assert all(torch.equal(a, b) for a, b in zip(before[0].values(), model.state_dict().values()))

@@ -21,7 +21,7 @@ def keypoints(samples=6, joints=17, head=True, dataset='coco'):
         area=1000 + 9000 * torch.rand(samples),
         bbox_size=50 + 50 * torch.rand(samples),
         head_size=10 + 10 * torch.rand(samples) if head else None,
-        dataset_name=dataset,
+        metainfo=dataset,
     )
     prediction = truth.joints + 12 * torch.randn(3, samples, joints, 2)
     return prediction, truth, visible

@@ -15,6 +15,7 @@ from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.strategies import ClassroomKD
 from mmkd_classroom.structures import ClassTruth, KeypointTruth, Prediction
 from mmkd_classroom.tasks import ClassificationTask, HeatmapTask
+from mmkd_classroom.tasks.forms import HeatmapForm
 
 SIGMAS = [0.0625, 0.09375, 0.125, 0.25]  # exact in float32, which the ranker keeps them in
 CODEC = MSRAHeatmap(input_size=(32, 40), heatmap_size=(8, 10), sigma=2)
@@ -86,7 +87,7 @@ class Poses:
             area=torch.from_numpy(self.area),
             bbox_size=torch.from_numpy(self.size),
             head_size=None,
-            dataset_name=None,
+            metainfo=None,
         )
         self.ranker = ranker or OKSRanker(SIGMAS)
         self.distance = distance
@@ -98,7 +99,7 @@ class Poses:
         self.scores = {}
 
     def predictions(self):
-        return [Prediction(values, codec=CODEC) for values in self.values]
+        return [Prediction(values, HeatmapForm(CODEC)) for values in self.values]
 
     def distribution(self, member, i, j):
         return SHARPNESS * member[i, j].flatten()

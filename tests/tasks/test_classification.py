@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 from toys import CLASSES, build, class_batch, classifier, estimator
 
 from mmkd_classroom.errors import ClassroomError
@@ -119,14 +120,15 @@ def test_a_mentor_s_values_that_are_not_finite_are_marked_and_removed(task):
 
     mentor.head.fc.register_forward_hook(poison)
     with torch.no_grad():
-        prediction = task.predict(mentor, inputs)
-    assert prediction.valid.tolist() == [True, False, True, False, False, False]
+        reader = task.reader(mentor, mentor, 'model.mentors[0]', Config())
+        prediction = reader(mentor(inputs, None, mode='tensor'))
+    assert prediction.valid[:, 0].tolist() == [True, False, True, False, False, False]
     assert torch.equal(prediction.values[[0, 2]], expected[[0, 2]])
-    assert prediction.values[~prediction.valid].eq(0).all()
+    assert prediction.values[~prediction.valid[:, 0]].eq(0).all()
     truth = task.truth(class_batch(6)[1], torch.device('cpu'))
     scores = task.scores([Prediction(expected), prediction], truth)
     assert scores.shape == (2, 6, 1)
-    assert scores[0].gt(0).all() and torch.equal(scores[1, :, 0] > 0, prediction.valid)
+    assert scores[0].gt(0).all() and torch.equal(scores[1] > 0, prediction.valid)
 
 
 def test_divergence_and_peak(task):
@@ -151,11 +153,11 @@ def test_scores_have_no_gradient(task):
 def test_members_that_do_not_fit_are_refused(task):
     student = build(classifier())
     task.check_student(student)
-    task.check_mentor(build(classifier(16)), student, 'model.mentors[0]')
+    task.reader(build(classifier(16)), student, 'model.mentors[0]', Config())
     with pytest.raises(ClassroomError, match=r'model\.mentors\[2\] knows 7 classes.*student 4'):
-        task.check_mentor(build(classifier(num_classes=7)), student, 'model.mentors[2]')
+        task.reader(build(classifier(num_classes=7)), student, 'model.mentors[2]', Config())
     with pytest.raises(ClassroomError, match=r'model\.mentors\[1\] is a TopdownPoseEstimator'):
-        task.check_mentor(build(estimator()), student, 'model.mentors[1]')
+        task.reader(build(estimator()), student, 'model.mentors[1]', Config())
     with pytest.raises(ClassroomError, match=r'model\.student is a TopdownPoseEstimator'):
         task.check_student(build(estimator()))
     headless = build(classifier())

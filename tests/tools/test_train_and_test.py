@@ -251,7 +251,9 @@ def test_two_processes_on_a_cpu(config, run_tool, tmp_path):
     assert content['meta']['iter'] == 1  # 8 images, 2 processes, batches of 4
     assert 'find_unused_parameters=False' in content['meta']['cfg']
     run_tool('test', path, tmp_path / 'run/epoch_1.pth', '--work-dir', tmp_path / 'test',
-             '--out', tmp_path / 'one.json')  # fmt: skip
+             '--out', tmp_path / 'one.json',
+             # As in training: it is taken, though no mentor is loaded.
+             '--cfg-options', 'model.mentors.0.checkpoint=nowhere.pth')  # fmt: skip
     assert load(tmp_path / 'two.json') == load(tmp_path / 'one.json')
 
 

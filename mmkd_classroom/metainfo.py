@@ -1,0 +1,64 @@
+"""Definitions of MMPose's data sets: names and sigmas of their joints."""
+
+import warnings
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from .errors import ClassroomError
+
+Names = tuple[str, ...]
+
+
+def joint_names(metainfo: dict | str | None, key: str) -> Names | None:
+    """Names of a data set's joints.
+
+    Args:
+        metainfo: As MMPose writes it (``dict(from_file=...)`` or a full definition), the name of
+            one of MMPose's data sets, such as ``'coco'``, or None.
+        key: Config key, for messages.
+
+    Raises:
+        ClassroomError: It cannot be read.
+    """
+    meta = read_metainfo(metainfo, key)
+    return None if meta is None else tuple(meta['keypoint_id2name'].values())
+
+
+def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | None:
+    """MMPose's parsed definition of a data set; see :func:`joint_names`."""
+    from mmpose.datasets.datasets.utils import parse_pose_metainfo
+
+    if metainfo is None:
+        return None
+    if isinstance(metainfo, str):
+        path = metainfo if metainfo.endswith('.py') else f'configs/_base_/datasets/{metainfo}.py'
+        metainfo = dict(from_file=path)
+    try:
+        with warnings.catch_warnings():
+            # MMPose says that it looks among its own definitions, which is what is wanted.
+            warnings.simplefilter('ignore')
+            return parse_pose_metainfo(dict(metainfo))
+    except (FileNotFoundError, OSError, KeyError, AssertionError) as error:
+        raise ClassroomError(
+            f'{key} = {metainfo!r} is no definition of a data set ({type(error).__name__}: '
+            f"{error}): name one of MMPose's, such as 'coco', or give dict(from_file=...)."
+        ) from error
+
+
+def metainfo_of(config: Config) -> dict | None:
+    """The metainfo of the data set that a config names, or None where it names none."""
+    from mmpose.registry import DATASETS
+
+    for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
+        dataset = (config.get(loader) or {}).get('dataset')
+        while dataset is not None:
+            if dataset.get('metainfo'):
+                return dataset['metainfo']
+            with DefaultScope.overwrite_default_scope('mmpose'):
+                kind = DATASETS.get(dataset.get('type', ''))
+            if getattr(kind, 'METAINFO', None):
+                return kind.METAINFO
+            dataset = dataset.get('dataset')
+    return None

@@ -1,0 +1,283 @@
+"""Top-down pose estimation with MMPose's ``TopdownPoseEstimator``: what all its heads share."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+
+from ..errors import ClassroomError
+from ..functional import at_least_float32, item_weights
+from ..metainfo import Names, joint_names, metainfo_of
+from ..rankers import Ranker
+from ..structures import Geometry, KeypointTruth, Prediction
+from .base import Reader, Task, finite_part
+from .conversion import Conversion
+from .forms import Form, form_of
+from .joints import match_joints
+
+# A box's share that a person covers, where no area is annotated: MMPose's and xtcocotools' rule.
+_BODY_SHARE = 0.53
+
+
+class PoseTask(Task):
+    """Joints from any stock head, and from mentors of any other.
+
+    A mentor's heatmaps or SimCC axes are converted to the student's form, joint by joint; where
+    a mentor lacks one of the student's joints, it does not teach it.
+
+    Args:
+        ranker: A ranker of joints.
+        sharpness: Logits per unit of heatmap, of students and of mentors with heatmaps.
+        metainfo: The student's joints: ``dict(from_file=...)`` or a full definition as in
+            MMPose, or the name of one of its data sets. By default of the data set that the
+            training samples name.
+
+    Raises:
+        ClassroomError: ``sharpness`` is not positive, ``metainfo`` cannot be read, or the ranker
+            is of another kind.
+    """
+
+    kind = 'keypoints'
+    mentor_options = frozenset({'keypoint_map', 'metainfo'})
+    #: The form that a student of this task has.
+    form: type[Form]
+
+    def __init__(
+        self, ranker: Ranker, sharpness: float = 50.0, metainfo: dict | str | None = None
+    ) -> None:
+        super().__init__(ranker)
+        if not sharpness > 0:
+            raise ClassroomError(f'model.task.sharpness is {sharpness}: it must be positive.')
+        self.sharpness = sharpness
+        self.metainfo = metainfo
+        self.names = joint_names(metainfo, 'model.task.metainfo')
+
+    def check_student(self, student: nn.Module) -> None:
+        """The student must be a top-down estimator with a head of this task.
+
+        Its head's accuracy is switched off unless the config asks for it: MMPose computes it in
+        NumPy, one stop of the device per step. The student's mean score is reported instead.
+        """
+        form = form_of(student, 'model.student')
+        if not isinstance(form, self.form):
+            raise ClassroomError(
+                f'model.student.head is a {type(student.head).__name__} with the codec '
+                f'{type(form.codec).__name__}, but model.task is a {type(self).__name__}: use '
+                "'mmkd_classroom.HeatmapTask' for heatmaps, 'mmkd_classroom.SimCCTask' for SimCC."
+            )
+        student.train_cfg.setdefault('compute_acc', False)
+
+    def input_size(self, model: nn.Module, key: str) -> tuple[int, int]:
+        """That of the head's codec."""
+        return form_of(model, key).input_size
+
+    def reader(
+        self,
+        mentor: nn.Module,
+        student: nn.Module,
+        key: str,
+        config: Config,
+        geometry: Geometry | None = None,
+        **options: Any,
+    ) -> 'PoseReader':
+        """See :meth:`Task.reader`; the options are ``keypoint_map`` and ``metainfo``."""
+        ours, theirs = form_of(student, 'model.student'), form_of(mentor, key)
+        geometry = geometry or Geometry(theirs.input_size)
+        names = joint_names(options.get('metainfo') or metainfo_of(config), f'{key}.metainfo')
+        counts = mentor.head.out_channels, student.head.out_channels
+        reader = PoseReader(
+            key,
+            theirs,
+            ours,
+            geometry,
+            Conversion(theirs, ours, geometry, self.sharpness),
+            names,
+            counts,
+            options.get('keypoint_map'),
+        )
+        if self.names is not None:
+            reader.bind(self.names)
+        return reader
+
+    def check_samples(self, data_samples: Sequence[Any]) -> None:
+        """Samples must have visibility and the joints in input space."""
+        instances = data_samples[0].gt_instances
+        if 'keypoints_visible' not in instances:
+            raise ClassroomError(
+                'The training samples have no keypoints_visible: the data set in '
+                'train_dataloader.dataset must give the visibility of each joint, or every '
+                'missing joint would count as labelled.'
+            )
+        if 'transformed_keypoints' not in instances:
+            raise ClassroomError(
+                'The training samples have no joints in input space: write '
+                "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
+                'train_dataloader.dataset.pipeline.'
+            )
+
+    def item_names(self, data_samples: Sequence[Any]) -> Names | None:
+        """The joints' names, by ``metainfo``, or else by the data set that the samples name."""
+        if self.names is not None:
+            return self.names
+        name = data_samples[0].metainfo.get('dataset_name')
+        try:
+            return joint_names(name, 'dataset_name')
+        except ClassroomError:  # a data set that is not MMPose's
+            return None
+
+    def truth(self, data_samples: Sequence[Any], device: torch.device) -> KeypointTruth:
+        """The truth in input pixels, in one transfer that the device does not wait for."""
+        host = torch.from_numpy(np.stack([_host_truth(sample) for sample in data_samples]))
+        if device.type == 'cuda':
+            host = host.pin_memory()
+        table = host.to(device, non_blocking=True)
+        labelled = torch.cat([s.gt_instance_labels.keypoint_weights for s in data_samples])
+        has_head = 'head_size' in data_samples[0].gt_instances
+        return KeypointTruth(
+            joints=table[:, 3:].unflatten(1, (-1, 2)),
+            weights=item_weights(labelled.to(device, non_blocking=True)),
+            area=table[:, 0],
+            bbox_size=table[:, 1],
+            head_size=table[:, 2] if has_head else None,
+            metainfo=self.metainfo or data_samples[0].metainfo.get('dataset_name'),
+        )
+
+    def as_prediction(self, student: nn.Module, output: Any) -> Prediction:
+        """The values of the student's form."""
+        form = form_of(student, 'model.student')
+        return Prediction(form.values(output), form)
+
+    def judged(self, prediction: Prediction) -> Tensor:
+        """Joints ``(N, K, 2)`` in input pixels, as the head's own codec would decode them."""
+        if prediction.joints is not None:
+            return at_least_float32(prediction.joints)
+        values = prediction.values
+        values = values.detach() if isinstance(values, Tensor) else [v.detach() for v in values]
+        return prediction.form.joints(values)
+
+    def write(
+        self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
+    ) -> list[Any]:
+        """Predicted instances, in pixels of the image; the scores are the peaks' logits."""
+        joints = prediction.form.decoded(self.judged(prediction))[:, None].cpu().numpy()
+        # Zero where the mentor has no such joint, so that the metric does not trust it.
+        scores = (self.peak(prediction) * prediction.valid)[:, None].float().cpu().numpy()
+        instances = [
+            InstanceData(keypoints=keypoints, keypoint_scores=score)
+            for keypoints, score in zip(joints, scores)
+        ]
+        return student.add_pred_to_datasample(instances, None, copy.deepcopy(list(data_samples)))
+
+
+class PoseReader(Reader):
+    """Reads a mentor of any form, input size and set of joints.
+
+    Args:
+        key: The mentor's config key, for messages.
+        mentor: Its form.
+        student: The student's form.
+        geometry: Where the student's pixels lie in the mentor's input.
+        conversion: From the mentor's form to the student's.
+        names: The mentor's joints, or None where nothing names them.
+        counts: Number of the mentor's joints and of the student's.
+        keypoint_map: See :func:`match_joints`.
+
+    Raises:
+        ClassroomError: Nothing tells which joint is which.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        mentor: Form,
+        student: Form,
+        geometry: Geometry,
+        conversion: Conversion,
+        names: Names | None,
+        counts: tuple[int, int],
+        keypoint_map: Mapping | None,
+    ) -> None:
+        self._key = key
+        self._mentor, self._student = mentor, student
+        self._conversion = conversion
+        self._counts = counts
+        self._map = keypoint_map
+        if names is not None and len(names) != counts[0]:
+            raise ClassroomError(
+                f'{key} has {counts[0]} joints, but the data set of its config {len(names)}: give '
+                f'{key}.metainfo, the definition of the data set that it was trained on.'
+            )
+        if names is None and (counts[0] != counts[1] or keypoint_map):
+            raise ClassroomError(
+                f'{key} has {counts[0]} joints, the student {counts[1]}, and its config names no '
+                f"data set: give {key}.metainfo, such as 'aic' or dict(from_file=...)."
+            )
+        self._names = names
+        self._scale = torch.tensor(geometry.scale)
+        self._offset = torch.tensor(geometry.offset)
+        self._index: Tensor | None = None  # None while the joints are the student's
+        self._has: Tensor = torch.ones(1, counts[1], dtype=torch.bool)
+
+    def bind(self, names: Names | None) -> None:
+        """Match the joints.
+
+        Raises:
+            ClassroomError: See :func:`match_joints`; or they have to be matched and the student's
+                have no names.
+        """
+        if self._names is None:
+            return
+        if names is None:
+            if self._counts[0] == self._counts[1] and not self._map:
+                return
+            raise ClassroomError(
+                f"The data set's joints have no names to match those of {self._key} with: give "
+                'model.task.metainfo, the definition of the data set.'
+            )
+        if len(names) != self._counts[1]:
+            raise ClassroomError(
+                f'The student has {self._counts[1]} joints, its data set {len(names)}: give '
+                "model.task.metainfo, the definition of the student's joints."
+            )
+        matched = match_joints(self._names, names, self._map, self._key)
+        if matched == list(range(self._counts[0])):
+            self._index = None
+            return
+        device = self._has.device
+        self._has = torch.tensor([[index is not None for index in matched]], device=device)
+        self._index = torch.tensor([index or 0 for index in matched], device=device)
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move all tensors."""
+        self._conversion.apply(function)
+        self._scale, self._offset = function(self._scale), function(self._offset)
+        self._has = function(self._has)
+        self._index = None if self._index is None else function(self._index)
+
+    def __call__(self, output: Any) -> Prediction:
+        """The mentor's prediction, with its joints decoded in its own form."""
+        values = self._mentor.values(output)
+        tensors, finite = finite_part([values] if isinstance(values, Tensor) else values)
+        if self._index is not None:
+            tensors = [tensor.index_select(1, self._index) for tensor in tensors]
+        values = tensors[0] if isinstance(values, Tensor) else tuple(tensors)
+        joints = (self._mentor.joints(values) - self._offset) / self._scale
+        return Prediction(
+            self._conversion(values), self._student, finite & self._has, joints=joints
+        )
+
+
+def _host_truth(sample: Any) -> np.ndarray:
+    """One row: area, box size, head size and 2K coordinates, in input pixels."""
+    instances, meta = sample.gt_instances, sample.metainfo
+    zoom = np.asarray(meta['input_size'], np.float32) / np.asarray(meta['input_scale'], np.float32)
+    x1, y1, x2, y2 = instances.bboxes[0]
+    area = (meta.get('raw_ann_info') or {}).get('area') or _BODY_SHARE * (x2 - x1) * (y2 - y1)
+    head: list[float] = list(np.ravel(instances.get('head_size', 0.0)))[:1]
+    sizes = [area * zoom.prod(), max(x2 - x1, y2 - y1) * zoom[0], head[0] * zoom[0]]
+    return np.concatenate([sizes, np.ravel(instances.transformed_keypoints[0])]).astype(np.float32)
