@@ -1,10 +1,11 @@
-"""Definitions of MMPose's data sets: names and sigmas of their joints."""
+"""What data sets tell of themselves: names and sigmas of joints, names of classes."""
 
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import DefaultScope, Registry
 
 from .errors import ClassroomError
 
@@ -32,14 +33,15 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
 
     if metainfo is None:
         return None
+    definition = metainfo
     if isinstance(metainfo, str):
         path = metainfo if metainfo.endswith('.py') else f'configs/_base_/datasets/{metainfo}.py'
-        metainfo = dict(from_file=path)
+        definition = dict(from_file=path)
     try:
         with warnings.catch_warnings():
             # MMPose says that it looks among its own definitions, which is what is wanted.
             warnings.simplefilter('ignore')
-            return parse_pose_metainfo(dict(metainfo))
+            return parse_pose_metainfo(dict(definition))
     except (FileNotFoundError, OSError, KeyError, AssertionError) as error:
         raise ClassroomError(
             f'{key} = {metainfo!r} is no definition of a data set ({type(error).__name__}: '
@@ -48,17 +50,42 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
 
 
 def metainfo_of(config: Config) -> dict | None:
-    """The metainfo of the data set that a config names, or None where it names none."""
+    """The metainfo of the data set that a pose config names, or None where it names none."""
     from mmpose.registry import DATASETS
 
+    for dataset in _datasets(config):
+        metainfo = dataset.get('metainfo') or _class_metainfo(dataset, DATASETS, 'mmpose')
+        if metainfo:
+            return metainfo
+    return None
+
+
+def class_names(config: Config) -> Sequence[str] | None:
+    """Names of the classes of the data set that a classifier's config names, if it does."""
+    from mmpretrain.registry import DATASETS
+
+    for dataset in _datasets(config):
+        for metainfo in (
+            dataset.get('metainfo'),
+            _class_metainfo(dataset, DATASETS, 'mmpretrain'),
+        ):
+            if (metainfo or {}).get('classes'):
+                return metainfo['classes']
+    return None
+
+
+def _datasets(config: Config) -> Iterator[dict]:
+    """The configs of all data sets, each wrapper before what it wraps."""
     for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
         dataset = (config.get(loader) or {}).get('dataset')
         while dataset is not None:
-            if dataset.get('metainfo'):
-                return dataset['metainfo']
-            with DefaultScope.overwrite_default_scope('mmpose'):
-                kind = DATASETS.get(dataset.get('type', ''))
-            if getattr(kind, 'METAINFO', None):
-                return kind.METAINFO
+            yield dataset
             dataset = dataset.get('dataset')
-    return None
+
+
+def _class_metainfo(dataset: dict, registry: Registry, scope: str) -> dict | None:
+    kind = dataset.get('type')
+    if isinstance(kind, str):
+        with DefaultScope.overwrite_default_scope(scope):
+            kind = registry.get(kind)
+    return getattr(kind, 'METAINFO', None)

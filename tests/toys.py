@@ -16,12 +16,22 @@ _CODECS = dict(
     msra=dict(type='MSRAHeatmap', sigma=2),
     dark=dict(type='MSRAHeatmap', sigma=2, unbiased=True, blur_kernel_size=11),
     udp=dict(type='UDPHeatmap', sigma=2, blur_kernel_size=11),
+    simcc=dict(type='SimCCLabel', sigma=(3.0, 4.0), simcc_split_ratio=2.0, normalize=False),
+    smoothed=dict(
+        type='SimCCLabel',
+        smoothing_type='standard',
+        label_smooth_weight=0.1,
+        simcc_split_ratio=2.0,
+    ),
 )
 
 
-def codec(name: str = 'msra') -> dict:
-    """Config of a codec: ``'msra'``, ``'dark'`` or ``'udp'``."""
-    return dict(_CODECS[name], input_size=INPUT_SIZE, heatmap_size=HEATMAP_SIZE)
+def codec(name: str = 'msra', input_size: tuple[int, int] = INPUT_SIZE) -> dict:
+    """Config of a codec: ``'msra'``, ``'dark'``, ``'udp'``, ``'simcc'`` or ``'smoothed'``."""
+    size = dict(input_size=input_size)
+    if 'Heatmap' in _CODECS[name]['type']:
+        size['heatmap_size'] = tuple(pixels // 4 for pixels in input_size)
+    return dict(_CODECS[name], **size)
 
 
 def classifier(width: int = 8, **head: Any) -> dict:
@@ -50,29 +60,25 @@ def classifier(width: int = 8, **head: Any) -> dict:
     )
 
 
-def estimator(width: int = 8, codec_name: str = 'msra', **head: Any) -> dict:
-    """Config of a top-down estimator with a ResNet and a heatmap head.
+def estimator(
+    width: int = 8,
+    codec_name: str = 'msra',
+    input_size: tuple[int, int] = INPUT_SIZE,
+    **head: Any,
+) -> dict:
+    """Config of a top-down estimator with a ResNet and the head of a codec.
 
     Args:
         width: Channels of the first stage.
         codec_name: See :func:`codec`.
-        head: Options of its ``HeatmapHead``.
+        input_size: Width and height of its input.
+        head: Options of its head.
     """
+    coder = codec(codec_name, input_size)
     return dict(
         type='mmpose.TopdownPoseEstimator',
         backbone=dict(type='ResNet', depth=18, base_channels=width, stem_channels=width),
-        head=dict(
-            dict(
-                type='HeatmapHead',
-                in_channels=8 * width,
-                out_channels=JOINTS,
-                deconv_out_channels=(8, 8, 8),
-                deconv_kernel_sizes=(4, 4, 4),
-                loss=dict(type='KeypointMSELoss', use_target_weight=True),
-                decoder=codec(codec_name),
-            ),
-            **head,
-        ),
+        head=dict(_HEADS[coder['type']](8 * width, coder), **head),
         test_cfg=dict(flip_test=False),
         data_preprocessor=dict(
             type='mmpose.PoseDataPreprocessor',
@@ -81,6 +87,40 @@ def estimator(width: int = 8, codec_name: str = 'msra', **head: Any) -> dict:
             bgr_to_rgb=True,
         ),
     )
+
+
+def _heatmap_head(channels: int, coder: dict) -> dict:
+    return dict(
+        type='HeatmapHead',
+        in_channels=channels,
+        out_channels=JOINTS,
+        deconv_out_channels=(8, 8, 8),
+        deconv_kernel_sizes=(4, 4, 4),
+        loss=dict(type='KeypointMSELoss', use_target_weight=True),
+        decoder=coder,
+    )
+
+
+def _simcc_head(channels: int, coder: dict) -> dict:
+    """RTMPose's head for Gaussian labels, and SimCC's own for smoothed ones."""
+    common = dict(
+        in_channels=channels,
+        out_channels=JOINTS,
+        input_size=coder['input_size'],
+        in_featuremap_size=tuple(pixels // 32 for pixels in coder['input_size']),
+        simcc_split_ratio=coder['simcc_split_ratio'],
+        decoder=coder,
+    )
+    if coder.get('smoothing_type') == 'standard':
+        loss = dict(type='KLDiscretLoss', use_target_weight=True)
+        return dict(common, type='SimCCHead', loss=loss, deconv_out_channels=None)
+    gau = dict(hidden_dims=16, s=16, expansion_factor=2, dropout_rate=0.0, drop_path=0.0,
+               act_fn='SiLU', use_rel_bias=False, pos_enc=False)  # fmt: skip
+    loss = dict(type='KLDiscretLoss', use_target_weight=True, beta=10.0, label_softmax=True)
+    return dict(common, type='RTMCCHead', final_layer_kernel_size=3, gau_cfg=gau, loss=loss)
+
+
+_HEADS = dict(MSRAHeatmap=_heatmap_head, UDPHeatmap=_heatmap_head, SimCCLabel=_simcc_head)
 
 
 def build(cfg: dict, seed: int = 0) -> nn.Module:

@@ -3,7 +3,7 @@
 from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
 from .divergences import kl_divergence, soft_target_divergence
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
-from .resampling import cubic_matrix, gaussian_matrix, triangle_matrix
+from .resampling import gaussian_matrix, interpolation_matrix, triangle_matrix
 from .scores import (
     at_least_float32,
     correct_keypoints,
@@ -19,11 +19,11 @@ __all__ = [
     'active_mentors',
     'at_least_float32',
     'correct_keypoints',
-    'cubic_matrix',
     'dtkd_temperatures',
     'gap',
     'gaussian_matrix',
     'heatmap_peaks',
+    'interpolation_matrix',
     'item_weights',
     'keypoint_similarity',
     'kl_divergence',

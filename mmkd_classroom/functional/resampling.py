@@ -6,13 +6,15 @@ A grid is a row of cells at 0, 1, 2, ...; positions are in its cells and need no
 import torch
 from torch import Tensor
 
+_POINTS = 10
 
-def cubic_matrix(positions: Tensor, size: int) -> Tensor:
-    """Interpolation by the cubic convolution of Keys (1981), a = -1/2.
 
-    It is exact for polynomials up to the second degree, as which the logarithm of a Gaussian
-    comes, so that a peak between two cells stays where it is. Beyond the grid the outermost cell
-    is repeated.
+def interpolation_matrix(positions: Tensor, size: int) -> Tensor:
+    """Lagrange interpolation through the ten nearest cells.
+
+    It is exact for polynomials up to the ninth degree, so that a smooth peak between two cells
+    stays where it is; a cubic moves it by a twentieth of a cell. Beyond the grid the outermost
+    cell is repeated.
 
     Args:
         positions: ``(P,)``.
@@ -22,36 +24,37 @@ def cubic_matrix(positions: Tensor, size: int) -> Tensor:
         ``(P, S)``; each row sums to 1.
 
     Example:
-        >>> cubic_matrix(torch.tensor([1.0, 1.5]), 4)
-        tensor([[ 0.0000,  1.0000,  0.0000,  0.0000],
-                [-0.0625,  0.5625,  0.5625, -0.0625]])
+        >>> interpolation_matrix(torch.tensor([2.0, 2.5]), 6)[:, 2]
+        tensor([1.0000, 0.5859])
     """
     positions = positions.clamp(0, size - 1)
-    first = positions.floor() - 1
+    first = positions.floor() - (_POINTS // 2 - 1)
     matrix = positions.new_zeros(len(positions), size)
-    for step in range(4):
-        cell = first + step
-        distance = (positions - cell).abs()
-        near = (1.5 * distance - 2.5) * distance.square() + 1
-        far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-        weight = torch.where(distance <= 1, near, far)
-        matrix.scatter_add_(1, cell.clamp(0, size - 1).long()[:, None], weight[:, None])
+    for step in range(_POINTS):
+        weight = torch.ones_like(positions)
+        for other in range(_POINTS):
+            if other != step:
+                weight = weight * (positions - first - other) / (step - other)
+        cell = (first + step).clamp(0, size - 1).long()
+        matrix.scatter_add_(1, cell[:, None], weight[:, None])
     return matrix
 
 
 def triangle_matrix(positions: Tensor, size: int, width: float) -> Tensor:
-    """Area resampling of a density to a coarser grid: each cell's mass goes to its neighbours.
+    """Means over a triangle around each position, for a coarser grid: no cell falls between.
 
     Args:
-        positions: ``(P,)``, evenly spaced.
+        positions: ``(P,)``.
         size: Number of cells S.
-        width: Spacing of the positions, in cells, at least 1.
+        width: Half the triangle's base, in cells, at least 1.
 
     Returns:
-        ``(P, S)``; the column of a cell between the positions sums to 1.
+        ``(P, S)``; each row sums to 1, or to 0 far outside the grid.
     """
     cells = torch.arange(size, dtype=positions.dtype, device=positions.device)
-    return (1 - (positions[:, None] - cells).abs() / width).clamp(min=0)
+    weights = (1 - (positions[:, None] - cells).abs() / width).clamp(min=0)
+    total = weights.sum(dim=1, keepdim=True)
+    return weights / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def gaussian_matrix(positions: Tensor, centres: Tensor, sigma: float) -> Tensor:

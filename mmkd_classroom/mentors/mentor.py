@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.hub import get_config
@@ -138,7 +139,7 @@ def _check_entry(cfg: Any, key: str, task: Task) -> None:
         raise ClassroomError(
             f'{key}.precision is {precision!r}: choose one of {", ".join(_PRECISIONS)}.'
         )
-    if size is not None and not (len(tuple(size)) == 2 and min(size) > 0):
+    if size is not None and not (np.shape(size) == (2,) and min(size) > 0):
         raise ClassroomError(f'{key}.input_size is {size!r}: give (width, height) in pixels.')
 
 

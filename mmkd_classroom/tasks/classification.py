@@ -7,11 +7,11 @@ from typing import Any
 import mmengine
 import torch
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
 from ..functional import at_least_float32
+from ..metainfo import class_names
 from ..registry import TASK_UTILS
 from ..structures import ClassTruth, Geometry, Prediction
 from .base import Reader, Task, finite_part
@@ -50,7 +50,7 @@ class ClassificationTask(Task):
         _check_classifier(mentor, key)
         classes, expected = mentor.head.num_classes, student.head.num_classes
         if options.get('class_map') is not None:
-            names = _class_names(config)
+            names = class_names(config)
             return ClassReader(class_indices(options['class_map'], expected, classes, names, key))
         if classes != expected:
             raise ClassroomError(
@@ -182,19 +182,6 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
-
-
-def _class_names(config: Config) -> Sequence[str] | None:
-    """Names of the classes of the data set that a config names."""
-    from mmpretrain.registry import DATASETS
-
-    dataset = (config.get('train_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        kind = DATASETS.get(dataset.get('type', ''))
-    own = (dataset.get('metainfo') or {}).get('classes')
-    return own or (getattr(kind, 'METAINFO', None) or {}).get('classes')
 
 
 def _check_classifier(model: nn.Module, key: str) -> None:

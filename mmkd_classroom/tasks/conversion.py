@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..functional import at_least_float32, cubic_matrix, gaussian_matrix, triangle_matrix
+from ..functional import at_least_float32, gaussian_matrix, interpolation_matrix, triangle_matrix
 from ..structures import Geometry
 from .forms import Form, HeatmapForm, SimCCForm
 
@@ -75,7 +75,7 @@ def _heatmap_to_heatmap(
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> Tensor:
         return y @ maps @ x.T
 
-    return convert, [cubic_matrix(p, size) for p, size in zip(positions, mentor.cells)]
+    return convert, [interpolation_matrix(p, size) for p, size in zip(positions, mentor.cells)]
 
 
 def _heatmap_to_simcc(
@@ -83,15 +83,15 @@ def _heatmap_to_simcc(
 ) -> tuple[Callable, list[Tensor]]:
     """Marginals of the map's distribution over its cells, read at the student's bins.
 
-    They are read as logarithms: there a peak is a parabola, which the cubic keeps exactly.
+    They are read as logarithms: there a peak is as smooth as in the map.
     """
 
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         logits = maps * sharpness
-        scale = 1 / student.beta
-        return logits.logsumexp(dim=-2) @ x.T * scale, logits.logsumexp(dim=-1) @ y.T * scale
+        row, column = logits.logsumexp(dim=-2) @ x.T, logits.logsumexp(dim=-1) @ y.T
+        return _as_values(row, student), _as_values(column, student)
 
-    return convert, [cubic_matrix(p, size) for p, size in zip(positions, mentor.cells)]
+    return convert, [interpolation_matrix(p, size) for p, size in zip(positions, mentor.cells)]
 
 
 def _simcc_to_heatmap(
@@ -118,29 +118,33 @@ def _simcc_to_heatmap(
 def _simcc_to_simcc(
     mentor: SimCCForm, student: SimCCForm, positions: list[Tensor], _: float
 ) -> tuple[Callable, list[Tensor]]:
-    """The mentor's distributions at the student's bins: finer ones are read, coarser ones summed.
+    """The mentor's distributions at the student's bins.
 
-    Read between two of its bins, the one-bin peak that label smoothing leaves would be lost.
+    Smooth ones are read as logarithms. The one-bin peak that label smoothing leaves would ring
+    there, and be lost between two bins: it is spread over its neighbours as a probability.
     """
-    widths = [float(p[1] - p[0]) for p in positions]
+    smooth = mentor.codec.smoothing_type == 'gaussian'
 
-    def resample(logits: Tensor, matrix: Tensor, width: float) -> Tensor:
+    def resample(logits: Tensor, matrix: Tensor) -> Tensor:
         log_p = logits.log_softmax(dim=-1)
-        if width <= 1:
-            return log_p @ matrix.T / student.beta
-        mass = log_p.exp() @ matrix.T
-        return mass.clamp(min=torch.finfo(mass.dtype).tiny).log() / student.beta
+        if smooth:
+            return _as_values(log_p @ matrix.T, student)
+        p = log_p.exp() @ matrix.T
+        return _as_values(p.clamp(min=torch.finfo(p.dtype).tiny).log(), student)
 
     def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return (
-            resample(axis_x * mentor.beta, x, widths[0]),
-            resample(axis_y * mentor.beta, y, widths[1]),
-        )
+        return resample(axis_x * mentor.beta, x), resample(axis_y * mentor.beta, y)
 
-    return convert, [
-        cubic_matrix(p, size) if width <= 1 else triangle_matrix(p, size, width)
-        for p, size, width in zip(positions, mentor.cells, widths)
-    ]
+    if smooth:
+        return convert, [interpolation_matrix(p, n) for p, n in zip(positions, mentor.cells)]
+    widths = [max(1.0, float(p[1] - p[0])) for p in positions]
+    matrices = [triangle_matrix(p, n, w) for p, n, w in zip(positions, mentor.cells, widths)]
+    return convert, matrices
+
+
+def _as_values(logits: Tensor, student: SimCCForm) -> Tensor:
+    """Values from 0 up: to MMPose an axis without a positive value has no joint."""
+    return (logits - logits.amin(dim=-1, keepdim=True)) / student.beta
 
 
 _BUILDERS = {

@@ -7,6 +7,7 @@ import torch
 from mmengine.config import Config
 from toys import CLASSES, build, class_batch, classifier, estimator
 
+from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import kl_divergence
 from mmkd_classroom.rankers import OKSRanker, TrueClassRanker
@@ -177,3 +178,62 @@ def test_samples_must_have_a_label(task):
     task.check_samples(class_batch(2)[1])
     with pytest.raises(ClassroomError, match='no gt_label.*train_dataloader'):
         task.check_samples([DataSample()])
+
+
+# --- other classes ------------------------------------------------------------------------------
+
+
+def classroom(class_map, num_classes=7, config=None):
+    mentor = dict(config=dict(model=classifier(16, num_classes=num_classes)), checkpoint=None)
+    return MultiMentorDistiller(
+        student=build(classifier()),
+        mentors=[dict(mentor, class_map=class_map)],
+        task=dict(type='mmkd_classroom.ClassificationTask'),
+        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+        strategy=dict(type='mmkd_classroom.ClassroomKD'),
+    )
+
+
+def test_a_superset_of_classes_is_mapped(tmp_path):
+    inputs = torch.randn(3, 3, 16, 16)
+    path = tmp_path / 'map.json'
+    path.write_text('[6, 0, 3, 2]')
+    for class_map in ([6, 0, 3, 2], {3: 2, 1: 0, 0: 6, 2: 3}, str(path)):
+        room = classroom(class_map)
+        logits = room.bank[0].model(inputs, None, mode='tensor')
+        assert torch.equal(room.bank.predict(inputs)[0].values, logits[:, [6, 0, 3, 2]])
+
+
+@pytest.mark.parametrize(
+    'class_map, message',
+    [
+        ([0, 1, 2], r'leaves out the classes \[3\]'),
+        ([0, 1, 2, 3, 4], r'names \[4\], which it does not have'),
+        ([0, 1, 2, 7], r"\[3\] is 7, which is none of the mentor's 7 classes"),
+        ([0, 1, 2, 'cat'], r"\[3\] is 'cat'"),
+        ([0, 1, 2, 2], r"gives the mentor's class 2 to 2 and to 3"),
+        ('nowhere.json', r"= 'nowhere.json' cannot be read"),
+    ],
+)
+def test_a_wrong_class_map_is_named(class_map, message):
+    assert CLASSES == 4
+    with pytest.raises(ClassroomError, match=r'^model\.mentors\[0\]\.class_map.*' + message):
+        classroom(class_map)
+
+
+def test_a_mentor_s_classes_may_be_named():
+    """By the data set in its config: CIFAR-10's here."""
+    mentor = dict(model=classifier(16, num_classes=10))
+    mentor['train_dataloader'] = dict(dataset=dict(type='CIFAR10', data_root='data/cifar10'))
+    room = MultiMentorDistiller(
+        student=build(classifier()),
+        mentors=[
+            dict(config=mentor, checkpoint=None, class_map=['cat', 'truck', 0, 'bird']),
+        ],
+        task=dict(type='mmkd_classroom.ClassificationTask'),
+        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+        strategy=dict(type='mmkd_classroom.ClassroomKD'),
+    )
+    inputs = torch.randn(3, 3, 16, 16)
+    logits = room.bank[0].model(inputs, None, mode='tensor')
+    assert torch.equal(room.bank.predict(inputs)[0].values, logits[:, [3, 9, 0, 2]])
