@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from toys import class_batch
 
 from mmkd_classroom.checkpoints import load_weights
 from mmkd_classroom.errors import ClassroomError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # Backbone without its scope, parameters of the whole classifier of 100 classes, and (channels,
 # side) of the map that each stage returns.
@@ -166,9 +169,8 @@ def test_a_stock_config_needs_no_custom_imports(tmp_path) -> None:
         'model = MODELS.build(Config.fromfile(sys.argv[1]).model)\n'
         'print(sum(p.numel() for p in model.parameters()))\n'
     )
-    result = subprocess.run(
-        [sys.executable, '-c', code, str(path)], capture_output=True, text=True, timeout=200
-    )
+    command = [sys.executable, '-c', code, str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=200)
     assert result.stdout.splitlines()[-1:] == ['278324'], result.stderr
 
 
