@@ -92,6 +92,8 @@ def test_config_takes_a_training_step(
     cfg = offline(path, tmp_path)
     cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
+    # A warm-up may be 5,000 iterations long, and an epoch has one here.
+    cfg.train_cfg.max_epochs *= 100
     runner = Runner.from_cfg(cfg)
     step = OneStep()
     runner.register_hook(step)
