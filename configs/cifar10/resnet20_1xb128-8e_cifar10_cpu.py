@@ -1,4 +1,4 @@
-# Mentor: ResNet-20 on half of CIFAR-10, in the middle.
+# Mentor: ResNet-20 on half of CIFAR-10, a deeper peer of the student.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet20_1xb128-8e_cifar10_cpu.py
 _base_ = [

@@ -1,4 +1,4 @@
-# Mentor: ResNet-56 on CIFAR-10, the strongest.
+# Mentor: ResNet-56 on CIFAR-10, the teacher.
 # Needs: data/cifar10 (see README.md); one GPU.
 # Train: python tools/train.py configs/cifar10/resnet56_1xb128-200e_cifar10.py
 _base_ = [

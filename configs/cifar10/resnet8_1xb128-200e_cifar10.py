@@ -1,4 +1,4 @@
-# Mentor: ResNet-8 on CIFAR-10, a weaker peer of the student.
+# Mentor: ResNet-8 on CIFAR-10, a smaller peer of the student.
 # Needs: data/cifar10 (see README.md); one GPU.
 # Train: python tools/train.py configs/cifar10/resnet8_1xb128-200e_cifar10.py
 _base_ = [

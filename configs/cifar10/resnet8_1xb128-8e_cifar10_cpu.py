@@ -1,4 +1,4 @@
-# The student alone: ResNet-8 on half of CIFAR-10; of another seed, the weakest mentor.
+# The student alone: ResNet-8 on half of CIFAR-10; of another seed, a mentor too.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet8_1xb128-8e_cifar10_cpu.py
 _base_ = [

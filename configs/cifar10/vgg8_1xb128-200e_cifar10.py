@@ -1,4 +1,4 @@
-# Mentor: VGG-8 on CIFAR-10, of another family.
+# Mentor: VGG-8 on CIFAR-10, a peer of another family.
 # Needs: data/cifar10 (see README.md); one GPU.
 # Train: python tools/train.py configs/cifar10/vgg8_1xb128-200e_cifar10.py
 _base_ = [

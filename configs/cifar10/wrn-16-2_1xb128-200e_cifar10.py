@@ -1,4 +1,4 @@
-# Mentor: WRN-16-2 on CIFAR-10, in the middle.
+# Mentor: WRN-16-2 on CIFAR-10, a wider peer of the student.
 # Needs: data/cifar10 (see README.md); one GPU.
 # Train: python tools/train.py configs/cifar10/wrn-16-2_1xb128-200e_cifar10.py
 _base_ = [

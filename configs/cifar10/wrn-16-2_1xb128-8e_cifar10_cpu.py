@@ -1,4 +1,4 @@
-# Mentor: WRN-16-2 on half of CIFAR-10, the strongest.
+# Mentor: WRN-16-2 on half of CIFAR-10, the teacher.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/wrn-16-2_1xb128-8e_cifar10_cpu.py
 _base_ = [
