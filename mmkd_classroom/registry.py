@@ -13,12 +13,16 @@ import mmkd_classroom  # noqa: F401  (an unsupported environment is reported bef
 
 _SCOPE = 'mmkd_classroom'
 
-# The distiller and the strategies (modules: a strategy may learn).
+# The distiller, the strategies (modules: a strategy may learn) and the backbones.
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=_SCOPE,
-    locations=['mmkd_classroom.distiller', 'mmkd_classroom.strategies'],
+    locations=[
+        'mmkd_classroom.distiller',
+        'mmkd_classroom.strategies',
+        'mmkd_classroom.backbones',
+    ],
 )
 # What a strategy works with: tasks and rankers.
 TASK_UTILS = Registry(

@@ -1,6 +1,7 @@
 """Tiny data sets in the genuine formats and folders that the configs read."""
 
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ def write_all(root: Path) -> Path:
     write_lspet(data / 'lspet')
     write_imagenet(data / 'imagenet')
     write_cifar10(data / 'cifar10')
+    write_cifar100(data / 'cifar100')
     write_data_set(data / 'demo', 2, 2, seed=0)
     return root
 
@@ -99,6 +101,16 @@ def write_cifar10(root: Path) -> None:
     for split in ('train', 'test'):
         for index, name in enumerate(CIFAR10):
             _write_image(root / split / name / '0000.jpg', 32, 32, seed=index)
+
+
+def write_cifar100(root: Path) -> None:
+    """CIFAR-100 in its own format: pickles of rows of 3,072 bytes, channel by channel."""
+    folder = root / 'cifar-100-python'
+    folder.mkdir(parents=True)
+    for split in ('train', 'test'):
+        rows = np.random.default_rng(0).integers(0, 256, (4, 3 * 32 * 32), dtype=np.uint8)
+        content = dict(data=rows, fine_labels=[0, 42, 99, 7], coarse_labels=[4, 1, 13, 2])
+        (folder / split).write_bytes(pickle.dumps(content))
 
 
 def _person(num_joints: int, box: tuple, seed: int, missing: int) -> dict[str, Any]:

@@ -1,0 +1,15 @@
+# MobileNetV2 of half width on CIFAR-100, a mentor or a student alone.
+# Needs: CIFAR-100 in data/cifar100 (MMPretrain downloads it at the first start); one GPU.
+# Train: python tools/train.py configs/cifar100/mobilenetv2_1xb64-240e_cifar100.py
+_base_ = [
+    '../_base_/models/cifar.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar100_240e.py',
+]
+
+model = dict(
+    backbone=dict(type='mmkd_classroom.CifarMobileNetV2'),
+    head=dict(in_channels=1280, num_classes=100),
+)
+
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,35 @@
+# ClassroomKD: ResNet-8x4 on CIFAR-100, taught by ResNet-32x4 and the peers WRN-16-2, ResNet-56,
+# VGG-8, ResNet-20 and ResNet-8.
+# Needs: one GPU; the mentors, trained first by their configs in configs/cifar100 from the same
+# working directory.
+# Train: python tools/train.py configs/classroomkd/resnet8x4_cifar100.py
+_base_ = [
+    '../cifar100/resnet8x4_1xb64-240e_cifar100.py',
+    '../_base_/classroom.py',
+]
+
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name=name,
+            config='{{fileDirname}}/../cifar100/' + f'{name}_1xb64-240e_cifar100.py',
+            checkpoint=f'work_dirs/{name}_1xb64-240e_cifar100/epoch_240.pth',
+        )
+        for name in (
+            'resnet32x4',
+            'wrn-16-2',
+            'resnet56',
+            'vgg8',
+            'resnet20',
+            'resnet8',
+        )
+    ],
+    task=dict(type='mmkd_classroom.ClassificationTask'),
+    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+)
+
+custom_hooks = _base_.classroom_hooks

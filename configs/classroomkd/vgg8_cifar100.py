@@ -1,0 +1,35 @@
+# ClassroomKD: VGG-8 on CIFAR-100, taught by VGG-13 and the peers WRN-16-2, ShuffleNetV1,
+# ResNet-20, ResNet-14 and ResNet-8.
+# Needs: one GPU; the mentors, trained first by their configs in configs/cifar100 from the same
+# working directory.
+# Train: python tools/train.py configs/classroomkd/vgg8_cifar100.py
+_base_ = [
+    '../cifar100/vgg8_1xb64-240e_cifar100.py',
+    '../_base_/classroom.py',
+]
+
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name=name,
+            config='{{fileDirname}}/../cifar100/' + f'{name}_1xb64-240e_cifar100.py',
+            checkpoint=f'work_dirs/{name}_1xb64-240e_cifar100/epoch_240.pth',
+        )
+        for name in (
+            'vgg13',
+            'wrn-16-2',
+            'shufflenetv1',
+            'resnet20',
+            'resnet14',
+            'resnet8',
+        )
+    ],
+    task=dict(type='mmkd_classroom.ClassificationTask'),
+    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+)
+
+custom_hooks = _base_.classroom_hooks
