@@ -189,4 +189,4 @@ def _build_model(config: Config, key: str) -> nn.Module:
 def _default_name(config: str | dict, model: nn.Module) -> str:
     if isinstance(config, str):
         return Path(config.split('::')[-1]).stem
-    return type(model.backbone).__name__
+    return type(getattr(model, 'backbone', model)).__name__

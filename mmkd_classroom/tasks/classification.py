@@ -35,7 +35,7 @@ class ClassificationTask(Task):
 
     def input_size(self, model: nn.Module, key: str) -> None:
         """A classifier takes any size."""
-        _check_classifier(model, key)
+        num_classes(model, key)
 
     def reader(
         self,
@@ -47,18 +47,19 @@ class ClassificationTask(Task):
         **options: Any,
     ) -> 'ClassReader':
         """See :meth:`Task.reader`; the option is ``class_map``, see :func:`class_indices`."""
-        _check_classifier(mentor, key)
-        classes, expected = mentor.head.num_classes, student.head.num_classes
+        classes, expected = num_classes(mentor, key), student.head.num_classes
         if options.get('class_map') is not None:
             names = class_names(config)
-            return ClassReader(class_indices(options['class_map'], expected, classes, names, key))
+            return ClassReader(
+                class_indices(options['class_map'], expected, classes, names, key), key
+            )
         if classes != expected:
             raise ClassroomError(
                 f'{key} knows {classes} classes, the student {expected} (head.num_classes): '
                 f"choose a mentor trained on the student's classes, or give {key}.class_map, the "
                 "mentor's class for each of the student's."
             )
-        return ClassReader(None)
+        return ClassReader(None, key)
 
     def check_samples(self, data_samples: Sequence[Any]) -> None:
         """Samples must have a label."""
@@ -114,9 +115,11 @@ class ClassReader(Reader):
 
     Args:
         indices: The mentor's class for each of the student's; None where they are the same.
+        key: The mentor's config key, such as ``model.mentors[0]``, for messages.
     """
 
-    def __init__(self, indices: list[int] | None) -> None:
+    def __init__(self, indices: list[int] | None, key: str = 'A mentor') -> None:
+        self._key = key
         self._indices = None if indices is None else torch.tensor(indices)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -125,6 +128,11 @@ class ClassReader(Reader):
 
     def __call__(self, output: Tensor) -> Prediction:
         """See :class:`Reader`."""
+        if output.ndim != 2:
+            raise ClassroomError(
+                f'{self._key} returned {tuple(output.shape)} instead of logits (N, C): its neck or '
+                'head leaves more than one vector a sample.'
+            )
         (logits,), finite = finite_part([output])
         if self._indices is not None:
             logits = logits.index_select(1, self._indices)
@@ -182,6 +190,33 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
+
+
+def num_classes(model: nn.Module, key: str) -> int:
+    """How many classes a classifier knows: one with a head, or a wrapped foreign network.
+
+    MMPretrain's ``TimmClassifier`` and ``HuggingFaceClassifier`` have no head; their network says
+    ``num_classes`` or ``num_labels``.
+
+    Raises:
+        ClassroomError: The model is no classifier that says it.
+    """
+    from mmpretrain.models import BaseClassifier
+
+    network = getattr(model, 'model', None)
+    said = (
+        getattr(getattr(model, 'head', None), 'num_classes', None),
+        getattr(network, 'num_classes', None),
+        getattr(network, 'num_labels', None),
+    )
+    known = [classes for classes in said if isinstance(classes, int)]
+    if not isinstance(model, BaseClassifier) or not known:
+        raise ClassroomError(
+            f'{key} is a {type(model).__name__}, but model.task is ClassificationTask: it takes '
+            "MMPretrain's ImageClassifier with a classification head, TimmClassifier, "
+            'HuggingFaceClassifier, or a BaseClassifier whose `model` has `num_classes`.'
+        )
+    return known[0]
 
 
 def _check_classifier(model: nn.Module, key: str) -> None:

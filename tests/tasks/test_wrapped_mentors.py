@@ -18,12 +18,6 @@ from toys import CLASSES, build, class_batch, classifier
 
 from mmkd_classroom.errors import ClassroomError
 
-wanted = pytest.mark.xfail(
-    strict=True,
-    raises=(ClassroomError, pytest.fail.Exception, AssertionError),
-    reason='ClassificationTask asks for model.head.num_classes, and not for logits (N, C)',
-)
-
 
 @MODELS.register_module()
 class TorchvisionClassifier(BaseClassifier):
@@ -92,21 +86,18 @@ def test_a_backbone_of_timm_teaches() -> None:
         classroom(backbone_of_timm(num_classes=7))
 
 
-@wanted
 @pytest.mark.parametrize('name', ['resnet18', 'regnetx_002'])
 def test_a_classifier_of_timm_teaches(name: str) -> None:
     pytest.importorskip('timm')
     assert_teaches(dict(type='TimmClassifier', model_name=name, num_classes=CLASSES))
 
 
-@wanted
 def test_a_classifier_of_timm_with_other_classes_is_named() -> None:
     pytest.importorskip('timm')
     with pytest.raises(ClassroomError, match=r'model\.mentors\[0\] knows 7 classes, the student 4'):
         classroom(dict(type='TimmClassifier', model_name='resnet18', num_classes=7))
 
 
-@wanted
 def test_a_classifier_of_hugging_face_teaches(tmp_path: Path) -> None:
     pytest.importorskip('transformers')
     labels = {str(index): f'class {index}' for index in range(CLASSES)}
@@ -116,18 +107,15 @@ def test_a_classifier_of_hugging_face_teaches(tmp_path: Path) -> None:
     assert_teaches(dict(type='HuggingFaceClassifier', model_name=str(tmp_path)))
 
 
-@wanted
 def test_a_wrapped_network_of_torchvision_teaches() -> None:
     assert_teaches(dict(type='mmengine.TorchvisionClassifier', num_classes=CLASSES))
 
 
-@wanted
 def test_a_wrapped_network_with_other_classes_is_named() -> None:
     with pytest.raises(ClassroomError, match=r'model\.mentors\[0\] knows 7 classes, the student 4'):
         classroom(dict(type='mmengine.TorchvisionClassifier', num_classes=7))
 
 
-@wanted
 def test_logits_of_another_form_are_named() -> None:
     """A transformer of timm's as a backbone returns all its tokens, and stock heads take them."""
     mentor = dict(type='mmengine.TorchvisionClassifier', num_classes=CLASSES, tokens=5)
