@@ -4,6 +4,7 @@ import functools
 import math
 import re
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from mmpretrain.datasets import CIFAR100
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-CLASSROOMS = [path for path in CONFIGS if 'MultiMentorDistiller' in path.read_text()]
+CLASSROOMS = [path for path in CONFIGS if 'mentors=[' in path.read_text()]
 ZOO = [path for path in CLASSROOMS if "checkpoint='zoo'" in path.read_text()]
 # How our comments call a metric, and how the zoos' metafiles do.
 METRICS = {'AP': 'AP', 'PCKh': 'Mean', 'Top-1': 'Top 1 Accuracy'}
@@ -48,6 +49,9 @@ def offline(path: Path, work_dir: Path) -> Config:
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.update(batch_size=2, num_workers=0, persistent_workers=False)
         loader.dataset.pop('indices', None)
+    if find_spec('albumentations') is None:  # RTMPose's pipelines want it, as they do in MMPose
+        pipeline = cfg.train_dataloader.dataset.pipeline
+        pipeline[:] = [step for step in pipeline if step['type'] != 'Albumentation']
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=-1)
     cfg.experiment_name = by_name(path).replace('/', '-') + work_dir.name
     cfg.work_dir = str(work_dir)
@@ -167,15 +171,33 @@ def test_classroom_changes_nothing_else_in_its_base(path: Path) -> None:
     assert student == base.pop('model')
     for name in ('zoo', 'classroom_hooks'):
         cfg.pop(name, None)
+    for name in ('ema_hook', 'switch_hook'):  # parts of the base's own custom_hooks
+        cfg.pop(name, None)
+    if cfg['default_scope'] == 'mmpose':  # the last step of each pipeline keeps the joints
+        assert packed(cfg['train_dataloader']) and not packed(cfg['val_dataloader'])
+        for name in ('train_pipeline', 'train_pipeline_stage2'):
+            assert name not in base or packed(cfg.pop(name)) and base.pop(name)
+        for loader in (cfg['train_dataloader'], base['train_dataloader']):
+            loader['dataset']['pipeline'][-1].pop('pack_transformed', None)
     ours = ['MentoringHook', 'PlainCheckpointHook', 'EpochSeedHook']
-    assert cfg.pop('custom_hooks') == [
-        *base.pop('custom_hooks', []),
-        *(dict(type=f'mmkd_classroom.{name}') for name in ours),
+    *hooks, record, plain_checkpoint, seed = cfg.pop('custom_hooks')
+    assert [record, plain_checkpoint, seed] == [
+        dict(type=f'mmkd_classroom.{name}') for name in ours
     ]
-    if cfg['default_scope'] == 'mmpose':  # the last step of the pipeline keeps the joints
-        for pipeline in (cfg['train_pipeline'], cfg['train_dataloader']['dataset']['pipeline']):
-            assert pipeline[-1].pop('pack_transformed') is True
+    for hook, theirs in zip(hooks, base.pop('custom_hooks', []), strict=True):
+        if 'switch_pipeline' in hook:
+            assert packed(hook['switch_pipeline'])
+            hook['switch_pipeline'][-1].pop('pack_transformed')
+        assert hook == theirs
     assert cfg == base
+
+
+def packed(part: Any) -> bool:
+    """Whether every pipeline in a part of a config keeps the joints in input space."""
+    if isinstance(part, dict) and part.get('type') == 'PackPoseInputs':
+        return part.get('pack_transformed', False)
+    parts = part.values() if isinstance(part, dict) else part
+    return all(packed(item) for item in parts if isinstance(item, (dict, list)))
 
 
 def plain(value: Any) -> Any:
@@ -191,9 +213,10 @@ def plain(value: Any) -> Any:
 
 def base_of(path: Path) -> str:
     """The file of a classroom's first base: its student's config."""
-    base = re.search(r"_base_ = \[\s+'([^']+)'", path.read_text()).group(1)
+    base = re.search(r"_base_ = \[\s*'([^']+)'", path.read_text()).group(1)
     if '::' not in base:
-        return str(path.parent / base)
+        file = path.parent / base
+        return base_of(file) if file.resolve() in CLASSROOMS else str(file)
     package, name = base.split('::')
     return str(Path(get_installed_path(package)) / '.mim' / 'configs' / name)
 

@@ -1,0 +1,50 @@
+# ClassroomKD: Lite-HRNet-18 (alone PCKh 0.859) on MPII at 256x256, ranked by PCK; one mentor knows
+# COCO's joints and a narrower input, of which the twelve limbs are matched by name.
+# Needs: MPII under data/mpii as MMPose lays it out, 8 GPUs; the mentors' weights come from MMPose's
+# zoo at the first start.
+# Train: bash tools/dist_train.sh configs/classroomkd/litehrnet_mpii.py 8
+_base_ = [
+    'mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_litehrnet-18_8xb64-210e_mpii-256x256.py',
+    '../_base_/classroom.py',
+]
+
+zoo = 'mmpose::body_2d_keypoint/topdown_heatmap/'
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='hrnet-w32',  # PCKh 0.900
+            config=zoo + 'mpii/td-hm_hrnet-w32_8xb64-210e_mpii-256x256.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='res50',  # PCKh 0.882
+            config=zoo + 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='litehrnet-30',  # PCKh 0.869
+            config=zoo + 'mpii/td-hm_litehrnet-30_8xb64-210e_mpii-256x256.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='vitpose-b-coco',  # AP 0.757
+            config=zoo + 'coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.HeatmapTask'),
+    ranker=dict(type='mmkd_classroom.PCKRanker', thr=0.1, norm='bbox'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
+)
+
+custom_hooks = [*_base_.custom_hooks, *_base_.classroom_hooks]
+
+# Scoring needs the joints in input space, which only `pack_transformed` keeps.
+train_pipeline = [
+    *_base_.train_pipeline[:-1],
+    dict(type='PackPoseInputs', pack_transformed=True),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

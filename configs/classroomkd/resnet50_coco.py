@@ -1,0 +1,50 @@
+# ClassroomKD: ResNet-50 with heatmaps (alone AP 0.718) on COCO at 256x192; one mentor knows the
+# joints of the AI Challenger set, of which the twelve limbs are matched by name.
+# Needs: COCO 2017 under data/coco as MMPose lays it out, 8 GPUs; the mentors' weights come from
+# MMPose's zoo at the first start.
+# Train: bash tools/dist_train.sh configs/classroomkd/resnet50_coco.py 8
+_base_ = [
+    'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_res50_8xb64-210e_coco-256x192.py',
+    '../_base_/classroom.py',
+]
+
+zoo = 'mmpose::body_2d_keypoint/'
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='hrnet-w48-udp',  # AP 0.768
+            config=zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_udp-8xb32-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='res152',  # AP 0.736
+            config=zoo + 'topdown_heatmap/coco/td-hm_res152_8xb32-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='simcc-res50',  # AP 0.721
+            config=zoo + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='hrnet-w32-aic',  # AP 0.323
+            config=zoo + 'topdown_heatmap/aic/td-hm_hrnet-w32_8xb64-210e_aic-256x192.py',
+            checkpoint='zoo',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.HeatmapTask'),
+    ranker=dict(type='mmkd_classroom.OKSRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
+)
+
+custom_hooks = [*_base_.custom_hooks, *_base_.classroom_hooks]
+
+# Scoring needs the joints in input space, which only `pack_transformed` keeps.
+train_pipeline = [
+    *_base_.train_pipeline[:-1],
+    dict(type='PackPoseInputs', pack_transformed=True),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -1,0 +1,56 @@
+# ClassroomKD: RTMPose-s (alone AP 0.716) on COCO at 256x192, with two mentors of its own SimCC kind
+# and two with heatmaps, which are read at the student's bins.
+# Needs: COCO 2017 under data/coco as MMPose lays it out, 8 GPUs; the mentors' weights come from
+# MMPose's zoo at the first start.
+# Train: bash tools/dist_train.sh configs/classroomkd/rtmpose_coco.py 8
+_base_ = [
+    'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py',
+    '../_base_/classroom.py',
+]
+
+zoo = 'mmpose::body_2d_keypoint/'
+model = dict(
+    _delete_=True,
+    type='mmkd_classroom.MultiMentorDistiller',
+    student=_base_.model,
+    mentors=[
+        dict(
+            name='vitpose-b',  # AP 0.757
+            config=zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='rtmpose-l',  # AP 0.758
+            config=zoo + 'rtmpose/coco/rtmpose-l_8xb256-420e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='hrnet-w48',  # AP 0.756
+            config=zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+        dict(
+            name='rtmpose-m',  # AP 0.746
+            config=zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',
+            checkpoint='zoo',
+        ),
+    ],
+    task=dict(type='mmkd_classroom.SimCCTask'),
+    ranker=dict(type='mmkd_classroom.OKSRanker'),
+    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
+)
+
+# Scoring needs the joints in input space, which only `pack_transformed` keeps; in the last epochs,
+# too, which MMPose trains with a pipeline of their own.
+train_pipeline = [
+    *_base_.train_pipeline[:-1],
+    dict(type='PackPoseInputs', pack_transformed=True),
+]
+train_pipeline_stage2 = [
+    *_base_.train_pipeline_stage2[:-1],
+    dict(type='PackPoseInputs', pack_transformed=True),
+]
+train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
+ema_hook, switch_hook = _base_.custom_hooks
+switch_hook.switch_pipeline = train_pipeline_stage2
+custom_hooks = [ema_hook, switch_hook, *_base_.classroom_hooks]
