@@ -131,14 +131,19 @@ def student_config(cfg: Config) -> Config:
         MMPose's and MMPretrain's own tools.
     """
     cfg = copy.deepcopy(cfg)
-    if str(cfg.model.get('type')).split('.')[-1] == MultiMentorDistiller.__name__:
+    if _name(cfg.model.get('type')).endswith(f'.{MultiMentorDistiller.__name__}'):
         cfg.model = cfg.model.student
         cfg.custom_hooks = [
             hook
             for hook in cfg.get('custom_hooks') or []
-            if not str(hook['type']).startswith('mmkd_classroom.')
+            if not _name(hook['type']).startswith('mmkd_classroom.')
         ]
     return cfg
+
+
+def _name(kind: str | type) -> str:
+    """A type as configs write it, also where a lazy config holds the class itself."""
+    return kind if isinstance(kind, str) else f'{kind.__module__}.{kind.__qualname__}'
 
 
 def _hoist_student(module: nn.Module, state_dict: dict, prefix: str, _: Any) -> dict:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.hooks import EMAHook
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import OptimWrapper
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -23,6 +24,7 @@ from toys import (
 
 from mmkd_classroom.distiller import MultiMentorDistiller, student_config
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.hooks import MentoringHook
 
 both = pytest.mark.parametrize('kind', SETTINGS)
 
@@ -339,5 +341,11 @@ def test_student_config_sends_the_mentors_home():
     assert student.model == dict(type='Stock') and student.other == 1
     assert [hook.type for hook in student.custom_hooks] == ['EMAHook']
     assert classroom.to_dict() == before
+    # A lazy config holds the classes themselves.
+    lazy = dict(type=MultiMentorDistiller, student=dict(type='Stock'), mentors=[1])
+    hooks = [dict(type=MentoringHook), dict(type=EMAHook)]
+    student = student_config(Config(dict(model=lazy, custom_hooks=hooks)))
+    assert student.model == dict(type='Stock')
+    assert [hook.type for hook in student.custom_hooks] == [EMAHook]
     assert student_config(student).to_dict() == student.to_dict()
     assert student_config(Config(dict(model=dict(type='Stock')))).model == dict(type='Stock')

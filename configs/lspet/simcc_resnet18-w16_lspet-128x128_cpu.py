@@ -1,5 +1,6 @@
 # SimCC mentor: ResNet-18 of width 16 on LSPET at 128x128, larger than its student's input.
-# Needs: data/lspet (see README.md); a CPU; no download, it trains from scratch.
+# Needs: data/lspet (see README.md); a CPU; the heatmap mentor of this width, whose backbone it starts
+# from, trained first from the same working directory.
 # Train: python tools/train.py configs/lspet/simcc_resnet18-w16_lspet-128x128_cpu.py
 _base_ = [
     '../_base_/models/simcc_lspet.py',
@@ -12,7 +13,18 @@ codec = dict(
 )
 
 model = dict(
-    backbone=dict(type='ResNet', depth=18, stem_channels=16, base_channels=16),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        stem_channels=16,
+        base_channels=16,
+        # From scratch SimCC needs more than 12 epochs: RTMPose starts from a heatmap model, too.
+        init_cfg=dict(
+            type='Pretrained',
+            prefix='backbone.',
+            checkpoint='work_dirs/td-hm_resnet18-w16_lspet-96x96_cpu/epoch_12.pth',
+        ),
+    ),
     head=dict(
         in_channels=128,
         deconv_out_channels=(32,) * 3,

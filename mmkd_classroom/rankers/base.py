@@ -16,6 +16,9 @@ class Ranker(nn.Module, ABC):
     #: Which truth it reads: ``'classes'`` or ``'keypoints'``; a task accepts its own kind.
     kind: str
 
+    def check(self, items: int, metainfo: dict | str | None) -> None:  # noqa: B027 (may do nothing)
+        """Raise a :class:`ClassroomError` if it cannot judge so many items of this data set."""
+
     @abstractmethod
     def score(self, prediction: Tensor, truth: Any) -> Tensor:
         """Score of each item.

@@ -47,15 +47,19 @@ class OKSRanker(KeypointRanker):
         sigmas = None if sigmas is None else torch.tensor(sigmas, dtype=torch.float32)
         self.register_buffer('sigmas', sigmas, persistent=False)
 
+    def check(self, items: int, metainfo: dict | str | None) -> None:
+        """There must be a sigma for each joint."""
+        sigmas = dataset_sigmas(metainfo) if self.sigmas is None else self.sigmas
+        if sigmas.numel() != items:
+            raise ClassroomError(
+                f'model.ranker.sigmas has {sigmas.numel()} values for {items} joints: give one '
+                'per joint of the student.'
+            )
+
     def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
         """``(..., N, K)`` similarities from ``(..., N, K, 2)`` joints in input space."""
         if self.sigmas is None:
             self.sigmas = dataset_sigmas(truth.metainfo).to(prediction.device)
-        if self.sigmas.numel() != prediction.shape[-2]:
-            raise ClassroomError(
-                f'model.ranker.sigmas has {self.sigmas.numel()} values for '
-                f'{prediction.shape[-2]} joints: give one per joint of the student.'
-            )
         return keypoint_similarity(prediction, truth.joints, truth.area, self.sigmas)
 
 

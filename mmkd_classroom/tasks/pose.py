@@ -119,6 +119,10 @@ class PoseTask(Task):
                 "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
                 'train_dataloader.dataset.pipeline.'
             )
+        self.ranker.check(instances.transformed_keypoints.shape[1], self._metainfo(data_samples))
+
+    def _metainfo(self, data_samples: Sequence[Any]) -> dict | str | None:
+        return self.metainfo or data_samples[0].metainfo.get('dataset_name')
 
     def item_names(self, data_samples: Sequence[Any]) -> Names | None:
         """The joints' names, by ``metainfo``, or else by the data set that the samples name."""
@@ -144,7 +148,7 @@ class PoseTask(Task):
             area=table[:, 0],
             bbox_size=table[:, 1],
             head_size=table[:, 2] if has_head else None,
-            metainfo=self.metainfo or data_samples[0].metainfo.get('dataset_name'),
+            metainfo=self._metainfo(data_samples),
         )
 
     def as_prediction(self, student: nn.Module, output: Any) -> Prediction:

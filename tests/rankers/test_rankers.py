@@ -129,9 +129,13 @@ def test_unknown_data_sets_have_no_sigmas():
 
 
 def test_sigmas_of_another_skeleton_are_refused():
-    prediction, truth, _ = keypoints()
     with pytest.raises(ClassroomError, match=r'model\.ranker\.sigmas has 2 values for 17 joints'):
-        OKSRanker(sigmas=[0.1, 0.1]).score(prediction, truth)
+        OKSRanker(sigmas=[0.1, 0.1]).check(17, 'coco')
+    OKSRanker().check(17, 'coco')
+    with pytest.raises(ClassroomError, match='17 values for 14 joints'):
+        OKSRanker().check(14, 'coco')
+    with pytest.raises(ClassroomError, match='name no data set'):
+        OKSRanker().check(14, None)
 
 
 def test_a_head_size_must_be_there():
