@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
         '--root', type=Path, default=PROJECT, help='folder that takes data/demo and work_dirs/demo'
     )
     parser.add_argument('--force', action='store_true', help='do all again')
-    parser.add_argument('--train', type=int, default=1100, help='number of training pictures')
+    parser.add_argument('--train', type=int, default=2400, help='number of training pictures')
     parser.add_argument('--val', type=int, default=300, help='number of validation pictures')
     parser.add_argument('--epochs', type=int, help="of every training, in place of the configs'")
     parser.add_argument(

@@ -1,7 +1,7 @@
 """Make the demo's data set: rendered people with COCO's 17 joints, in COCO's format.
 
 Example:
-    python tools/make_demo_data.py data/demo --train 1500 --val 300 --seed 0
+    python tools/make_demo_data.py data/demo --train 2400 --val 300 --seed 0
 """
 
 import argparse
@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('out', type=Path, help="the data set's folder")
-    parser.add_argument('--train', type=int, default=1500, help='number of training pictures')
+    parser.add_argument('--train', type=int, default=2400, help='number of training pictures')
     parser.add_argument('--val', type=int, default=300, help='number of validation pictures')
     parser.add_argument('--seed', type=int, default=0, help='the same seed gives the same pictures')
     parser.add_argument('--force', action='store_true', help='replace a different demo set in OUT')

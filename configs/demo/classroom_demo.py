@@ -15,17 +15,17 @@ model = dict(
         dict(
             name='resnet18-w24',
             config='{{fileDirname}}/td-hm_resnet18-w24_demo-128x96.py',
-            checkpoint='work_dirs/td-hm_resnet18-w24_demo-128x96/epoch_16.pth',
+            checkpoint='work_dirs/td-hm_resnet18-w24_demo-128x96/epoch_10.pth',
         ),
         dict(
             name='resnet18-w16',
             config='{{fileDirname}}/td-hm_resnet18-w16_demo-128x96.py',
-            checkpoint='work_dirs/td-hm_resnet18-w16_demo-128x96/epoch_16.pth',
+            checkpoint='work_dirs/td-hm_resnet18-w16_demo-128x96/epoch_10.pth',
         ),
         dict(
             name='resnet18-w4',
             config='{{fileDirname}}/td-hm_resnet18-w4_demo-128x96.py',
-            checkpoint='work_dirs/td-hm_resnet18-w4_demo-128x96/epoch_16.pth',
+            checkpoint='work_dirs/td-hm_resnet18-w4_demo-128x96/epoch_10.pth',
         ),
     ],
     task=dict(type='mmkd_classroom.HeatmapTask'),

@@ -4,7 +4,7 @@
 _base_ = [
     '../_base_/models/heatmap_demo.py',
     '../_base_/datasets/demo.py',
-    '../_base_/schedules/demo_16e.py',
+    '../_base_/schedules/demo_10e.py',
 ]
 
 model = dict(

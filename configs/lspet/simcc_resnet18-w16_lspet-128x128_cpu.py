@@ -1,6 +1,6 @@
 # SimCC mentor: ResNet-18 of width 16 on LSPET at 128x128, larger than its student's input.
-# Needs: data/lspet (see README.md); a CPU; the heatmap mentor of this width, whose backbone it starts
-# from, trained first from the same working directory.
+# Needs: data/lspet (see README.md); a CPU; the heatmap mentor of this width, whose backbone it
+# starts from, trained first from the same working directory.
 # Train: python tools/train.py configs/lspet/simcc_resnet18-w16_lspet-128x128_cpu.py
 _base_ = [
     '../_base_/models/simcc_lspet.py',

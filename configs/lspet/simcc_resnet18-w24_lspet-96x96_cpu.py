@@ -1,6 +1,6 @@
 # SimCC mentor: ResNet-18 of width 24 on LSPET at 96x96, the strongest of its kind.
-# Needs: data/lspet (see README.md); a CPU; the heatmap mentor of this width, whose backbone it starts
-# from, trained first from the same working directory.
+# Needs: data/lspet (see README.md); a CPU; the heatmap mentor of this width, whose backbone it
+# starts from, trained first from the same working directory.
 # Train: python tools/train.py configs/lspet/simcc_resnet18-w24_lspet-96x96_cpu.py
 _base_ = [
     '../_base_/models/simcc_lspet.py',
