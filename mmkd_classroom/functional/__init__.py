@@ -3,7 +3,15 @@
 from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
 from .divergences import kl_divergence, soft_target_divergence
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
-from .resampling import gaussian_matrix, interpolation_matrix, triangle_matrix
+from .relations import (
+    hint_distance,
+    relation_angle_loss,
+    relation_angles,
+    relation_distance_loss,
+    relation_distances,
+    squared_distances,
+)
+from .resampling import cubic_matrix, gaussian_matrix, interpolation_matrix, triangle_matrix
 from .scores import (
     at_least_float32,
     correct_keypoints,
@@ -14,26 +22,44 @@ from .scores import (
     pck,
     true_class_probability,
 )
+from .weights import (
+    confidence_weights,
+    entropy,
+    entropy_weights,
+    latent_weights,
+    masked_softmax,
+)
 
 __all__ = [
     'active_mentors',
     'at_least_float32',
+    'confidence_weights',
     'correct_keypoints',
     'dtkd_temperatures',
+    'entropy',
+    'entropy_weights',
     'gap',
     'gaussian_matrix',
     'heatmap_peaks',
+    'hint_distance',
     'interpolation_matrix',
     'item_weights',
     'keypoint_similarity',
     'kl_divergence',
+    'latent_weights',
     'log_likelihood',
+    'masked_softmax',
     'oks',
     'pck',
     'ranks',
     'refine_quarter',
     'refine_taylor',
+    'relation_angle_loss',
+    'relation_angles',
+    'relation_distance_loss',
+    'relation_distances',
     'soft_target_divergence',
+    'squared_distances',
     'temperature',
     'triangle_matrix',
     'true_class_probability',
