@@ -2,8 +2,8 @@
 
 A stage is a child module of ``model.backbone`` by its (dotted) name, such as ``layer3`` or
 ``stages.2``, or ``'output'``, what the backbone returns. A stage that returns several maps gives
-its last, as stock heads take it. Tokens ``(N, L, C)`` of a transformer become a map on the grid that
-has the input's shape, without its class tokens.
+its last, as stock heads take it. Tokens ``(N, L, C)`` of a transformer become a map on the grid
+that has the input's shape, without its class tokens.
 """
 
 import math

@@ -14,7 +14,7 @@ from .scores import at_least_float32
 def squared_distances(embeddings: Tensor) -> Tensor:
     r"""Squared Euclidean distance between all pairs of samples, for each item on its own.
 
-    .. math:: d^2_{ij} = \\|e_i\\|^2 + \\|e_j\\|^2 - 2\\, e_i \\cdot e_j
+    .. math:: d^2_{ij} = \|e_i\|^2 + \|e_j\|^2 - 2\, e_i \cdot e_j
 
     By inner products, so that memory grows with N^2 and not with N^2 D. They lose digits where the
     distance is small beside the vectors, hence about the mean and in float64 (which autocast
@@ -40,8 +40,8 @@ def relation_distances(embeddings: Tensor, valid: Tensor) -> Tensor:
     r"""RKD's distance potential: lengths in units of their mean.
 
     .. math::
-        \\psi_{ij} = \\frac{\\|e_i - e_j\\|}{\\mu},\\quad
-        \\mu = \\text{mean over the pairs that differ}
+        \psi_{ij} = \frac{\|e_i - e_j\|}{\mu},\quad
+        \mu = \text{mean over the pairs that differ}
 
     Park et al., "Relational Knowledge Distillation", CVPR 2019. The difference of two samples
     covers the items that are valid in both.
@@ -63,9 +63,9 @@ def relation_angles(embeddings: Tensor, valid: Tensor) -> Tensor:
     r"""RKD's angle potential: the cosine of the angle at sample j between samples i and k.
 
     .. math::
-        \\cos\\angle_{ijk} =
-          \\frac{(e_i - e_j) \\cdot (e_k - e_j)}{\\|e_i - e_j\\|\\,\\|e_k - e_j\\|},\\quad
-        (e_i - e_j) \\cdot (e_k - e_j) = \\tfrac12 (d^2_{ij} + d^2_{kj} - d^2_{ik})
+        \cos\angle_{ijk} =
+          \frac{(e_i - e_j) \cdot (e_k - e_j)}{\|e_i - e_j\|\,\|e_k - e_j\|},\quad
+        (e_i - e_j) \cdot (e_k - e_j) = \tfrac12 (d^2_{ij} + d^2_{kj} - d^2_{ik})
 
     Park et al. 2019. By the law of cosines only distances are needed: the N^2 difference vectors
     of a batch of heatmaps would not fit into memory.
@@ -124,7 +124,7 @@ def hint_distance(
 ) -> Tensor:
     r"""How far the student's feature map, regressed, is from a mentor's: mean squared difference.
 
-    .. math:: h_i = \\frac{1}{C h w}\\big\\| W * \\bar F_s^i - \\bar F_m^i \\big\\|^2
+    .. math:: h_i = \frac{1}{C h w}\big\| W * \bar F_s^i - \bar F_m^i \big\|^2
 
     Romero et al., "FitNets", ICLR 2015, with a 1x1 convolution W and, where ``normalise``, each
     cell's channels scaled to length 1 (AMTML-KD). Where the maps' sizes differ, the mentor's is

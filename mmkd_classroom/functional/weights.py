@@ -11,7 +11,7 @@ from torch import Tensor
 def entropy(probabilities: Tensor) -> Tensor:
     r"""Shannon entropy, in nats.
 
-    .. math:: H = -\\sum_d p_d \\log p_d
+    .. math:: H = -\sum_d p_d \log p_d
 
     Args:
         probabilities: ``(..., D)``, rows that sum to 1; a probability of 0 adds nothing.
@@ -43,7 +43,7 @@ def masked_softmax(values: Tensor, valid: Tensor) -> Tensor:
 def entropy_weights(entropies: Tensor, valid: Tensor) -> Tensor:
     r"""EBKD: the more certain a mentor is, the more it says.
 
-    .. math:: w_m = 1 - \\frac{H_m}{\\sum_{m'} H_{m'}}
+    .. math:: w_m = 1 - \frac{H_m}{\sum_{m'} H_{m'}}
 
     Kwon et al., "Adaptive Knowledge Distillation Based on Entropy", ICASSP 2020. The weights of V
     valid mentors sum to V - 1. The formula has two gaps: a mentor alone has weight 1, for there is
@@ -68,7 +68,7 @@ def entropy_weights(entropies: Tensor, valid: Tensor) -> Tensor:
 def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
     r"""CA-MKD: the nearer a mentor is to the truth, the more it says.
 
-    .. math:: w_m = \\frac{1}{M-1}\\Big(1 - \\frac{\\exp CE_m}{\\sum_{m'} \\exp CE_{m'}}\\Big)
+    .. math:: w_m = \frac{1}{M-1}\Big(1 - \frac{\exp CE_m}{\sum_{m'} \exp CE_{m'}}\Big)
 
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
     2201.00007. M counts the valid mentors; one alone has weight 1.
@@ -88,14 +88,14 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
 def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tensor) -> Tensor:
     r"""AMTML-KD: weights that the student learns, per sample.
 
-    .. math:: \\mu_t = \\mathrm{softmax}_t\\big(w \\cdot (\\beta \\odot \\theta_t)\\big)
+    .. math:: \mu_t = \mathrm{softmax}_t\big(w \cdot (\beta \odot \theta_t)\big)
 
     Liu, Zhang, Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation", Neurocomputing
     415 (2020).
 
     Args:
-        feature: :math:`\\beta`, ``(N, C)``, the student's pooled feature.
-        latents: :math:`\\theta`, ``(M, C)``, one row per mentor.
+        feature: :math:`\beta`, ``(N, C)``, the student's pooled feature.
+        latents: :math:`\theta`, ``(M, C)``, one row per mentor.
         shared: :math:`w`, ``(C,)``.
         valid: ``(M, N)`` or ``(M, N, K)`` booleans.
 
