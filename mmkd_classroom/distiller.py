@@ -4,11 +4,13 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
+from .features import recorded, stage_channels
 from .journal import Journal
 from .mentors import MentorBank
 from .registry import MODELS, TASK_UTILS
@@ -62,6 +64,7 @@ class MultiMentorDistiller(BaseModel):
         self.task.check_student(student)
         self.strategy.check(self.task)
         self.bank = MentorBank.build(mentors, student, self.task)
+        self._stages = self._adapt_strategy()
         self.journal = Journal()
         self._samples_checked = False
         self._register_state_dict_hook(_hoist_student)
@@ -106,13 +109,28 @@ class MultiMentorDistiller(BaseModel):
         # Mentors first: what their layers take is free again before the student's activations
         # pile up for the backward pass, so the peak of memory is that of one, not of both.
         mentors = self.bank.predict(inputs)
-        prediction, losses = self.task.capture(
-            self.student, inputs, data_samples, self.strategy.weighs_samples
-        )
+        with recorded(self.student, self._stages) as features:
+            prediction, losses = self.task.capture(
+                self.student, inputs, data_samples, self.strategy.weighs_samples
+            )
+        prediction.features = features
         truth = self.task.truth(data_samples, inputs.device)
         lesson = self.strategy(prediction, mentors, truth, self.task, losses)
         self.journal.add(lesson.statistics)
         return lesson.losses
+
+    def _adapt_strategy(self) -> list[str]:
+        """Fit the strategy to the feature maps it asks for; the student's stages that it reads."""
+        ours, theirs = self.strategy.stages([mentor.name for mentor in self.bank])
+        student = stage_channels(self.student, ours, 'model.student')
+        mentors = [
+            mentor.watch(stages, f'model.mentors[{index}]')
+            for index, (mentor, stages) in enumerate(zip(self.bank, theirs))
+        ]
+        # As if nothing was drawn: the student's training is the same whatever learns beside it.
+        with torch.random.fork_rng(devices=[]):
+            self.strategy.adapt(student, mentors)
+        return ours
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
         # Mentors move with the model though they are no children.

@@ -94,17 +94,15 @@ def stage_channels(model: nn.Module, stages: Sequence[str], key: str) -> dict[st
     return {stage: maps[stage].shape[1] for stage in stages}
 
 
-def finite_features(features: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor | None]:
+def finite_features(features: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
     """A mentor's features, with zeros for the samples that have a value which is not finite.
 
     Args:
-        features: Maps ``(N, C, h, w)`` by stage.
+        features: Maps ``(N, C, h, w)`` by stage, at least one.
 
     Returns:
-        The features, and ``(N, 1)``, whether each sample is finite; None without any feature.
+        The features, and ``(N, 1)``, whether each sample is finite.
     """
-    if not features:
-        return features, None
     # One pass, no copy to the host: a sum is finite only if all its terms are.
     sums = sum(value.flatten(1).sum(dim=1, dtype=torch.float32) for value in features.values())
     finite = sums.isfinite()

@@ -22,10 +22,13 @@ class Journal:
             self._sums[name] = self._sums[name] + value if name in self._sums else value
         self.steps += 1
 
-    def read(self) -> dict[str, list] | None:
-        """Means over the steps and over all processes, each as a list; then start anew.
+    def read(self) -> dict[str, float | list[float]] | None:
+        """Means over the steps and over all processes; then start anew.
 
-        Every process must call it. None if no step was added.
+        Every process must call it.
+
+        Returns:
+            A list for each ``(M,)``, a number for each scalar; None if no step was added.
         """
         if not self.steps:
             return None
@@ -33,7 +36,8 @@ class Journal:
         dist.all_reduce(flat, op='mean')
         values = iter(flat.tolist())
         means = {
-            name: [next(values) for _ in range(value.numel())] for name, value in self._sums.items()
+            name: [next(values) for _ in range(len(value))] if value.ndim else next(values)
+            for name, value in self._sums.items()
         }
         self._sums, self.steps = {}, 0
         return means

@@ -12,7 +12,7 @@ def test_means_over_the_steps_since_the_last_reading():
     journal.add(dict(score=torch.tensor([1.0, 2.0]), student_score=torch.tensor(0.5)))
     journal.add(dict(score=torch.tensor([3.0, 4.0]), student_score=torch.tensor(1.0)))
     assert journal.steps == 2
-    assert journal.read() == dict(score=[2.0, 3.0], student_score=[0.75])
+    assert journal.read() == dict(score=[2.0, 3.0], student_score=0.75)
     assert journal.steps == 0 and journal.read() is None
     journal.add(dict(score=torch.tensor([7.0])))
     assert journal.read() == dict(score=[7.0])

@@ -14,20 +14,26 @@ from ..errors import ClassroomError
 from ..registry import HOOKS
 from .entrance import EntranceCheck
 from .schedules import build_schedule
+from .strategy_state import load_strategy, save_strategy
 
 
 @HOOKS.register_module()
 class MentoringHook(Hook):
     """Watches over a classroom.
 
-    Each ``interval`` iterations it writes, averaged over them and over all processes, for every
-    mentor ``mentor/NAME/...`` and for the student ``student_score`` into the message hub, where
-    every logger and visualizer finds them, and one line into ``mentoring.jsonl`` beside the log:
+    Each ``interval`` iterations it writes the strategy's statistics, averaged over them and over
+    all processes, for every mentor as ``mentor/NAME/...`` and for the classroom as they are named
+    into the message hub, where every logger and visualizer finds them, and one line into
+    ``mentoring.jsonl`` beside the log. Strategies name them alike:
 
+    - ``score``, ``student_score``: mean score of the mentor and the student,
     - ``active``: share of labelled items (samples, or joints) that the mentor teaches,
-    - ``score``, ``rank``, ``temperature``: their means,
+    - ``rank``, ``temperature``, ``weight``: their means,
     - ``share``: the mentor's part of the whole loss,
     - ``invalid``: number of samples on which its output was not finite, so far.
+
+    What the strategy has learned is saved in each checkpoint and comes back with ``--resume``; see
+    :mod:`mmkd_classroom.hooks.strategy_state`.
 
     Args:
         interval: Iterations between two records.
@@ -85,6 +91,14 @@ class MentoringHook(Hook):
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, runner.iter + 1, runner.epoch + 1)
 
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Save what the strategy has learned, apart from the student."""
+        save_strategy(_distiller(runner).strategy, checkpoint)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Bring it back."""
+        load_strategy(_distiller(runner).strategy, checkpoint, resume=runner._resume)
+
     def after_train(self, runner: Runner) -> None:
         """Record what is left over."""
         self._record(runner, runner.iter, runner.epoch)
@@ -97,18 +111,21 @@ class MentoringHook(Hook):
             return
         record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
         record.update({name: getattr(distiller.strategy, name) for name in self.schedules})
-        record['student_score'] = means.pop('student_score')[0]
+        numbers = {name: mean for name, mean in means.items() if not isinstance(mean, list)}
+        record.update(numbers)
         record['mentors'] = {
-            mentor.name: {name: values[index] for name, values in means.items()}
+            mentor.name: {name: mean[index] for name, mean in means.items() if name not in numbers}
             for index, mentor in enumerate(distiller.bank)
         }
         for name, values in record['mentors'].items():
-            values['invalid'] = self._count_invalid(
-                runner, name, round(values['invalid'] * steps * get_world_size())
-            )
+            if 'invalid' in values:
+                values['invalid'] = self._count_invalid(
+                    runner, name, round(values['invalid'] * steps * get_world_size())
+                )
             for key, value in values.items():
                 runner.message_hub.update_scalar(f'train/mentor/{name}/{key}', value)
-        runner.message_hub.update_scalar('train/student_score', record['student_score'])
+        for name, value in numbers.items():
+            runner.message_hub.update_scalar(f'train/{name}', value)
         if is_main_process():
             with open(Path(runner.log_dir) / 'mentoring.jsonl', 'a') as file:
                 file.write(json.dumps(record) + '\n')

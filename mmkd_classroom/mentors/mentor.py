@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_weights
 from ..errors import ClassroomError
+from ..features import finite_features, recorded, stage_channels
 from ..structures import Prediction
 from ..tasks import Reader, Task
 from .view import Normalisation, View, fit
@@ -55,6 +56,7 @@ class Mentor:
         self.model = model.eval().requires_grad_(False)
         self.view = view
         self.reader = reader
+        self.stages: list[str] = []
         self.dtype = None if precision is None else _PRECISIONS[precision]
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.model.to(dtype=self.dtype, memory_format=self.memory_format)
@@ -72,14 +74,33 @@ class Mentor:
         self.view.apply(function)
         self.reader.apply(function)
 
+    def watch(self, stages: list[str], key: str) -> dict[str, int]:
+        """Have each prediction carry feature maps.
+
+        Args:
+            stages: Stages of the backbone; see :mod:`mmkd_classroom.features`.
+            key: The mentor's config key, for messages.
+
+        Returns:
+            Their channels.
+        """
+        channels = stage_channels(self.model, stages, key)
+        self.stages = stages
+        return channels
+
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
         """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
         view = self.view(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         follows = self.dtype is None
-        with nullcontext() if follows else torch.autocast(view.device.type, enabled=False):
+        precision = nullcontext() if follows else torch.autocast(view.device.type, enabled=False)
+        with precision, recorded(self.model, self.stages) as features:
             output = self.model(view, None, mode='tensor')
-        return self.reader(output)
+        prediction = self.reader(output)
+        if features:
+            prediction.features, finite = finite_features(features)
+            prediction.valid = prediction.valid & finite
+        return prediction
 
 
 def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) -> Mentor:

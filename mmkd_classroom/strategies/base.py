@@ -1,10 +1,12 @@
 """The contract of a strategy: who teaches what on each sample."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import ClassroomError
 from ..structures import Lesson, Prediction
 from ..tasks import Task
 
@@ -22,6 +24,25 @@ class Strategy(nn.Module, ABC):
 
     def check(self, task: Task) -> None:
         """Raise a :class:`ClassroomError` if an option makes no sense for the task."""
+
+    def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+        """Which feature maps it reads; see :mod:`mmkd_classroom.features`.
+
+        Args:
+            mentors: Names of the M mentors.
+
+        Returns:
+            Stages of the student's backbone, and of each mentor's.
+        """
+        return [], [[] for _ in mentors]
+
+    def adapt(self, student: dict[str, int], mentors: list[dict[str, int]]) -> None:
+        """Build what learns along, now that the members are known; called once, at build.
+
+        Args:
+            student: Channels of the stages that :meth:`stages` asked for.
+            mentors: The same of each of the M mentors.
+        """
 
     @abstractmethod
     def forward(
@@ -45,3 +66,16 @@ class Strategy(nn.Module, ABC):
         Returns:
             The student's losses, weighted, with the distillation losses; and the statistics.
         """
+
+
+def require(holds: bool, option: str, value: Any, what: str) -> None:
+    """Raise unless an option of ``model.strategy`` has a value that it can have.
+
+    Args:
+        holds: Whether it has.
+        option: Its name.
+        value: Its value.
+        what: What it must be, such as ``'must be positive'``.
+    """
+    if not holds:
+        raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')

@@ -1,0 +1,237 @@
+"""AMTML-KD: the student learns whom to listen to, and takes hints from groups of stages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ClassroomError
+from ..features import OUTPUT
+from ..functional import (
+    at_least_float32,
+    hint_distance,
+    latent_weights,
+    relation_angle_loss,
+    relation_distance_loss,
+)
+from ..registry import MODELS
+from ..structures import Lesson, Prediction
+from ..tasks import Task
+from .base import Strategy, require
+from .statistics import labelled_mean, member_statistics
+
+_REDUCTIONS = ('batchmean', 'mean')
+_OUTPUTS = ('log_probabilities', 'logits')
+
+
+@MODELS.register_module()
+class AMTML(Strategy):
+    r"""Adaptive multi-teacher multi-level distillation.
+
+    .. math::
+        L = (1 - \rho) L_{task} + \lambda \Big( 2 T^2 \rho\, \frac1N\sum_i
+            D_\mathrm{KL}\big(p^i \,\|\, \sigma(z_s^i / T)\big)
+            + \gamma_a L_{angle} + \gamma_d L_{distance} + \gamma_h \sum_g L_{hint}^g \Big)
+            + \eta \Big(\|w\|^2 + \sum_t \|\theta_t\|^2\Big)
+
+    Liu, Zhang, Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation", Neurocomputing
+    415 (2020) 106-113. The target :math:`p = \sum_t \mu_t\, \sigma(z_t / T)` mixes the mentors by
+    weights :math:`\mu` that are learned per sample from the student's max-pooled feature map, see
+    :func:`mmkd_classroom.functional.latent_weights`. Angles and distances are those of relational
+    distillation between the student's outputs and p, over all samples of a batch. In the hint of
+    group g a stage of the student regresses a stage of the mentor that the group is assigned to.
+
+    A mentor that gave values which are not finite, or does not know a joint, is left out there;
+    unlabelled joints do not count. The latents :math:`w, \theta` and the hints' convolutions train
+    with the student.
+
+    Args:
+        weight: :math:`\lambda`, the factor of all that comes from the mentors.
+        temperature: :math:`T`.
+        balance: :math:`\rho`, between 0, the task alone, and 1, the target alone.
+        angle_weight: :math:`\gamma_a`.
+        distance_weight: :math:`\gamma_d`.
+        hint_weight: :math:`\gamma_h`.
+        hints: Groups ``dict(student=STAGE, mentor=NAME or index, stage=STAGE)``; none by default.
+            See :mod:`mmkd_classroom.features` for stages.
+        stage: Stage of the student whose maximum decides on the weights.
+        relations_of: Which of the student's outputs are related: its ``'log_probabilities'`` at
+            temperature T, or its ``'logits'``.
+        kl_reduction: ``'batchmean'`` as in the formula, or ``'mean'``, which divides by the number
+            of classes (cells) too, as the released code does.
+        decay: :math:`\eta`.
+
+    Raises:
+        ClassroomError: An option has a value it cannot have.
+    """
+
+    def __init__(
+        self,
+        weight: float = 1.0,
+        temperature: float = 5.0,
+        balance: float = 0.7,
+        angle_weight: float = 1.0,
+        distance_weight: float = 1.0,
+        hint_weight: float = 1.0,
+        hints: Sequence[dict[str, Any]] = (),
+        stage: str = OUTPUT,
+        relations_of: str = 'log_probabilities',
+        kl_reduction: str = 'batchmean',
+        decay: float = 0.1,
+    ) -> None:
+        super().__init__()
+        factors = dict(
+            weight=weight,
+            angle_weight=angle_weight,
+            distance_weight=distance_weight,
+            hint_weight=hint_weight,
+            decay=decay,
+        )
+        for option, value in factors.items():
+            require(value >= 0, option, value, 'must not be negative')
+        require(temperature > 0, 'temperature', temperature, 'must be positive')
+        require(0 <= balance <= 1, 'balance', balance, 'must lie in [0, 1]')
+        require(
+            kl_reduction in _REDUCTIONS, 'kl_reduction', kl_reduction, f'is one of {_REDUCTIONS}'
+        )
+        require(relations_of in _OUTPUTS, 'relations_of', relations_of, f'is one of {_OUTPUTS}')
+        for index, hint in enumerate(hints):
+            require(
+                isinstance(hint, dict) and set(hint) == {'student', 'mentor', 'stage'},
+                f'hints[{index}]',
+                hint,
+                'is dict(student=STAGE, mentor=NAME or index, stage=STAGE)',
+            )
+        self.weight = weight
+        self.temperature = temperature
+        self.balance = balance
+        self.angle_weight = angle_weight
+        self.distance_weight = distance_weight
+        self.hint_weight = hint_weight
+        self.stage = stage
+        self.relations_of = relations_of
+        self.kl_reduction = kl_reduction
+        self.decay = decay
+        self.groups = [(hint['student'], hint['mentor'], hint['stage']) for hint in hints]
+        self.hints = nn.ModuleList()
+        self.shared: nn.Parameter | None = None
+        self.latents: nn.Parameter | None = None
+
+    def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+        """See :meth:`Strategy.stages`."""
+        self.groups = [
+            (ours, _mentor_index(mentor, mentors, f'hints[{group}].mentor'), theirs)
+            for group, (ours, mentor, theirs) in enumerate(self.groups)
+        ]
+        wanted = [[s for _, m, s in self.groups if m == index] for index in range(len(mentors))]
+        ours = [self.stage, *(ours for ours, *_ in self.groups)]
+        return list(dict.fromkeys(ours)), [list(dict.fromkeys(stages)) for stages in wanted]
+
+    def adapt(self, student: dict[str, int], mentors: list[dict[str, int]]) -> None:
+        """See :meth:`Strategy.adapt`."""
+        channels = student[self.stage]
+        # Lengths near 1, so that the decay starts near 1 and the weights near each other. At 0
+        # neither factor would have a gradient.
+        self.shared = nn.Parameter(torch.randn(channels) / channels**0.5)
+        self.latents = nn.Parameter(torch.randn(len(mentors), channels) / channels**0.5)
+        self.hints.extend(
+            nn.Conv2d(student[ours], mentors[mentor][theirs], kernel_size=1, bias=False)
+            for ours, mentor, theirs in self.groups
+        )
+
+    def forward(
+        self,
+        student: Prediction,
+        mentors: list[Prediction],
+        truth: Any,
+        task: Task,
+        losses: dict[str, Tensor],
+    ) -> Lesson:
+        """See :meth:`Strategy.forward`."""
+        members = [student, *mentors]
+        valid = task.valid(members, truth)[1:]  # (M, N, K)
+        beta = at_least_float32(student.features[self.stage]).amax(dim=(2, 3))  # (N, C)
+        weights = latent_weights(beta, self.latents, self.shared, valid)  # (M, N, K)
+        tau = truth.weights.new_full((), self.temperature)
+        target = _mixture(weights, [task.probabilities(mentor, tau) for mentor in mentors])
+        taught = valid.any(dim=0)  # (N, K)
+
+        own = 1 - self.balance
+        lesson = Lesson(
+            {name: own * value if 'loss' in name else value for name, value in losses.items()}
+        )
+        divergence = task.divergence_from(target, student, tau)  # (N, K)
+        coefficient = 2 * self.balance * truth.weights * taught
+        if self.kl_reduction == 'mean':
+            coefficient = coefficient * len(target) / sum(field.shape[-1] for field in target)
+        kl = (coefficient * divergence).sum(dim=-1).mean()
+        lesson.losses['loss_mentors'] = self.weight * kl
+        labelled = taught & (truth.weights > 0)
+        lesson.losses.update(self._relation_losses(student, target, labelled, task))
+        if self.groups:
+            lesson.losses['loss_hints'] = self.weight * self._hint_loss(student, mentors)
+        size = self.shared.square().sum() + self.latents.square().sum()
+        lesson.losses['loss_latents'] = self.decay * size
+        lesson.statistics = dict(
+            weight=labelled_mean(weights.detach(), truth), **member_statistics(members, truth, task)
+        )
+        return lesson
+
+    def _relation_losses(
+        self, student: Prediction, target: tuple[Tensor, ...], labelled: Tensor, task: Task
+    ) -> dict[str, Tensor]:
+        """Angles and distances between samples, of all the distributions of an item together."""
+        outputs = task.logits(student)
+        if self.relations_of == 'log_probabilities':
+            outputs = tuple((logits / self.temperature).log_softmax(dim=-1) for logits in outputs)
+        ours = torch.cat(outputs, dim=-1)  # (N, K, D)
+        theirs = torch.cat(target, dim=-1).detach()
+        losses = {}
+        if self.angle_weight:
+            angle = relation_angle_loss(ours, theirs, labelled)
+            losses['loss_angle'] = self.weight * self.angle_weight * angle
+        if self.distance_weight:
+            distance = relation_distance_loss(ours, theirs, labelled)
+            losses['loss_distance'] = self.weight * self.distance_weight * distance
+        return losses
+
+    def _hint_loss(self, student: Prediction, mentors: list[Prediction]) -> Tensor:
+        """Sum over the groups of the mean over the samples on which the mentor is valid."""
+        total = 0.0
+        for (ours, index, theirs), hint in zip(self.groups, self.hints):
+            mentor = mentors[index]
+            distance = hint_distance(
+                student.features[ours], mentor.features[theirs], hint.weight, hint.bias
+            )
+            total = total + (distance * mentor.valid.any(dim=-1)).mean()
+        return self.hint_weight * total
+
+
+def _mixture(weights: Tensor, mentors: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """The mentors' distributions, mixed.
+
+    Args:
+        weights: ``(M, N, K)``, with the latents' gradient.
+        mentors: M tuples of ``(N, K, D)``.
+
+    Returns:
+        A tuple of ``(N, K, D)``, positive: the gradient of p log p is infinite at 0.
+    """
+    mixed = []
+    for fields in zip(*mentors):
+        p = sum(weight[..., None] * field for weight, field in zip(weights, fields))
+        mixed.append(p.clamp(min=torch.finfo(p.dtype).tiny))
+    return tuple(mixed)
+
+
+def _mentor_index(mentor: str | int, names: Sequence[str], option: str) -> int:
+    """Which mentor a hint means, by name or index."""
+    if isinstance(mentor, int) and 0 <= mentor < len(names):
+        return mentor
+    if mentor in names:
+        return list(names).index(mentor)
+    raise ClassroomError(
+        f'model.strategy.{option} is {mentor!r}: write one of the names {list(names)}, or an index '
+        f'below {len(names)}.'
+    )

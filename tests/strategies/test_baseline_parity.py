@@ -1,0 +1,121 @@
+"""The other strategies against the values of their released code, loss and gradient."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from goldens import CASES, golden
+
+from mmkd_classroom.rankers import TrueClassRanker
+from mmkd_classroom.strategies import AMTML, Average, ConfidenceAware, EntropyWeighted
+from mmkd_classroom.structures import ClassTruth, Prediction
+from mmkd_classroom.tasks import ClassificationTask
+
+cases = pytest.mark.parametrize('case', CASES)
+
+
+def lesson_of(strategy, values, losses=None, features=None):
+    """The lesson and the logits, which want a gradient."""
+    logits = values['student_logits'].clone().requires_grad_()
+    student, *mentors = [Prediction(logits), *map(Prediction, values['mentor_logits'])]
+    for member, maps in zip([student, *mentors], features or []):
+        member.features = maps
+    truth = ClassTruth(values['labels'], torch.ones(len(logits), 1, dtype=torch.float64))
+    losses = {} if losses is None else losses(logits)
+    task = ClassificationTask(TrueClassRanker())
+    return strategy(student, mentors, truth, task, losses), logits
+
+
+def assert_golden(loss, logits, values, name):
+    loss.backward()
+    expected = values[f'{name}_grad']
+    assert loss.item() == pytest.approx(values[f'{name}_loss'].item(), rel=0, abs=1e-9)
+    torch.testing.assert_close(logits.grad[: len(expected)], expected, rtol=0, atol=1e-9)
+    assert expected.abs().max() > 1e-4  # far from what is tolerated
+
+
+@cases
+@pytest.mark.parametrize(
+    'strategy, name',
+    [
+        (Average(temperature=4), 'average_T4'),
+        (EntropyWeighted(temperature=4), 'ebkd_T4'),
+        (ConfidenceAware(temperature=4, feature_weight=0), 'camkd_T4'),
+    ],
+    ids=['average', 'ebkd', 'camkd'],
+)
+def test_weighted_divergences(case, strategy, name):
+    values = golden(case)
+    lesson, logits = lesson_of(strategy, values)
+    assert set(lesson.losses) == {'loss_mentors'}
+    assert_golden(lesson.losses['loss_mentors'], logits, values, name)
+    if f'{name[:-3]}_weights' in values:
+        mean = values[f'{name[:-3]}_weights'].mean(dim=1)
+        torch.testing.assert_close(lesson.statistics['weight'], mean, rtol=0, atol=1e-9)
+
+
+def test_camkd_features():
+    """The golden's student has one (transformed) map per mentor: they lie one after another in the
+    channels here, and each transform picks its own."""
+    values = golden('a')
+    students, mentors = values['camkd_feat_student'], values['camkd_feat_mentor']
+    count, channels = len(mentors), mentors.shape[2]
+    strategy = ConfidenceAware(temperature=4, feature_weight=1.0)
+    assert strategy.stages(['x'] * count) == (['output'], [['output']] * count)
+    strategy.adapt(dict(output=count * channels), [dict(output=channels)] * count)
+    strategy.double()
+    for index, transform in enumerate(strategy.transforms):
+        picked = torch.eye(count * channels)[index * channels : (index + 1) * channels]
+        transform.weight.data = picked[:, :, None, None].double()
+        transform.bias.data.zero_()
+    joined = torch.cat(list(students), dim=1).requires_grad_()
+    features = [dict(output=joined), *(dict(output=feature) for feature in mentors)]
+    lesson, _ = lesson_of(strategy, values, features=features)
+    loss = lesson.losses['loss_features']
+    assert loss.item() == pytest.approx(values['camkd_feat_loss'].item(), rel=0, abs=1e-9)
+    loss.backward()
+    weights = values['camkd_weights'][..., None, None, None]
+    expected = 2 * weights * (students - mentors) / students[0].numel() / count
+    torch.testing.assert_close(joined.grad, torch.cat(list(expected), dim=1), rtol=0, atol=1e-9)
+
+
+@cases
+def test_amtml(case):
+    values = golden(case)
+    mentors, channels = values['amtml_theta'].shape
+    strategy = AMTML(temperature=5, balance=0.7, kl_reduction='mean', decay=0.1)
+    strategy.stages(['x'] * mentors)
+    strategy.adapt(dict(output=channels), [{}] * mentors)
+    strategy.double()
+    strategy.latents.data.copy_(values['amtml_theta'])
+    strategy.shared.data.copy_(values['amtml_W'][:, 0])
+
+    def cross_entropy(logits):
+        return dict(loss=F.cross_entropy(logits, values['labels']))
+
+    features = [dict(output=values['amtml_feature'])]
+    lesson, logits = lesson_of(strategy, values, cross_entropy, features)
+    for name in ('angle', 'distance'):
+        expected = values[f'amtml_{name}_loss'].item()
+        assert lesson.losses[f'loss_{name}'].item() == pytest.approx(expected, rel=0, abs=1e-9)
+    size = sum(values[f'amtml_{name}'].square().sum() for name in ('theta', 'W'))
+    assert lesson.losses['loss_latents'].item() == pytest.approx(0.1 * size.item())
+    torch.testing.assert_close(
+        lesson.statistics['weight'], values['amtml_weights'].mean(dim=0), rtol=0, atol=1e-9
+    )
+    loss = lesson.losses['loss'] + lesson.losses['loss_mentors']
+    assert_golden(loss, logits, values, 'amtml_kl_ce')
+
+
+@cases
+def test_amtml_relations_of_logits(case):
+    values = golden(case)
+    mentors, channels = values['amtml_theta'].shape
+    strategy = AMTML(relations_of='logits')
+    strategy.adapt(dict(output=channels), [{}] * mentors)
+    strategy.double()
+    strategy.latents.data.copy_(values['amtml_theta'])
+    strategy.shared.data.copy_(values['amtml_W'][:, 0])
+    lesson, _ = lesson_of(strategy, values, features=[dict(output=values['amtml_feature'])])
+    for name in ('angle', 'distance'):
+        expected = values[f'amtml_{name}_on_logits_loss'].item()
+        assert lesson.losses[f'loss_{name}'].item() == pytest.approx(expected, rel=0, abs=1e-9)
