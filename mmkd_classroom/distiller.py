@@ -68,7 +68,7 @@ class MultiMentorDistiller(BaseModel):
         self.journal = Journal()
         self._samples_checked = False
         self._register_state_dict_hook(_hoist_student)
-        self._register_load_state_dict_pre_hook(_lower_student)
+        self._register_load_state_dict_pre_hook(_lower_student, with_module=True)
 
     def forward(
         self, inputs: Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor'
@@ -183,10 +183,12 @@ def _rename(entries: dict, old: str, new: str) -> None:
             entries[new + key[len(old) :]] = value
 
 
-def _lower_student(state_dict: dict, prefix: str, *_: Any) -> None:
+def _lower_student(module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
     """Undo :func:`_hoist_student` before a state dict is loaded."""
     for key in [key for key in state_dict if key.startswith(prefix)]:
         state_dict[prefix + _STUDENT + key[len(prefix) :]] = state_dict.pop(key)
+    # What the strategy has learned stays; it is saved and loaded apart.
+    state_dict.update(module.strategy.state_dict(prefix=f'{prefix}strategy.'))
     metadata = getattr(state_dict, '_metadata', None)
     for key, value in list((metadata or {}).items()):
         metadata.setdefault((_STUDENT + key).rstrip('.'), value)

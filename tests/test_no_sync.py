@@ -17,6 +17,14 @@ from mmkd_classroom.registry import MODELS
 from mmkd_classroom.strategies import ClassroomKD
 
 POSE = ('mmkd_classroom.HeatmapTask', 'mmkd_classroom.OKSRanker')
+OTHERS = dict(
+    average=dict(type='mmkd_classroom.Average'),
+    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
+    confidence=dict(type='mmkd_classroom.ConfidenceAware', mentor_stages='layer2'),
+    amtml=dict(
+        type='mmkd_classroom.AMTML', hints=[dict(student='layer2', mentor=1, stage='layer3')]
+    ),
+)
 CLASSES = ('mmkd_classroom.ClassificationTask', 'mmkd_classroom.TrueClassRanker')
 
 
@@ -116,6 +124,17 @@ def test_the_other_ranker_and_distance(norm):
     assert step(model, inputs, [record['data_samples'] for record in records]) == 1
 
 
+@pytest.mark.parametrize('name', OTHERS)
+@pytest.mark.parametrize('task', ['pose', 'classes'])
+def test_a_step_with_the_other_strategies(name, task):
+    if task == 'pose':
+        model = distiller(estimator(), [other_pixels(estimator())] * 2, POSE, OTHERS[name])
+        assert step(model, *pose_batch(3)) == 1  # the truth, pinned
+    else:
+        model = distiller(classifier(), [other_pixels(classifier(16))] * 2, CLASSES, OTHERS[name])
+        assert step(model, *class_batch(3)) == 0
+
+
 READINGS = dict(
     item=lambda tensor: tensor.sum().item(),
     float=lambda tensor: float(tensor.sum()),
@@ -170,11 +189,15 @@ def test_the_stock_accuracy_would_be_noticed():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 @pytest.mark.parametrize('task', ['pose', 'classes'])
-def test_a_step_on_a_gpu_does_not_wait(task):
+@pytest.mark.parametrize('strategy', [None, *OTHERS])
+def test_a_step_on_a_gpu_does_not_wait(strategy, task):
+    options = OTHERS.get(strategy)
     if task == 'pose':
-        model, (inputs, samples) = distiller(estimator(), [estimator()], POSE), pose_batch(4)
+        model = distiller(estimator(), [estimator()] * 2, POSE, options)
+        inputs, samples = pose_batch(4)
     else:
-        model, (inputs, samples) = distiller(classifier(), [classifier()], CLASSES), class_batch(4)
+        model = distiller(classifier(), [classifier()] * 2, CLASSES, options)
+        inputs, samples = class_batch(4)
     step(model, inputs, samples, device='cuda')  # sets up kernels and constants
     inputs, samples = inputs.cuda(), [sample.cuda() for sample in samples]
     torch.cuda.synchronize()
