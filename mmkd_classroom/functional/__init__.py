@@ -11,7 +11,7 @@ from .relations import (
     relation_distances,
     squared_distances,
 )
-from .resampling import cubic_matrix, gaussian_matrix, interpolation_matrix, triangle_matrix
+from .resampling import gaussian_matrix, interpolation_matrix, triangle_matrix
 from .scores import (
     at_least_float32,
     correct_keypoints,
