@@ -11,12 +11,23 @@ from mmengine.runner import Runner
 from runs import assert_unchanged, config, snapshot
 from toys import SETTINGS, classroom_of, gradient, total
 
+CAMKD = dict(type='mmkd_classroom.ConfidenceAware', mentor_stages='layer3', feature_weight=2.0)
+AMTML = dict(
+    type='mmkd_classroom.AMTML',
+    hints=[dict(student='layer2', mentor=0, stage='layer3')],
+    angle_weight=0.0,  # relations are between the samples of one process
+    distance_weight=0.0,
+)
 # Kind, and options of the strategy.
 LESSONS = [
     ('classes', dict(granularity='sample')),
     ('classes', dict(granularity='sample', task_weight='score', pace='dtkd')),
     ('pose', dict(granularity='sample', task_weight='score')),
     ('pose', dict(granularity='keypoint')),
+    ('classes', dict(type='mmkd_classroom.EntropyWeighted')),
+    ('pose', CAMKD),
+    ('classes', AMTML),
+    ('pose', AMTML),
 ]
 SIZE = 8
 TRAINING = """
@@ -30,6 +41,7 @@ train_cfg['val_interval'] = 5
 
 def lesson(kind, options):
     """A classroom, and a batch of 8, in float64; BatchNorm, which joins samples, is still."""
+    torch.manual_seed(0)  # what a strategy learns starts at random
     inputs, samples = SETTINGS[kind]['batch'](SIZE)
     if kind == 'pose':
         samples = [sample.to(torch.float64) for sample in samples]

@@ -18,7 +18,7 @@ from ..functional import (
 from ..registry import MODELS
 from ..structures import Lesson, Prediction
 from ..tasks import Task
-from .base import Strategy, require
+from .base import Strategy, require, task_scale
 from .statistics import labelled_mean, member_statistics
 
 _REDUCTIONS = ('batchmean', 'mean')
@@ -32,7 +32,8 @@ class AMTML(Strategy):
     .. math::
         L = (1 - \rho) L_{task} + \lambda \Big( 2 T^2 \rho\, \frac1N\sum_i
             D_\mathrm{KL}\big(p^i \,\|\, \sigma(z_s^i / T)\big)
-            + \gamma_a L_{angle} + \gamma_d L_{distance} + \gamma_h \sum_g L_{hint}^g \Big)
+            + s \big(\gamma_a L_{angle} + \gamma_d L_{distance}
+            + \gamma_h \sum_g L_{hint}^g\big) \Big)
             + \eta \Big(\|w\|^2 + \sum_t \|\theta_t\|^2\Big)
 
     Liu, Zhang, Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation", Neurocomputing
@@ -41,6 +42,8 @@ class AMTML(Strategy):
     :func:`mmkd_classroom.functional.latent_weights`. Angles and distances are those of relational
     distillation between the student's outputs and p, over all samples of a batch. In the hint of
     group g a stage of the student regresses a stage of the mentor that the group is assigned to.
+    The factor s is the task's :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for
+    classes.
 
     A mentor that gave values which are not finite, or does not know a joint, is left out there;
     unlabelled joints do not count. The latents :math:`w, \theta` and the hints' convolutions train
@@ -170,7 +173,8 @@ class AMTML(Strategy):
         labelled = taught & (truth.weights > 0)
         lesson.losses.update(self._relation_losses(student, target, labelled, task))
         if self.groups:
-            lesson.losses['loss_hints'] = self.weight * self._hint_loss(student, mentors)
+            factor = self.weight * self.hint_weight * task_scale(student, task)
+            lesson.losses['loss_hints'] = factor * self._hint_loss(student, mentors)
         size = self.shared.square().sum() + self.latents.square().sum()
         lesson.losses['loss_latents'] = self.decay * size
         lesson.statistics = dict(
@@ -187,13 +191,14 @@ class AMTML(Strategy):
             outputs = tuple((logits / self.temperature).log_softmax(dim=-1) for logits in outputs)
         ours = torch.cat(outputs, dim=-1)  # (N, K, D)
         theirs = torch.cat(target, dim=-1).detach()
+        factor = self.weight * task_scale(student, task)
         losses = {}
         if self.angle_weight:
             angle = relation_angle_loss(ours, theirs, labelled)
-            losses['loss_angle'] = self.weight * self.angle_weight * angle
+            losses['loss_angle'] = factor * self.angle_weight * angle
         if self.distance_weight:
             distance = relation_distance_loss(ours, theirs, labelled)
-            losses['loss_distance'] = self.weight * self.distance_weight * distance
+            losses['loss_distance'] = factor * self.distance_weight * distance
         return losses
 
     def _hint_loss(self, student: Prediction, mentors: list[Prediction]) -> Tensor:
@@ -205,7 +210,7 @@ class AMTML(Strategy):
                 student.features[ours], mentor.features[theirs], hint.weight, hint.bias
             )
             total = total + (distance * mentor.valid.any(dim=-1)).mean()
-        return self.hint_weight * total
+        return total
 
 
 def _mixture(weights: Tensor, mentors: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:

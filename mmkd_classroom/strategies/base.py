@@ -79,3 +79,17 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
     """
     if not holds:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')
+
+
+def task_scale(student: Prediction, task: Task) -> float:
+    """Factor of a loss that a task's divergences do not contain, such as one on features.
+
+    A heatmap's own loss is a thousand times smaller than a cross-entropy. With this factor a
+    weight means the same for every task.
+
+    Args:
+        student: The student's prediction.
+        task: Its task.
+    """
+    scales = [task.scale(logits) for logits in task.logits(student)]
+    return sum(scales) / len(scales)

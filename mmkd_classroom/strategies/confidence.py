@@ -11,7 +11,7 @@ from ..functional import confidence_weights, hint_distance
 from ..registry import MODELS
 from ..structures import Prediction
 from ..tasks import Task
-from .base import require
+from .base import require, task_scale
 from .weighted import WeightedKD, sample_mean
 
 
@@ -20,13 +20,14 @@ class ConfidenceAware(WeightedKD):
     r"""Mentors weighted by their cross-entropy with the truth; see :class:`WeightedKD`.
 
     .. math::
-        L = \dots + \lambda\gamma \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\,
+        L = \dots + \lambda\gamma s \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\,
             \frac{1}{C h w}\big\| r_m(F_s^i) - F_m^i \big\|^2
 
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
     2201.00007. The weights are those of :func:`mmkd_classroom.functional.confidence_weights`; for
     poses the cross-entropy is ``-log`` of the score, averaged over a sample's labelled joints. Each
-    :math:`r_m` is a 1x1 convolution that learns with the student.
+    :math:`r_m` is a 1x1 convolution that learns with the student; s is the task's
+    :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for classes.
 
     Args:
         temperature: :math:`T`.
@@ -83,7 +84,7 @@ class ConfidenceAware(WeightedKD):
         return confidence_weights(sample_mean(surprise, valid, truth), valid)
 
     def feature_losses(
-        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor
+        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor, task: Task
     ) -> dict[str, Tensor]:
         """See :meth:`WeightedKD.feature_losses`."""
         if not self.feature_weight:
@@ -95,4 +96,5 @@ class ConfidenceAware(WeightedKD):
                 coefficient.sum(dim=-1), mentors, self.mentor_stages, self.transforms
             )
         ]
-        return dict(loss_features=self.weight * self.feature_weight * sum(taught))
+        factor = self.weight * self.feature_weight * task_scale(student, task)
+        return dict(loss_features=factor * sum(taught))

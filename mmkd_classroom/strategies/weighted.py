@@ -56,7 +56,7 @@ class WeightedKD(Strategy):
         """
 
     def feature_losses(
-        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor
+        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor, task: Task
     ) -> dict[str, Tensor]:
         """Losses on feature maps; none by default.
 
@@ -65,6 +65,7 @@ class WeightedKD(Strategy):
             mentors: M predictions with features.
             coefficient: ``(M, N, K)``, the part :math:`w / V` of each mentor in each labelled item;
                 summed over K, its part in the sample.
+            task: Scales them.
         """
         return {}
 
@@ -89,7 +90,7 @@ class WeightedKD(Strategy):
         ]
         per_mentor = self.weight * torch.stack(taught)  # (M,)
 
-        features = self.feature_losses(student, mentors, coefficient)
+        features = self.feature_losses(student, mentors, coefficient, task)
         lesson = Lesson(dict(losses, loss_mentors=per_mentor.sum(), **features))
         lesson.statistics = dict(
             weight=labelled_mean(weights, truth),

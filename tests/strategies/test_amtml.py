@@ -39,6 +39,12 @@ def lesson_of(strategy, classroom, losses=None):
     return strategy(*members, classroom.truth, classroom.task, losses or {})
 
 
+def mean_scale(kind, classroom):
+    """Of the distributions of an item."""
+    sizes = [len(logits) for logits in fields(kind, classroom.student, 0, 0)]
+    return sum(scale(kind, len(classroom.truth.weights), size) for size in sizes) / len(sizes)
+
+
 def mixture(kind, strategy, classroom, i, k, temperature):
     """Target of one item; None where no mentor is valid."""
     beta = classroom.student.features[strategy.stage][i].flatten(1).max(dim=1).values
@@ -150,9 +156,10 @@ def test_relations_are_between_the_student_s_outputs_and_the_target(kind, output
     labelled = classroom.truth.weights > 0
     pairs = [slow_relations(torch.stack(values), labelled) for values in (ours, theirs)]
     for name, weight, index in [('distance', 3.0, 0), ('angle', 2.0, 1)]:
-        expected = 0.5 * weight * F.smooth_l1_loss(pairs[0][index], pairs[1][index])
+        loss = F.smooth_l1_loss(pairs[0][index], pairs[1][index])
+        expected = 0.5 * weight * loss * mean_scale(kind, classroom)
         assert lesson.losses[f'loss_{name}'].item() == pytest.approx(expected.item(), rel=1e-8)
-        assert expected > 1e-4
+        assert loss > 1e-4
 
 
 def test_relations_can_be_left_out():
@@ -186,7 +193,8 @@ def test_hints_are_the_formula_s(kind):
                 'mc,chw->mhw', convolution.weight[:, :, 0, 0], ours / ours.norm(dim=0)
             )
             total += F.mse_loss(regressed, theirs / theirs.norm(dim=0)) / 5
-    assert loss.item() == pytest.approx(2.0 * 0.5 * total.item(), rel=1e-9)
+    expected = 2.0 * 0.5 * total * mean_scale(kind, classroom)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
 
 
 def test_losses_and_statistics():

@@ -190,8 +190,10 @@ def test_half_precision_members_are_compared_in_float32(kind, name, dtype):
     assert half.item() == pytest.approx(loss(lambda tensor: tensor.to(dtype).float()).item())
 
 
-def test_camkd_features_are_the_formula_s():
-    classroom = room('classes', 2)
+@kinds
+def test_camkd_features_are_the_formula_s(kind):
+    """A sample without a label has no confidence, and so no part."""
+    classroom = room(kind, 2)
     strategy = ConfidenceAware(weight=0.5, feature_weight=3.0, student_stage='a', mentor_stages='b')
     assert strategy.stages(['x', 'y']) == (['a'], [['b'], ['b']])
     strategy.adapt(dict(a=4), [dict(b=6), dict(b=2)])
@@ -207,9 +209,12 @@ def test_camkd_features_are_the_formula_s():
         for m in there:
             transform = strategy.transforms[m - 1]
             regressed = F.conv2d(maps[0][i, None], transform.weight, transform.bias)[0]
-            share = weight_of('confidence', 'classes', classroom, there, m, i) / len(there)
-            total += share * F.mse_loss(regressed, maps[m][i])
-    assert loss.item() == pytest.approx(0.5 * 3.0 * total.item() / 5, rel=1e-9)
+            share = weight_of('confidence', kind, classroom, there, m, i) / len(there)
+            labelled = classroom.truth.weights[i].sum()  # 1 or 0
+            total += labelled * share * F.mse_loss(regressed, maps[m][i])
+    sizes = [len(logits) for logits in fields(kind, classroom.student, 0, 0)]
+    factor = 0.5 * 3.0 * sum(scale(kind, 5, size) for size in sizes) / len(sizes)
+    assert loss.item() == pytest.approx(factor * total.item() / 5, rel=1e-9)
     loss.backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in strategy.parameters())
 
