@@ -22,6 +22,8 @@ from mmpretrain.datasets import CIFAR100
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 CLASSROOMS = [path for path in CONFIGS if 'mentors=[' in path.read_text()]
+# Classrooms with another strategy: thin files over one of those above.
+RIVALS = [path for path in CONFIGS if path.parent.name in ('amtml_kd', 'baselines')]
 ZOO = [path for path in CLASSROOMS if "checkpoint='zoo'" in path.read_text()]
 # How our comments call a metric, and how the zoos' metafiles do.
 METRICS = {'AP': 'AP', 'PCKh': 'Mean', 'Top-1': 'Top 1 Accuracy'}
@@ -106,7 +108,7 @@ def test_config_takes_a_training_step(
     losses = {name: value.item() for name, value in step.outputs.items()}
     assert all(math.isfinite(value) for value in losses.values()), losses
     assert losses['loss'] > 0
-    assert ('loss_mentors' in losses) == (path in CLASSROOMS)
+    assert ('loss_mentors' in losses) == (path in CLASSROOMS + RIVALS)
     assert len(step.inputs) == 2
     assert any(not torch.equal(step.before[name], step.after[name]) for name in step.before)
 
@@ -198,6 +200,21 @@ def packed(part: Any) -> bool:
         return part.get('pack_transformed', False)
     parts = part.values() if isinstance(part, dict) else part
     return all(packed(item) for item in parts if isinstance(item, (dict, list)))
+
+
+@pytest.mark.parametrize('path', RIVALS, ids=by_name)
+def test_rivals_change_nothing_but_the_strategy(path: Path) -> None:
+    (base,) = re.findall(r"_base_ = \['\.\./classroomkd/(\w+\.py)'\]", path.read_text())
+    assert path.stem.endswith(f'_{base[:-3]}')
+    cfg, classroom = (
+        plain(Config.fromfile(file)) for file in (path, ROOT / 'configs' / 'classroomkd' / base)
+    )
+    ours, theirs = cfg.pop('model'), classroom.pop('model')
+    assert cfg == classroom
+    assert ours.pop('strategy')['type'] != theirs.pop('strategy')['type']
+    mentors = theirs.pop('mentors')
+    assert ours.pop('mentors') == (mentors[:1] if path.stem.startswith('kd_') else mentors)
+    assert ours == theirs
 
 
 def plain(value: Any) -> Any:

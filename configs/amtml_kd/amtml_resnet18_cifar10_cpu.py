@@ -1,0 +1,18 @@
+# AMTML-KD: ResNet-18 of width 8 on half of CIFAR-10, taught by mentors whose weights it learns;
+# for a CPU.
+# Needs: what configs/classroomkd/resnet18_cifar10_cpu.py needs.
+# Train: python tools/train.py configs/amtml_kd/amtml_resnet18_cifar10_cpu.py
+_base_ = ['../classroomkd/resnet18_cifar10_cpu.py']
+
+model = dict(
+    strategy=dict(
+        _delete_=True,
+        type='mmkd_classroom.AMTML',
+        # Deep stages learn from strong mentors.
+        hints=[
+            dict(student='layer2', mentor='resnet18-w8', stage='layer2'),
+            dict(student='layer3', mentor='resnet18-w16', stage='layer3'),
+            dict(student='layer4', mentor='resnet18-w24', stage='layer4'),
+        ],
+    )
+)
