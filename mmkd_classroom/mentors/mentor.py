@@ -98,6 +98,7 @@ class Mentor:
             output = self.model(view, None, mode='tensor')
         prediction = self.reader(output)
         if features:
+            features = {name: self.view.content(maps, inputs) for name, maps in features.items()}
             prediction.features, finite = finite_features(features)
             prediction.valid = prediction.valid & finite
         return prediction

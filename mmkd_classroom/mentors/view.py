@@ -102,6 +102,23 @@ class View:
         ours = (inputs.shape[-1], inputs.shape[-2])
         return inputs if self.size in (None, ours) else self._resized(inputs, ours)
 
+    def content(self, maps: Tensor, inputs: Tensor) -> Tensor:
+        """The part of a mentor's feature maps that shows the student's image, to the cell.
+
+        Args:
+            maps: ``(N, C, h, w)``.
+            inputs: The student's batch ``(N, 3, H, W)``.
+        """
+        ours = (inputs.shape[-1], inputs.shape[-2])
+        if self.size in (None, ours):
+            return maps
+        inner, _ = fit(ours, self.size)
+        for axis, (part, whole) in enumerate(zip(inner, self.size)):
+            cells = maps.shape[-1 - axis]
+            length = max(1, round(cells * part / whole))
+            maps = maps.narrow(-1 - axis, (cells - length) // 2, length)
+        return maps
+
     def _resized(self, inputs: Tensor, ours: tuple[int, int]) -> Tensor:
         (width, height), _ = fit(ours, self.size)
         # Shrinking without a filter would feed the mentor aliases that it never saw.

@@ -34,12 +34,14 @@ class Diary(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.weights.append(runner.model.strategy.weight)
-        self.tau_maxes.append(runner.model.strategy.tau_max)
+        self.tau_maxes.append(getattr(runner.model.strategy, 'tau_max', None))
 
 
-def run(folder, kind='classes', epochs=3, poison=None, **options):
+def run(folder, kind='classes', epochs=3, poison=None, strategy=None, **options):
     """Train for two steps an epoch; the runner, what the diary saw, and the records."""
     cfg = config(kind, folder, extra='', epochs=epochs)
+    if strategy is not None:
+        cfg.model.strategy = dict(type=strategy)
     (hook,) = [hook for hook in cfg.custom_hooks if hook.type.endswith('MentoringHook')]
     hook.update(options)
     cfg.train_cfg.val_interval = epochs
@@ -100,6 +102,26 @@ def test_schedules_set_the_strategy_before_each_step(tmp_path, fresh_runners):
     assert [record['weight'] for record in records] == pytest.approx([0.4, 1.2, 0.4])
     assert diary.lessons[0]['share'].tolist() == [0, 0]  # at weight 0 the mentors have no part
     assert 'tau_max' in records[0]
+
+
+@pytest.mark.parametrize(
+    'strategy, keys',
+    [
+        ('Average', {'weight', 'share', 'score', 'invalid'}),
+        ('AMTML', {'weight', 'score', 'invalid'}),
+    ],
+)
+def test_every_strategy_s_own_statistics_are_recorded(strategy, keys, tmp_path, fresh_runners):
+    runner, diary, records = run(
+        tmp_path, interval=2, epochs=1, strategy=f'mmkd_classroom.{strategy}'
+    )
+    (record,) = records
+    assert set(record) == {'iter', 'epoch', 'student_score', 'mentors'}
+    for index, values in enumerate(record['mentors'].values()):
+        assert set(values) == keys
+        mean = sum(lesson['weight'][index].item() for lesson in diary.lessons) / 2
+        assert values['weight'] == pytest.approx(mean, rel=1e-5)
+    assert runner.message_hub.get_scalar('train/student_score').current() == record['student_score']
 
 
 def test_without_schedules_the_strategy_stays(tmp_path, fresh_runners):

@@ -92,3 +92,20 @@ def test_constants_move_with_the_model():
     assert view(torch.randn(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
     view.apply(lambda tensor: tensor.to('meta'))
     assert view(torch.empty(1, 3, 2, 2, device='meta')).device.type == 'meta'
+
+
+@pytest.mark.parametrize(
+    'student, mentor, cells, expected',
+    [
+        ((192, 256), (256, 256), (8, 8), (slice(0, 8), slice(1, 7))),  # 32 black columns a side
+        ((192, 256), (192, 384), (12, 6), (slice(2, 10), slice(0, 6))),
+        ((192, 256), (288, 384), (12, 9), (slice(0, 12), slice(0, 9))),  # nothing is black
+        ((192, 256), None, (8, 6), (slice(0, 8), slice(0, 6))),
+        ((16, 256), (256, 256), (4, 4), (slice(0, 4), slice(1, 2))),  # at least a cell
+    ],
+)
+def test_of_feature_maps_the_part_that_is_not_black(student, mentor, cells, expected):
+    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose')), mentor)
+    maps = torch.randn(2, 3, *cells)
+    found = view.content(maps, torch.empty(2, 3, student[1], student[0]))
+    assert torch.equal(found, maps[(..., *expected)])
