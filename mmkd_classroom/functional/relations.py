@@ -80,8 +80,7 @@ def relation_angles(embeddings: Tensor, valid: Tensor) -> Tensor:
     squared = squared_distances(embeddings)  # (K, N, N)
     both = _both(valid, embeddings.dtype)
     shared = both * squared
-    sides = _over_triples(shared, valid)  # [j, i, k]: the side ji, over the items that k has too
-    product = 0.5 * (sides + sides.permute(0, 2, 1) - sides.permute(2, 0, 1))
+    product = 0.5 * _sides(shared, valid)
     length = _root(shared.sum(dim=0))
     inverse = torch.where(length > 0, 1 / torch.where(length > 0, length, 1.0), 0.0)
     return product * inverse[:, :, None] * inverse[:, None, :]
@@ -162,14 +161,23 @@ def _both(valid: Tensor, dtype: torch.dtype) -> Tensor:
     return mask[:, :, None] * mask[:, None, :]
 
 
-def _over_triples(shared: Tensor, valid: Tensor) -> Tensor:
-    """Of ``(K, N, N)`` values of pairs, the sum over the items that a third sample has too.
+def _sides(shared: Tensor, valid: Tensor) -> Tensor:
+    """Of all triangles, the two sides at a corner less the one opposite.
+
+    Args:
+        shared: ``(K, N, N)`` squared sides; 0 where an item is not in both samples.
+        valid: ``(N, K)`` booleans.
 
     Returns:
-        ``(N, N, N)``: the value of the first two, summed over the items of the third.
+        ``(N, N, N)``, indexed ``[j, i, k]``: summed over the items that all three samples have.
     """
-    # (N, N, K) x (K, N); an elementwise form would need N^3 K.
-    return torch.einsum('kij,nk->ijn', shared.double(), valid.double()).to(shared.dtype)
+    if len(shared) == 1:  # by broadcasting, which is much quicker than the sum over items
+        (side,), mask = shared, valid[:, 0].to(shared.dtype)
+        at_j = side[:, :, None] * mask + side[:, None, :] * mask[:, None]
+        return at_j - side * mask[:, None, None]
+    # In float64, which autocast leaves alone; an elementwise form would need N^3 K.
+    sums = torch.einsum('kji,nk->jin', shared.double(), valid.double()).to(shared.dtype)
+    return sums + sums.permute(0, 2, 1) - sums.permute(2, 0, 1)
 
 
 def _root(squared: Tensor) -> Tensor:

@@ -84,8 +84,8 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
 def task_scale(student: Prediction, task: Task) -> float:
     """Factor of a loss that a task's divergences do not contain, such as one on features.
 
-    A heatmap's own loss is a thousand times smaller than a cross-entropy. With this factor a
-    weight means the same for every task.
+    A heatmap's own loss is far smaller than a cross-entropy. With this factor a weight means the
+    same for every task.
 
     Args:
         student: The student's prediction.
