@@ -85,6 +85,46 @@ def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
     MODELS.build(estimator(codec_name=student)).load_state_dict(weights, strict=True)
 
 
+OTHERS = dict(
+    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
+    confidence=dict(
+        type='mmkd_classroom.ConfidenceAware', student_stage='layer3', mentor_stages='layer4'
+    ),
+    amtml=dict(
+        type='mmkd_classroom.AMTML',
+        hints=[
+            dict(student='layer3', mentor=name, stage='layer3')
+            for name in ('udp-half', 'simcc-square', 'dark-large')
+        ],
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    'student, strategy',
+    [('simcc', 'amtml'), ('msra', 'amtml'), ('simcc', 'confidence'), ('msra', 'entropy')],
+)
+def test_every_kind_of_mentor_teaches_by_every_strategy(student, strategy, tmp_path):
+    cfg = classroom(tmp_path, student, every_kind())
+    cfg.model.strategy = OTHERS[strategy]
+    cfg.train_cfg.update(max_epochs=1, val_interval=2)
+    runner = Runner.from_cfg(cfg)
+    before = snapshot(runner.model.bank)
+    start = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
+    runner.train()
+    assert_unchanged(runner.model.bank, before)
+    scalars = runner.message_hub.log_scalars
+    for member in runner.model.bank:
+        assert 0 < scalars[f'train/mentor/{member.name}/weight'].current() <= 1, member.name
+        assert scalars[f'train/mentor/{member.name}/invalid'].current() == 0
+    for name, parameter in runner.model.named_parameters():
+        assert parameter.isfinite().all()
+        if name.startswith('strategy.'):
+            assert not torch.equal(parameter, start[name]), name
+        elif name.startswith('student.head'):
+            assert not torch.equal(parameter, start[name]), name
+
+
 def test_the_entrance_check_reads_every_kind(tmp_path):
     cfg = classroom(tmp_path, 'udp', every_kind())
     cfg.custom_hooks[0].entrance = dict(num_samples=8)
