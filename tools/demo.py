@@ -27,8 +27,10 @@ warnings.simplefilter('ignore')
 os.environ['PYTHONPATH'] = os.pathsep.join([str(PROJECT), os.environ.get('PYTHONPATH', '')])
 sys.path.insert(0, str(PROJECT))
 
+import torch  # noqa: E402
+
+from mmkd_classroom.benchmark.jobs import ToolError, Workshop, clock, preload  # noqa: E402
 from mmkd_classroom.demo.coco import write_data_set  # noqa: E402
-from mmkd_classroom.demo.jobs import ToolError, Workshop, clock  # noqa: E402
 from mmkd_classroom.demo.members import Member, members  # noqa: E402
 from mmkd_classroom.demo.report import picture, table  # noqa: E402
 from mmkd_classroom.errors import ClassroomError  # noqa: E402
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> None:
     everyone = members(work, data, args.epochs)
     if args.force:
         shutil.rmtree(work, ignore_errors=True)
-    train(everyone, Workshop(root, args.at_once, say), say)
+    workshop = Workshop(root, args.at_once, say, preload('mmpose'), fresh=torch.cuda.is_available())
+    train(everyone, workshop, say)
 
     text = table([member.row() for member in everyone])
     (work / 'table.md').write_text(text + '\n')

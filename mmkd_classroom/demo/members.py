@@ -12,8 +12,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from mmkd_classroom.benchmark.jobs import Job
 from mmkd_classroom.demo.coco import RECORD
-from mmkd_classroom.demo.jobs import Job
 from mmkd_classroom.demo.report import Row
 from mmkd_classroom.distiller import student_config
 

@@ -1,10 +1,10 @@
-"""The demo's background runs: order, progress, and what happens when one fails."""
+"""Background runs of tools: order, progress, and what happens when one fails."""
 
 import time
 
 import pytest
 
-from mmkd_classroom.demo.jobs import Job, ToolError, Workshop, clock
+from mmkd_classroom.benchmark.jobs import Job, ToolError, Workshop, clock
 
 TRAINING = """
 import sys, pathlib
@@ -25,7 +25,7 @@ time.sleep(600)
 @pytest.fixture
 def workshop(tmp_path):
     said = []
-    shop = Workshop(tmp_path, 2, said.append, preload=())
+    shop = Workshop(tmp_path, 2, said.append)
     shop.said = said
     return shop
 
@@ -87,7 +87,7 @@ def test_job_whose_need_failed_does_not_start(tmp_path, workshop):
 
 
 def test_clock():
-    assert [clock(0), clock(59.9), clock(61)] == ['0:00', '0:59', '1:01']
+    assert [clock(0), clock(59.9), clock(61), clock(3725)] == ['0:00', '0:59', '1:01', '1:02:05']
 
 
 def is_running(pid):
