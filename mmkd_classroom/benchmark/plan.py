@@ -15,7 +15,7 @@ from ..registry import MODELS, TASK_UTILS
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of merit; more is better.
+    """A figure that the test gives.
 
     Attributes:
         key: As ``tools/test.py`` names it.

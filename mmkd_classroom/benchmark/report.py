@@ -136,7 +136,7 @@ def plot(results: Results, path: Path) -> None:
         base = spread(list(results.figures(results.plan.reference, metric).values())).mean
         axis.axvline(base, color='gray', linestyle='--', zorder=0)
     axis.set_yticks(range(len(names)), names)
-    axis.invert_yaxis()
+    axis.set_ylim(max(len(names), 1) - 0.5, -0.5)  # the first method at the top
     axis.set_xlabel(f'{metric.title} (dots: runs; diamond and bar: mean ± standard deviation)')
     axis.grid(axis='x', alpha=0.3)
     figure.savefig(path, dpi=120)
@@ -175,15 +175,23 @@ def _explain_results(results: Results) -> str:
 
 def _explain_costs(results: Results) -> str:
     lines = [line for by_seed in results.runs.values() for line in by_seed.values()]
-    where = ' and '.join(sorted({f'{line["device"]}, torch {line["torch"]}' for line in lines}))
-    shared = sorted({(line['at_once'], line['threads'] or 0) for line in lines})
-    ways = ' and '.join(f'{n} at a time with {threads or "all"} threads' for n, threads in shared)
-    memory = 'of tensors on the GPU' if 'cpu, ' not in where else 'of the training process'
     text = (
         'Training time is that of the training steps, with the loading they wait for and without '
-        f'start-up and tests; peak memory is that {memory}. Means over the seeds. Runs were made '
-        f'on {where}; {ways}.'
+        'start-up and tests; peak memory is that of tensors on the GPU, or, without one, of the '
+        'training process. Means over the seeds.'
     )
-    if any(at_once > 1 for at_once, _ in shared) or len(shared) > 1:
+    ways = sorted({_way(line) for line in lines})
+    if ways:
+        text += f' Runs were made on {" and on ".join(ways)}.'
+    if len(ways) > 1 or any(line['at_once'] > 1 for line in lines):
         text += ' Runs that share a machine slow each other down: compare times with care.'
     return text
+
+
+def _way(line: dict[str, Any]) -> str:
+    threads = line['threads'] or 'all'
+    plural = '' if threads == 1 else 's'
+    return (
+        f'{line["device"]}, torch {line["torch"]}; {line["at_once"]} at a time, {threads} '
+        f'thread{plural} each'
+    )
