@@ -117,11 +117,11 @@ def undisturbed(tmp_path_factory):
     root = write_plan(tmp_path_factory.mktemp('benchmark') / 'plan')
     code, out, err = run(root)
     assert code == 0, out + err
-    return root, out
+    return root, out, results(root)
 
 
 def test_every_run_has_its_line(undisturbed):
-    root, out = undisturbed
+    root, out, _ = undisturbed
     records = [json.loads(line) for line in lines(root)]
     assert sorted((record['name'], record['seed']) for record in records) == sorted(
         [('strong', 100), ('twin', 100)]
@@ -136,13 +136,13 @@ def test_every_run_has_its_line(undisturbed):
 
 
 def test_mentors_are_where_the_classroom_seeks_them(undisturbed):
-    root, _ = undisturbed
+    root, *_ = undisturbed
     assert (root / 'work_dirs/strong/epoch_3.pth').is_file()
     assert (root / 'work_dirs/twin/epoch_2.pth').is_file()
 
 
 def test_tables_and_plot(undisturbed):
-    root, out = undisturbed
+    root, out, _ = undisturbed
     found = {
         (record['name'], record['seed']): 100 * record['metrics']['NLL']
         for record in map(json.loads, lines(root))
@@ -159,28 +159,31 @@ def test_tables_and_plot(undisturbed):
     assert cv2.imread(str(root / 'work_dirs/benchmarks/plan/plan.png')).std() > 10
 
 
-def test_killed_twice_and_started_again_it_ends_with_the_same_table(undisturbed, tmp_path):
+def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed, tmp_path):
     root = write_plan(tmp_path / 'plan')
-    for enough in (1, 3):  # during a mentor's training, and among the students'
+    # Among the mentors' trainings, and among the students'.
+    for enough, number in ((1, signal.SIGKILL), (3, signal.SIGTERM)):
         process = start(root)
         while len(lines(root)) < enough:
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
-        process.kill()
-        process.communicate()
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
         assert enough <= len(lines(root)) < 6
+    assert process.returncode == 1
+    assert 'what is done is kept' in err and 'Traceback' not in err
     torn = root / 'work_dirs/benchmarks/plan/results.jsonl'
     torn.write_bytes(torn.read_bytes()[:-20])  # as if killed while it was written
     kept = lines(root)[:-1]
 
     code, out, err = run(root)
     assert code == 0, out + err
-    assert results(root) == results(undisturbed[0])
+    assert results(root) == undisturbed[2]
     assert lines(root)[: len(kept)] == kept  # what was done is not done again
 
 
 def test_failed_run_is_kept_apart_and_stops_no_other(undisturbed):
-    root, _ = undisturbed
+    root, *_ = undisturbed
     before = lines(root)
     code, out, err = run(root, plan='failing.py')
     assert code == 1
@@ -193,32 +196,18 @@ def test_failed_run_is_kept_apart_and_stops_no_other(undisturbed):
 
 
 def test_changed_plan_does_not_take_old_results(undisturbed):
-    root, _ = undisturbed
+    root, *_ = undisturbed
     before = lines(root)
     change = 'options.optim_wrapper.optimizer.lr=0.5'
     code, out, _ = run(root, '--report', '--cfg-options', change, 'seeds=[0]')
     assert code == 1
     assert '**Not there:** alone, seed 0; classroom, seed 0.' in out
     assert lines(root) == before
-    run(root, '--report')  # leaves the report as it was
 
 
 def test_two_benchmarks_do_not_share_a_folder(undisturbed):
-    root, _ = undisturbed
+    root, *_ = undisturbed
     with locked(root / 'work_dirs/benchmarks/plan'):
         code, _, err = run(root)
     assert code == 1
     assert 'Another benchmark works in' in err and 'Traceback' not in err
-
-
-def test_ctrl_c_ends_the_trainings(tmp_path):
-    root = write_plan(tmp_path / 'plan')
-    process = start(root)
-    log = root / 'work_dirs/benchmarks/plan/runs'
-    while not list(log.glob('alone-*/train.log')):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert 'what is done is kept' in err and 'Traceback' not in err
