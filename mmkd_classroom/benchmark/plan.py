@@ -125,7 +125,8 @@ def mentor_name(entry: Mapping[str, Any]) -> str:
 
 def prepared(cfg: Config, options: Mapping[str, Any], seed: int) -> Config:
     """The config with options, a seed and the hook that takes the cost."""
-    cfg.merge_from_dict(dict(options))
+    for key, value in options.items():  # one by one: 'a.b' and 'a' would replace each other
+        cfg.merge_from_dict({key: value})
     cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmkd_classroom.CostHook')]
     return cfg

@@ -69,6 +69,15 @@ def test_defaults_and_overrides(write):
     assert plan.config(plan.methods[1], 5).optim_wrapper.optimizer.lr == 0.5
 
 
+def test_options_of_plan_and_method_are_joined(write):
+    methods = [METHODS[0], dict(name='x', options={'optim_wrapper': dict(accumulative_counts=2)})]
+    path = write(methods=methods, options={'optim_wrapper.optimizer.lr': 0.5})
+    plan = read_plan(path)
+    wrapper = plan.config(plan.methods[1], 0).optim_wrapper
+    assert wrapper.optimizer.lr == 0.5 and wrapper.accumulative_counts == 2
+    assert wrapper.optimizer.type == 'Adam'
+
+
 class TestDigest:
     def of(self, path, method=1, seed=0, overrides=None):
         plan = read_plan(path, overrides)
