@@ -97,9 +97,12 @@ def run(plan: Plan, args: argparse.Namespace) -> bool:
     ledger = Ledger(plan.folder)
     failures = {}
     if not args.report:
-        imported = preload(plan.classroom_config.get('default_scope', 'mmengine'))
-        here, fresh = Path.cwd(), torch.cuda.is_available()
-        bench = Bench(plan, ledger, Workshop(here, places(args), say, imported, fresh), say)
+        fresh = torch.cuda.is_available()
+        imported = ['mmkd_classroom.benchmark.bench', 'mmkd_classroom.benchmark.report']
+        if not fresh:
+            imported += preload(plan.classroom_config.get('default_scope', 'mmengine'))
+        workshop = Workshop(Path.cwd(), places(args), say, imported, fresh)
+        bench = Bench(plan, ledger, workshop, say)
         say(f'{plan.name}: results go to {ledger.path}')
         bench.run()
         failures = bench.failures

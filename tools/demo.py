@@ -30,6 +30,7 @@ sys.path.insert(0, str(PROJECT))
 import torch  # noqa: E402
 
 from mmkd_classroom.benchmark.jobs import ToolError, Workshop, clock, preload  # noqa: E402
+from mmkd_classroom.benchmark.ledger import Ledger  # noqa: E402
 from mmkd_classroom.demo.coco import write_data_set  # noqa: E402
 from mmkd_classroom.demo.members import Member, members  # noqa: E402
 from mmkd_classroom.demo.report import picture, table  # noqa: E402
@@ -67,26 +68,28 @@ def run(args: argparse.Namespace) -> None:
     if args.force:
         shutil.rmtree(work, ignore_errors=True)
     workshop = Workshop(root, args.at_once, say, preload('mmpose'), fresh=torch.cuda.is_available())
-    train(everyone, workshop, say)
+    ledger = Ledger(work)
+    train(everyone, ledger, workshop, say)
 
-    text = table([member.row() for member in everyone])
+    text = table([member.row(ledger.find(member.run.made_from)) for member in everyone])
     (work / 'table.md').write_text(text + '\n')
     *_, alone, taught = everyone
-    shown = {member.title: member.predictions for member in (alone, taught)}
+    shown = {member.title: member.run.predictions for member in (alone, taught)}
     picture(work / 'demo.png', data, shown, taught.mentoring)
     say(f'all done; minutes are those of training, {args.at_once} at a time')
     print(f'\n{text}\n\nThe picture: {work / "demo.png"}')
 
 
-def train(everyone: list[Member], workshop: Workshop, say) -> None:
+def train(everyone: list[Member], ledger: Ledger, workshop: Workshop, say) -> None:
     """Train and test those who have no result yet, mentors before their students."""
     jobs = {}
     for member in everyone:
-        if member.is_done:
+        if ledger.find(member.run.made_from):
             say(f'{member.title}: was there')
         else:
-            needs = [jobs[mentor.title] for mentor in member.mentors if mentor.title in jobs]
-            jobs[member.title] = member.job(needs)
+            job = member.run.job(ledger.add)
+            job.needs = [jobs[mentor.title] for mentor in member.mentors if mentor.title in jobs]
+            jobs[member.title] = job
     workshop.run(list(jobs.values()))
 
 

@@ -1,8 +1,10 @@
 """Does what a plan asks for and is not done yet: mentors first, then each method and seed."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -100,6 +102,7 @@ class Bench:
             threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None,
             device=torch.cuda.get_device_name() if cuda else 'cpu',
             torch=torch.__version__,
+            code=code_digest(),
             finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         )
 
@@ -115,6 +118,17 @@ class Bench:
         names = (parent / f'{folder.name}-{number}' for number in count(1))
         target = next(name for name in names if not name.exists())
         return folder.rename(target)
+
+
+@cache
+def code_digest() -> str:
+    """Short digest of the package's code that a training runs."""
+    package = Path(__file__).parents[1]
+    total = hashlib.sha256()
+    for path in sorted(package.rglob('*.py')):
+        if path.relative_to(package).parts[0] not in ('benchmark', 'demo'):
+            total.update(path.read_bytes())
+    return total.hexdigest()[:10]
 
 
 class Estimate:

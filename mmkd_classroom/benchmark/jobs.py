@@ -61,7 +61,8 @@ class Workshop:
         at_once: Number of jobs at a time, or one set of environment variables for each of them,
             such as ``[{'CUDA_VISIBLE_DEVICES': '0'}, {'CUDA_VISIBLE_DEVICES': '1'}]``.
         say: Prints a line of progress.
-        preload: Modules that every tool finds imported.
+        preload: Modules that every tool finds imported; with ``fresh``, what the main script imports,
+            which each of its children imports anew otherwise.
         fresh: Start a new Python for each tool, in place of a fork: where there is a GPU, as the
             packages ask for it when they are imported and CUDA does not work in a fork after that.
     """
@@ -79,7 +80,7 @@ class Workshop:
         self.say = say
         self.fresh = fresh
         self._context = multiprocessing.get_context('forkserver')
-        self._context.set_forkserver_preload([] if fresh else list(preload))
+        self._context.set_forkserver_preload(list(preload))
         self._free: queue.Queue[Mapping[str, str]] = queue.Queue()
         for place in self.places:
             self._free.put(place)

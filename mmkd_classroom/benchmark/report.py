@@ -170,6 +170,16 @@ def _explain_results(results: Results) -> str:
         f'Mean ± sample standard deviation over the seeds {seeds}; the last checkpoint counts. '
         f'*Gain*: mean of the differences from **{results.plan.reference}** with the same seed, '
         'and its 95 % paired t interval.'
+    ) + _warn_of_code(results)
+
+
+def _warn_of_code(results: Results) -> str:
+    versions = {line['code'] for by_seed in results.runs.values() for line in by_seed.values()}
+    if len(versions) < 2:
+        return ''
+    return (
+        f' **The code has changed between these runs ({len(versions)} versions)**: if that '
+        'matters to them, run all in another `--work-dir`.'
     )
 
 

@@ -28,6 +28,7 @@ class Run:
     """A training by ``tools/train.py`` and a test by ``tools/test.py``, or the test alone.
 
     Attributes:
+        title: Shown in lines of progress.
         name: Of the method or the mentor.
         seed: Of the training.
         cfg: Its config.
@@ -36,8 +37,10 @@ class Run:
         folder: Takes all that it leaves.
         given: Weights to test in place of a training.
         wanted: Where the weights are put when they are trained and tested.
+        dump: Whether the test leaves its predictions.
     """
 
+    title: str
     name: str
     seed: int
     cfg: Config
@@ -45,20 +48,30 @@ class Run:
     folder: Path
     given: Path | None = None
     wanted: Path | None = None
+    dump: bool = False
 
     @property
-    def title(self) -> str:
-        """Shown in lines of progress."""
-        return f'{self.name}, seed {self.seed}' if self.wanted is None else f'mentor {self.name}'
+    def checkpoint(self) -> Path:
+        """The last of the training, or the one that is given."""
+        epochs = self.cfg.train_cfg.get('max_epochs')
+        name = f'epoch_{epochs}.pth' if epochs else f'iter_{self.cfg.train_cfg.max_iters}.pth'
+        return self.given or self.folder / 'train' / name
+
+    @property
+    def predictions(self) -> Path:
+        """Where the test leaves them."""
+        return self.folder / 'predictions.pkl'
 
     def job(
-        self, keep: Callable[[dict[str, Any]], None], failed: Callable[['Run', ToolError], None]
+        self,
+        keep: Callable[[dict[str, Any]], None],
+        failed: Callable[['Run', ToolError], None] | None = None,
     ) -> Job:
         """Its tools, in a folder that is made anew.
 
         Args:
             keep: Takes the result.
-            failed: Takes this run and the error.
+            failed: Takes this run and the error. By default an error stops all other jobs.
         """
         if self.folder.exists():  # an interruption left it; a finished run is not done again
             shutil.rmtree(self.folder)
@@ -67,8 +80,9 @@ class Run:
         self.cfg.dump(config)
         work = str(self.folder / 'train')
         train = [config, '--work-dir', work, '--no-validate']
-        test = [config, str(self._checkpoint), '--work-dir', str(self.folder / 'test')]
+        test = [config, str(self.checkpoint), '--work-dir', str(self.folder / 'test')]
         test += ['--out', str(self.folder / 'metrics.json')]
+        test += ['--dump', str(self.predictions)] if self.dump else []
         tools = [
             (TOOLS / 'train.py', train, self.folder / 'train.log'),
             (TOOLS / 'test.py', test, self.folder / 'test.log'),
@@ -78,21 +92,14 @@ class Run:
             tools if self.given is None else tools[1:],
             self.cfg.train_cfg.get('max_epochs', 1),
             after=lambda seconds: keep(self._finish()),
-            failed=lambda error: failed(self, error),
+            failed=failed and (lambda error: failed(self, error)),
         )
-
-    @property
-    def _checkpoint(self) -> Path:
-        """The last of the training, or the one that is given."""
-        epochs = self.cfg.train_cfg.get('max_epochs')
-        name = f'epoch_{epochs}.pth' if epochs else f'iter_{self.cfg.train_cfg.max_iters}.pth'
-        return self.given or self.folder / 'train' / name
 
     def _finish(self) -> dict[str, Any]:
         """The result; a mentor is put where its classroom seeks it."""
         made_from = self.made_from
         if made_from is None:
-            publish(self._checkpoint, self.wanted)
+            publish(self.checkpoint, self.wanted)
             made_from = digest(self.cfg, weights_digest(self.wanted))
         result = dict(
             made_from=made_from,
@@ -113,7 +120,7 @@ def student_run(plan: Plan, method: Method, seed: int) -> Run | None:
     cfg = plan.config(method, seed)
     made_from = digest(cfg, [_describe(mentor) for mentor in mentors])
     folder = plan.folder / 'runs' / f'{slug(method.name)}-seed{seed}-{made_from[:10]}'
-    return Run(method.name, seed, cfg, made_from, folder)
+    return Run(f'{method.name}, seed {seed}', method.name, seed, cfg, made_from, folder)
 
 
 def mentor_runs(plan: Plan) -> list[Run]:
@@ -129,7 +136,8 @@ def _mentor_run(plan: Plan, name: str, entry: Mapping[str, Any]) -> Run:
     made_from = digest(cfg, weights_digest(path)) if path.exists() else None
     folder = plan.folder / 'mentors' / f'{slug(name)}-{(made_from or digest(cfg, None))[:10]}'
     given = path if path.exists() else None
-    return Run(name, plan.mentor_seed, cfg, made_from, folder, given, wanted=path)
+    seed = plan.mentor_seed
+    return Run(f'mentor {name}', name, seed, cfg, made_from, folder, given, wanted=path)
 
 
 def is_local(entry: Mapping[str, Any]) -> bool:

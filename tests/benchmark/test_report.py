@@ -7,7 +7,7 @@ from mmkd_classroom.benchmark.report import Results, plot, report
 
 
 def line(pck, ar, seconds=60.0, **others):
-    circumstances = dict(at_once=2, threads=1, device='cpu', torch='2.11.0', **others)
+    circumstances = dict(at_once=2, threads=1, device='cpu', torch='2.11.0', code='a') | others
     metrics = {'PCK': pck, 'coco/AR': ar}
     return dict(metrics=metrics, seconds=seconds, memory=700.0, **circumstances)
 
@@ -68,6 +68,12 @@ def test_runs_by_themselves_need_no_care():
     results = Results(PLAN, {'alone': alone, 'taught': alone, 'lost': alone}, {})
     assert 'with care' not in report(results)
     assert '## Mentors' not in report(results)
+
+
+def test_change_of_the_code_is_told():
+    runs = {'alone': {0: line(0.5, 1)}, 'taught': {0: line(0.5, 1, code='b')}, 'lost': {}}
+    assert 'code has changed between these runs (2 versions)' in report(Results(PLAN, runs, {}))
+    assert 'code has changed' not in report(Results(PLAN, RUNS, {}))
 
 
 def test_nothing_there_yet(tmp_path):
