@@ -67,7 +67,8 @@ def run(args: argparse.Namespace) -> None:
     everyone = members(work, data, args.epochs)
     if args.force:
         shutil.rmtree(work, ignore_errors=True)
-    workshop = Workshop(root, args.at_once, say, preload('mmpose'), fresh=torch.cuda.is_available())
+    fresh = torch.cuda.is_available()
+    workshop = Workshop(root, args.at_once, say, [] if fresh else preload('mmpose'), fresh)
     ledger = Ledger(work)
     train(everyone, ledger, workshop, say)
 

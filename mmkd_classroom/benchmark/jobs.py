@@ -61,8 +61,8 @@ class Workshop:
         at_once: Number of jobs at a time, or one set of environment variables for each of them,
             such as ``[{'CUDA_VISIBLE_DEVICES': '0'}, {'CUDA_VISIBLE_DEVICES': '1'}]``.
         say: Prints a line of progress.
-        preload: Modules that every tool finds imported; with ``fresh``, what the main script imports,
-            which each of its children imports anew otherwise.
+        preload: Modules that are imported once for all tools; where they start afresh, those of
+            the main script, which each child process imports before it starts one.
         fresh: Start a new Python for each tool, in place of a fork: where there is a GPU, as the
             packages ask for it when they are imported and CUDA does not work in a fork after that.
     """

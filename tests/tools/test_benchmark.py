@@ -97,7 +97,7 @@ def start(root, *args, plan='plan.py'):
 def run(root, *args, **options):
     """Exit code and what was printed."""
     process = start(root, *args, **options)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=280)
     return process.returncode, out, err
 
 
