@@ -4,14 +4,12 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..errors import ClassroomError
 from .jobs import Job, ToolError, Workshop, clock
 from .ledger import Ledger
 from .plan import Method, Plan, mentor_name
@@ -40,6 +38,7 @@ class Bench:
         self.say = say
         self.failures: dict[str, str] = {}
         self._estimate = Estimate()
+        self._code = code_digest()  # as it is when the trainings' modules are imported
 
     def run(self) -> None:
         """Do all that has no result yet; what fails is noted and does not stop the rest.
@@ -82,27 +81,15 @@ class Bench:
 
     def _keep(self, result: dict[str, Any]) -> None:
         self.ledger.add({**result, **self._circumstances()})
-        for index, metric in enumerate(self.plan.metrics):
-            if metric.key not in result['metrics']:
-                raise ClassroomError(
-                    f'metrics[{index}].key of the plan is {metric.key!r}, but the test of '
-                    f'{result["name"]} gave {sorted(result["metrics"])}: choose from these. '
-                    'What has run is kept.'
-                )
-        figures = ', '.join(
-            f'{metric.title} {metric.scale * result["metrics"][metric.key]:.2f}'
-            for metric in self.plan.metrics
-        )
+        figures = ', '.join(f'{m.title} {m.of(result):.2f}' for m in self.plan.metrics)
         self.say(f'{result["name"]}, seed {result["seed"]}: {figures}; {self._estimate}')
 
     def _circumstances(self) -> dict[str, Any]:
-        cuda = torch.cuda.is_available()
         return dict(
             at_once=len(self.workshop.places),
             threads=int(os.environ.get('OMP_NUM_THREADS', 0)) or None,
-            device=torch.cuda.get_device_name() if cuda else 'cpu',
             torch=torch.__version__,
-            code=code_digest(),
+            code=self._code,
             finished=time.strftime('%Y-%m-%dT%H:%M:%S%z'),
         )
 
@@ -120,7 +107,6 @@ class Bench:
         return folder.rename(target)
 
 
-@cache
 def code_digest() -> str:
     """Short digest of the package's code that a training runs."""
     package = Path(__file__).parents[1]
@@ -148,8 +134,7 @@ class Estimate:
         self._jobs += jobs
 
     def __str__(self) -> str:
-        # A job that is over counts whole, though its log may not have told of its last epoch.
-        over = sum(job.future is not None and job.fraction >= 1 for job in self._jobs)
+        over = sum(job.fraction >= 1 for job in self._jobs)
         done = sum(job.fraction for job in self._jobs)
         left = (time.monotonic() - self._start) * (self._total / done - 1) if done else 0
         return f'{over} of {self._total} runs, about {clock(max(left, 0))} left'

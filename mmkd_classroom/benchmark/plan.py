@@ -32,6 +32,19 @@ class Metric:
         """What tables call it."""
         return self.name or self.key
 
+    def of(self, result: Mapping[str, Any]) -> float:
+        """The figure in a line of the ledger, scaled.
+
+        Raises:
+            ClassroomError: The test did not give it.
+        """
+        if self.key not in result['metrics']:
+            raise ClassroomError(
+                f'A metric of the plan has the key {self.key!r}, but the test of {result["name"]} '
+                f'gave {sorted(result["metrics"])}: choose from these. What has run is kept.'
+            )
+        return self.scale * result['metrics'][self.key]
+
 
 @dataclass(frozen=True)
 class Method:

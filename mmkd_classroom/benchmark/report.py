@@ -54,8 +54,7 @@ class Results:
 
     def figures(self, name: str, metric: Metric) -> dict[int, float]:
         """A method's figures by seed."""
-        lines = self.runs[name]
-        return {seed: metric.scale * line['metrics'][metric.key] for seed, line in lines.items()}
+        return {seed: metric.of(line) for seed, line in self.runs[name].items()}
 
 
 def report(results: Results) -> str:
@@ -87,8 +86,7 @@ def mentors_table(results: Results) -> str:
     metrics = results.plan.metrics
     rows = [['mentor', *(metric.title for metric in metrics)]]
     for name, line in results.mentors.items():
-        figures = (metric.scale * line['metrics'][metric.key] for metric in metrics)
-        rows.append([name, *(f'{figure:.2f}' for figure in figures)])
+        rows.append([name, *(f'{metric.of(line):.2f}' for metric in metrics)])
     return markdown(rows)
 
 

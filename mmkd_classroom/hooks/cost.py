@@ -26,7 +26,8 @@ class CostHook(Hook):
       of a training that was resumed;
     - ``steps``: their number;
     - ``memory``: peak memory in MiB: of tensors on the GPU, or, without one, of the process
-      (the data loading workers are not in it).
+      (the data loading workers are not in it);
+    - ``device``: the GPU's name, or ``cpu``.
     """
 
     priority = 'VERY_LOW'
@@ -36,7 +37,12 @@ class CostHook(Hook):
         if not is_main_process():
             return
         times, _ = runner.message_hub.get_scalar('train/time').data
-        cost = dict(seconds=float(times.sum()), steps=len(times), memory=peak_memory())
+        cost = dict(
+            seconds=float(times.sum()),
+            steps=len(times),
+            memory=peak_memory(),
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
+        )
         (Path(runner.work_dir) / 'cost.json').write_text(json.dumps(cost) + '\n')
 
 

@@ -1,15 +1,19 @@
 """Tables to the letter, from figures that are given."""
 
+import dataclasses
+
 import cv2
+import pytest
 
 from mmkd_classroom.benchmark.plan import Method, Metric, Plan
 from mmkd_classroom.benchmark.report import Results, plot, report
+from mmkd_classroom.errors import ClassroomError
 
 
 def line(pck, ar, seconds=60.0, **others):
     circumstances = dict(at_once=2, threads=1, device='cpu', torch='2.11.0', code='a') | others
     metrics = {'PCK': pck, 'coco/AR': ar}
-    return dict(metrics=metrics, seconds=seconds, memory=700.0, **circumstances)
+    return dict(name='x', metrics=metrics, seconds=seconds, memory=700.0, **circumstances)
 
 
 PLAN = Plan(
@@ -74,6 +78,12 @@ def test_change_of_the_code_is_told():
     runs = {'alone': {0: line(0.5, 1)}, 'taught': {0: line(0.5, 1, code='b')}, 'lost': {}}
     assert 'code has changed between these runs (2 versions)' in report(Results(PLAN, runs, {}))
     assert 'code has changed' not in report(Results(PLAN, RUNS, {}))
+
+
+def test_metric_that_the_test_did_not_give():
+    plan = dataclasses.replace(PLAN, metrics=[Metric('PCKh')])
+    with pytest.raises(ClassroomError, match=r"'PCKh'.*gave \['PCK', 'coco/AR'\]"):
+        report(Results(plan, RUNS, {}))
 
 
 def test_nothing_there_yet(tmp_path):

@@ -1,5 +1,7 @@
 """A tiny benchmark from plan to table: alone, killed and started again, and with a failing run."""
 
+import argparse
+import importlib.util
 import json
 import os
 import signal
@@ -211,3 +213,43 @@ def test_two_benchmarks_do_not_share_a_folder(undisturbed):
         code, _, err = run(root)
     assert code == 1
     assert 'Another benchmark works in' in err and 'Traceback' not in err
+
+
+@pytest.mark.parametrize(
+    ('gpus', 'at_once', 'visible', 'expected'),
+    [
+        (None, None, None, ['0', '1', '2', '3']),
+        (None, None, '5,GPU-7', ['5', 'GPU-7']),
+        (['1', '3'], None, None, ['1', '3']),
+        (['1', '3'], 3, None, ['1', '3', '1']),
+        (None, 1, None, ['0']),
+    ],
+)
+def test_runs_are_shared_out_to_gpus(tool, monkeypatch, gpus, at_once, visible, expected):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: True)
+    monkeypatch.setattr('torch.cuda.device_count', lambda: 4)
+    if visible:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    places = tool.places(argparse.Namespace(gpus=gpus, at_once=at_once))
+    assert places == [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in expected]
+
+
+@pytest.mark.parametrize(('at_once', 'runs', 'threads'), [(None, 2, '4'), (3, 3, '2'), (9, 9, '1')])
+def test_cores_are_shared_out(tool, monkeypatch, at_once, runs, threads):
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    monkeypatch.setattr(tool, 'CORES', 8)
+    assert tool.places(argparse.Namespace(gpus=None, at_once=at_once)) == [{}] * runs
+    assert os.environ['OMP_NUM_THREADS'] == threads
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    """The tool as a module, in an environment that it may change."""
+    monkeypatch.setattr(os, 'environ', os.environ.copy())
+    monkeypatch.setattr(sys, 'path', sys.path[:])
+    for name in ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES'):
+        os.environ.pop(name, None)
+    spec = importlib.util.spec_from_file_location('benchmark_tool', TOOL)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
