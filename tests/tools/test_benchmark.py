@@ -161,6 +161,7 @@ def test_tables_and_plot(undisturbed):
     assert cv2.imread(str(root / 'work_dirs/benchmarks/plan/plan.png')).std() > 10
 
 
+@pytest.mark.timeout(900)  # four starts of the tool, on a machine that may be busy
 def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed, tmp_path):
     root = write_plan(tmp_path / 'plan')
     # Among the mentors' trainings, and among the students'.
