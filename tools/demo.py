@@ -27,8 +27,11 @@ warnings.simplefilter('ignore')
 os.environ['PYTHONPATH'] = os.pathsep.join([str(PROJECT), os.environ.get('PYTHONPATH', '')])
 sys.path.insert(0, str(PROJECT))
 
+import torch  # noqa: E402
+
+from mmkd_classroom.benchmark.jobs import ToolError, Workshop, clock, preload  # noqa: E402
+from mmkd_classroom.benchmark.ledger import Ledger  # noqa: E402
 from mmkd_classroom.demo.coco import write_data_set  # noqa: E402
-from mmkd_classroom.demo.jobs import ToolError, Workshop, clock  # noqa: E402
 from mmkd_classroom.demo.members import Member, members  # noqa: E402
 from mmkd_classroom.demo.report import picture, table  # noqa: E402
 from mmkd_classroom.errors import ClassroomError  # noqa: E402
@@ -64,26 +67,30 @@ def run(args: argparse.Namespace) -> None:
     everyone = members(work, data, args.epochs)
     if args.force:
         shutil.rmtree(work, ignore_errors=True)
-    train(everyone, Workshop(root, args.at_once, say), say)
+    fresh = torch.cuda.is_available()
+    workshop = Workshop(root, args.at_once, say, [] if fresh else preload('mmpose'), fresh)
+    ledger = Ledger(work)
+    train(everyone, ledger, workshop, say)
 
-    text = table([member.row() for member in everyone])
+    text = table([member.row(ledger.find(member.run.made_from)) for member in everyone])
     (work / 'table.md').write_text(text + '\n')
     *_, alone, taught = everyone
-    shown = {member.title: member.predictions for member in (alone, taught)}
+    shown = {member.title: member.run.predictions for member in (alone, taught)}
     picture(work / 'demo.png', data, shown, taught.mentoring)
     say(f'all done; minutes are those of training, {args.at_once} at a time')
     print(f'\n{text}\n\nThe picture: {work / "demo.png"}')
 
 
-def train(everyone: list[Member], workshop: Workshop, say) -> None:
+def train(everyone: list[Member], ledger: Ledger, workshop: Workshop, say) -> None:
     """Train and test those who have no result yet, mentors before their students."""
     jobs = {}
     for member in everyone:
-        if member.is_done:
+        if ledger.find(member.run.made_from):
             say(f'{member.title}: was there')
         else:
-            needs = [jobs[mentor.title] for mentor in member.mentors if mentor.title in jobs]
-            jobs[member.title] = member.job(needs)
+            job = member.run.job(ledger.add)
+            job.needs = [jobs[mentor.title] for mentor in member.mentors if mentor.title in jobs]
+            jobs[member.title] = job
     workshop.run(list(jobs.values()))
 
 

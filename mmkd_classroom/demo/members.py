@@ -1,8 +1,5 @@
 """The five models of the demo: how each is trained and tested, and whether that is done."""
 
-import hashlib
-import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +9,9 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from mmkd_classroom.benchmark.plan import prepared
+from mmkd_classroom.benchmark.runs import Run, digest
 from mmkd_classroom.demo.coco import RECORD
-from mmkd_classroom.demo.jobs import Job
 from mmkd_classroom.demo.report import Row
 from mmkd_classroom.distiller import student_config
 
@@ -24,7 +22,7 @@ STUDENT = PROJECT / 'configs' / 'demo' / 'td-hm_resnet18-w8_demo-128x96.py'
 
 @dataclass(frozen=True)
 class Member:
-    """A model, trained by ``tools/train.py`` and tested by ``tools/test.py``.
+    """A model and its run.
 
     Attributes:
         title: In the table.
@@ -43,101 +41,38 @@ class Member:
     mentors: Sequence['Member'] = ()
 
     @cached_property
-    def cfg(self) -> Config:
-        """The config as it is run."""
+    def run(self) -> Run:
+        """Its training and test."""
         cfg = Config.fromfile(self.config)
-        cfg.merge_from_dict(self.options)
-        return cfg
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """What differs from the config file."""
         options = {
-            f'model.mentors.{index}.checkpoint': str(mentor.checkpoint)
+            f'model.mentors.{index}.checkpoint': str(mentor.run.checkpoint)
             for index, mentor in enumerate(self.mentors)
         }
         if self.epochs is not None:
             options['train_cfg.max_epochs'] = self.epochs
-        return options
-
-    @property
-    def checkpoint(self) -> Path:
-        """What its training leaves."""
-        epochs = self.epochs or Config.fromfile(self.config).train_cfg.max_epochs
-        return self.folder / f'epoch_{epochs}.pth'
-
-    @property
-    def predictions(self) -> Path:
-        """What its test leaves, beside ``metrics.json``."""
-        return self.folder / 'predictions.pkl'
+        seed = cfg.randomness.seed
+        cfg = prepared(cfg, options, seed)
+        teachers = [mentor.run.made_from for mentor in self.mentors]
+        made_from = digest(cfg, [(self.data / RECORD).read_text(), teachers])
+        return Run(self.title, self.title, seed, cfg, made_from, self.folder, dump=True)
 
     @property
     def mentoring(self) -> Path:
         """The record of its mentors' teaching."""
-        return max(self.folder.glob('*/mentoring.jsonl'))
+        return max(self.folder.glob('train/*/mentoring.jsonl'))
 
-    @property
-    def made_from(self) -> str:
-        """A digest of all that its result depends on, but the code."""
-        parts = [self.cfg.to_dict(), (self.data / RECORD).read_text()]
-        parts += [mentor.made_from for mentor in self.mentors]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the folder holds the result of this very run."""
-        try:
-            return json.loads(self._result.read_text())['made_from'] == self.made_from
-        except (OSError, ValueError, KeyError):
-            return False
-
-    def job(self, needs: Sequence[Job]) -> Job:
-        """Train, test and keep the result; what a run left unfinished is removed first."""
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
-        tools, folder = PROJECT / 'tools', str(self.folder)
-        options = [f'{key}={value}' for key, value in self.options.items()]
-        train = [str(self.config), '--work-dir', folder, '--no-validate']
-        train += ['--cfg-options', *options] if options else []
-        test = [str(self.config), str(self.checkpoint), '--work-dir', f'{folder}/test']
-        test += ['--out', f'{folder}/metrics.json', '--dump', str(self.predictions)]
-        return Job(
-            self.title,
-            [
-                (tools / 'train.py', train, self.folder / 'train.log'),
-                (tools / 'test.py', test, self.folder / 'test.log'),
-            ],
-            self.cfg.train_cfg.max_epochs,
-            needs=needs,
-            after=self._keep,
-        )
-
-    def row(self) -> Row:
-        """Its line of the table."""
-        result = json.loads(self._result.read_text())
-        metrics = result['metrics']
+    def row(self, result: dict[str, Any]) -> Row:
+        """Its line of the table, from that of the ledger."""
+        cfg = student_config(self.run.cfg)
+        with DefaultScope.overwrite_default_scope(cfg.default_scope):
+            model = MODELS.build(cfg.model)
         return Row(
             self.title,
-            result['parameters'],
-            metrics['coco/AP'],
-            metrics['PCK'],
+            sum(parameter.numel() for parameter in model.parameters()),
+            result['metrics']['coco/AP'],
+            result['metrics']['PCK'],
             result['seconds'] / 60,
         )
-
-    @property
-    def _result(self) -> Path:
-        return self.folder / 'result.json'
-
-    def _keep(self, seconds: list[float]) -> None:
-        with DefaultScope.overwrite_default_scope(self.cfg.default_scope):
-            model = MODELS.build(student_config(self.cfg).model)
-        result = dict(
-            made_from=self.made_from,
-            seconds=seconds[0],
-            parameters=sum(parameter.numel() for parameter in model.parameters()),
-            metrics=json.loads((self.folder / 'metrics.json').read_text()),
-        )
-        self._result.write_text(json.dumps(result, indent=2) + '\n')
 
 
 def members(work: Path, data: Path, epochs: int | None = None) -> list[Member]:

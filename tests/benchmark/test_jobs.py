@@ -1,11 +1,16 @@
-"""The demo's background runs: order, progress, and what happens when one fails."""
+"""Background runs of tools: order, progress, and what happens when one fails."""
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from mmkd_classroom.demo.jobs import Job, ToolError, Workshop, clock
+from mmkd_classroom.benchmark.jobs import Job, ToolError, Workshop, clock
 
+ROOT = Path(__file__).parents[2]
 TRAINING = """
 import sys, pathlib
 for epoch in range(1, 13):
@@ -25,7 +30,7 @@ time.sleep(600)
 @pytest.fixture
 def workshop(tmp_path):
     said = []
-    shop = Workshop(tmp_path, 2, said.append, preload=())
+    shop = Workshop(tmp_path, 2, said.append)
     shop.said = said
     return shop
 
@@ -72,10 +77,49 @@ def test_failure_shows_the_log_and_stops_the_others(tmp_path, workshop):
     assert 'some output' in message and 'no such data set' in message
     assert str(tmp_path / 'failing.log') in message
     child = int((tmp_path / 'endless.pid').read_text())
-    deadline = time.monotonic() + 30
-    while is_running(child):  # a killed process takes a moment to be gone
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: not is_running(child))  # a killed process takes a moment to be gone
+
+
+def test_failure_that_is_expected_stops_no_other(tmp_path, workshop):
+    failures, done = [], []
+    failing = job(tmp_path, 'failing', FAILING, failed=failures.append, after=done.append)
+    workshop.run([failing, job(tmp_path, 'mentor', TRAINING, 'mentor.done', after=done.append)])
+    assert [str(error).split('.')[0] for error in failures] == ['failing: failing']
+    assert len(done) == 1 and (tmp_path / 'mentor.done').exists()
+    assert failing.fraction == 1
+
+
+@pytest.mark.parametrize('fresh', [False, True])
+def test_each_place_has_its_environment(tmp_path, fresh):
+    text = (
+        'import os, pathlib, time\n'
+        'pathlib.Path(os.environ["PLACE"]).touch()\n'
+        'while not all(pathlib.Path(place).exists() for place in "ab"): time.sleep(0.05)\n'
+    )
+    shop = Workshop(tmp_path, [dict(PLACE='a'), dict(PLACE='b')], print, fresh=fresh)
+    shop.run([job(tmp_path, 'first', text), job(tmp_path, 'second', text)])
+    assert (tmp_path / 'a').exists() and (tmp_path / 'b').exists()
+
+
+@pytest.mark.parametrize('fresh', [False, True])
+def test_tools_end_with_a_process_that_is_killed(tmp_path, fresh):
+    (tmp_path / 'endless.py').write_text(ENDLESS)
+    (tmp_path / 'main.py').write_text(
+        'from pathlib import Path\n'
+        'from mmkd_classroom.benchmark.jobs import Job, Workshop\n'
+        'if __name__ == "__main__":\n'
+        '    tool = (Path("endless.py").absolute(), [], Path("endless.log"))\n'
+        f'    Workshop(Path.cwd(), 1, print, fresh={fresh}).run([Job("x", [tool], 1, print)])\n'
+    )
+    path = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    main = subprocess.Popen(
+        [sys.executable, 'main.py'], cwd=tmp_path, env={**os.environ, 'PYTHONPATH': path}
+    )
+    note = tmp_path / 'endless.pid'
+    wait_until(lambda: note.exists() and note.read_text())
+    main.kill()
+    main.wait()
+    wait_until(lambda: not is_running(int(note.read_text())))
 
 
 def test_job_whose_need_failed_does_not_start(tmp_path, workshop):
@@ -87,7 +131,14 @@ def test_job_whose_need_failed_does_not_start(tmp_path, workshop):
 
 
 def test_clock():
-    assert [clock(0), clock(59.9), clock(61)] == ['0:00', '0:59', '1:01']
+    assert [clock(0), clock(59.9), clock(61), clock(3725)] == ['0:00', '0:59', '1:01', '1:02:05']
+
+
+def wait_until(condition):
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def is_running(pid):

@@ -1,0 +1,17 @@
+# What each part of ClassroomKD is worth: one switch changed at a time, on CIFAR-10, for a CPU.
+# Needs: what cifar10_cpu.py needs; runs that they have in common are made once.
+# Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_ablation.py
+_base_ = ['./cifar10_cpu.py']
+
+work_dir = 'work_dirs/benchmarks/cifar10_cpu'
+baseline = 'ClassroomKD'
+methods = [
+    dict(name='ClassroomKD'),
+    dict(name='filter off', strategy=dict(filter=False)),
+    dict(name='pace fixed', strategy=dict(pace='fixed')),
+    dict(name='pace of DTKD', strategy=dict(pace='dtkd')),
+    dict(name='rank weights off', strategy=dict(rank_weights=False)),
+    dict(name="task weight: student's score", strategy=dict(task_weight='score')),
+    dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
+    dict(name='alone', alone=True),
+]

@@ -1,0 +1,39 @@
+# Ways to learn from several teachers, compared on pose estimation: a small ResNet-18 on LSPET at
+# 96x96, for a CPU.
+# Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first.
+# Run: python tools/benchmark.py configs/benchmarks/lspet_cpu.py
+classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet_cpu.py'
+seeds = [0, 1, 2]
+metrics = [
+    dict(key='PCK', scale=100),
+    dict(key='crowdpose/AR .5', name='AR at OKS 0.5', scale=100),
+]
+methods = [
+    dict(name='alone', alone=True),
+    dict(
+        name='KD, best mentor',
+        mentors=['resnet18-w24'],
+        strategy=dict(type='mmkd_classroom.Average'),
+    ),
+    dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
+    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
+    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    dict(
+        name='AMTML-KD',
+        strategy=dict(
+            type='mmkd_classroom.AMTML',
+            # The deeper the stage, the stronger its mentor.
+            hints=[
+                dict(student='layer2', mentor='resnet18-w8', stage='layer2'),
+                dict(student='layer3', mentor='resnet18-w16', stage='layer3'),
+                dict(student='layer4', mentor='resnet18-w24', stage='layer4'),
+            ],
+        ),
+    ),
+    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
+    dict(name='ClassroomKD, sample'),
+    dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
+]
+# One loading process is enough for a training of one thread.
+options = {'train_dataloader.num_workers': 1}
+mentor_options = options

@@ -1,0 +1,175 @@
+"""Plans: what each method's training is, and mistakes that are found before anything runs."""
+
+import pytest
+from fixtures import write_class_config, write_classroom_config, write_pose_config
+
+from mmkd_classroom.benchmark.plan import read_plan
+from mmkd_classroom.benchmark.runs import mentor_runs, slug, student_run
+from mmkd_classroom.errors import ClassroomError
+
+METHODS = [
+    dict(name='alone', alone=True),
+    dict(name='classroom'),
+    dict(name='no filter', strategy=dict(filter=False)),
+    dict(name='one', mentors=['mentor_1'], options={'train_dataloader.batch_size': 3}),
+]
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write a plan: ``write('pose' or 'class', KEY=VALUE, ...)``; None leaves a key out."""
+
+    def write(kind='class', **keys):
+        writer = write_pose_config if kind == 'pose' else write_class_config
+        base = writer(tmp_path / 'student.py', tmp_path / 'data')
+        classroom = write_classroom_config(tmp_path / 'classroom.py', base)
+        strategy = "ClassroomKD'"
+        classroom.write_text(classroom.read_text().replace(strategy, f'{strategy}, tau_max=3.0'))
+        defaults = dict(classroom=str(classroom), seeds=[0, 7], metrics=[dict(key='PCK')])
+        values = {**defaults, 'methods': METHODS, **keys}
+        lines = [f'{key} = {value!r}\n' for key, value in values.items() if value is not None]
+        (tmp_path / 'plan.py').write_text(''.join(lines))
+        return tmp_path / 'plan.py'
+
+    return write
+
+
+def types(cfg):
+    return [hook['type'].split('.')[-1] for hook in cfg.custom_hooks]
+
+
+def test_methods_differ_in_what_they_say_alone(write):
+    plan = read_plan(write())
+    alone, classroom, unfiltered, one = (plan.config(method, 7) for method in plan.methods)
+    assert alone.model == classroom.model.student
+    assert types(alone) == ['PlainCheckpointHook', 'EpochSeedHook', 'CostHook']
+    assert types(classroom) == ['MentoringHook', *types(alone)]
+    assert {cfg.randomness.seed for cfg in (alone, classroom, unfiltered, one)} == {7}
+    assert unfiltered.model.strategy == dict(classroom.model.strategy, filter=False)
+    assert unfiltered.model.strategy.tau_max == 3.0
+    assert [mentor.name for mentor in one.model.mentors] == ['mentor_1']
+    assert one.train_dataloader.batch_size == 3 and classroom.train_dataloader.batch_size == 4
+
+
+def test_strategy_with_a_type_replaces_the_classrooms(write):
+    strategy = dict(type='mmkd_classroom.ClassroomKD', pace='fixed')
+    plan = read_plan(write(methods=[METHODS[0], dict(name='other', strategy=strategy)]))
+    assert plan.config(plan.methods[1], 0).model.strategy == strategy
+
+
+def test_student_alone_skips_the_accuracy_that_a_classroom_skips(write):
+    plan = read_plan(write('pose'))
+    assert plan.config(plan.methods[0], 0).model.train_cfg.compute_acc is False
+
+
+def test_defaults_and_overrides(write):
+    plan = read_plan(write(), {'seeds': [5], 'options.optim_wrapper.optimizer.lr': 0.5})
+    assert plan.name == 'plan' and plan.reference == 'alone' and plan.seeds == [5]
+    assert plan.folder.parts[-3:] == ('work_dirs', 'benchmarks', 'plan')
+    assert plan.config(plan.methods[1], 5).optim_wrapper.optimizer.lr == 0.5
+
+
+def test_options_of_plan_and_method_are_joined(write):
+    methods = [METHODS[0], dict(name='x', options={'optim_wrapper': dict(accumulative_counts=2)})]
+    path = write(methods=methods, options={'optim_wrapper.optimizer.lr': 0.5})
+    plan = read_plan(path)
+    wrapper = plan.config(plan.methods[1], 0).optim_wrapper
+    assert wrapper.optimizer.lr == 0.5 and wrapper.accumulative_counts == 2
+    assert wrapper.optimizer.type == 'Adam'
+
+
+class TestDigest:
+    def of(self, path, method=1, seed=0, overrides=None):
+        plan = read_plan(path, overrides)
+        return student_run(plan, plan.methods[method], seed).made_from
+
+    def test_is_that_of_what_is_run(self, write):
+        path = write()
+        whole = self.of(path)
+        assert self.of(path) == whole
+        assert self.of(path, overrides={'methods.1.name': 'renamed'}) == whole
+        others = {
+            self.of(path, seed=7),
+            self.of(path, method=2),
+            self.of(path, method=3),
+            self.of(path, overrides={'options.optim_wrapper.optimizer.lr': 0.5}),
+        }
+        assert len(others) == 4 and whole not in others
+
+    def test_depends_on_the_mentors_weights_alone(self, write, tmp_path):
+        path = write()
+        whole = self.of(path)
+        mentor = tmp_path / 'classroom_mentor_0.pth'
+        other = tmp_path / 'classroom_mentor_1.pth'
+        kept = mentor.read_bytes()
+        mentor.write_bytes(other.read_bytes())
+        assert self.of(path) != whole
+        mentor.write_bytes(kept)
+        assert self.of(path) == whole
+
+    def test_waits_for_mentors(self, write, tmp_path):
+        path = write()
+        (tmp_path / 'classroom_mentor_0.pth').unlink()
+        plan = read_plan(path)
+        assert student_run(plan, plan.methods[0], 0) is not None  # alone
+        assert student_run(plan, plan.methods[1], 0) is None
+        assert student_run(plan, plan.methods[3], 0) is not None  # taught by the other
+        lost, there = mentor_runs(plan)
+        assert lost.made_from is None and lost.given is None
+        assert there.given == there.wanted == tmp_path / 'classroom_mentor_1.pth'
+
+
+@pytest.mark.parametrize(
+    ('keys', 'message'),
+    [
+        (dict(classroom=None), r"lacks \['classroom'\]"),
+        (dict(seed=[1]), r"unknown keys \['seed'\]"),
+        (dict(classroom='no/such.py'), "classroom of .* is 'no/such.py': no such file"),
+        (dict(seeds=[]), r'seeds of .* is \[\]'),
+        (dict(seeds=[1.5]), r'seeds of .* is \[1.5\]'),
+        (dict(seeds=[3, 3]), 'a seed is there twice'),
+        (dict(mentor_seed=7), 'mentor_seed of .* is 7'),
+        (dict(metrics=None), 'metrics of .* is None'),
+        (dict(metrics=[dict(name='x')]), r"metrics\[0\] of .* lacks \['key'\]"),
+        (dict(methods=[]), r'methods of .* is \[\]'),
+        (dict(methods=['alone']), r"methods\[0\] of .* is 'alone': it must be a dict"),
+        (dict(methods=[dict(alone=True)]), r"methods\[0\] of .* lacks \['name'\]"),
+        (dict(methods=[*METHODS, dict(name='one')]), r"methods\[4\]\.name of .* is 'one'"),
+        (dict(methods=METHODS[1:]), '0 methods with alone=True'),
+        (dict(baseline='taught'), "baseline of .* is 'taught'"),
+        (
+            dict(methods=[METHODS[0], dict(name='x', mentors=['mentor_9'])]),
+            r"methods\[1\]\.mentors of .* choose from \['mentor_0', 'mentor_1'\]",
+        ),
+        (
+            dict(methods=[dict(name='x', alone=True, strategy=dict(filter=True))]),
+            r'methods\[0\] of .* leave one out',
+        ),
+        (
+            dict(methods=[METHODS[0], dict(name='x', strategy=dict(flter=True))]),
+            r'methods\[1\] of .* does not give a strategy: .*flter',
+        ),
+        (
+            dict(methods=[METHODS[0], dict(name='x', strategy=dict(granularity='keypoint'))]),
+            r'methods\[1\] of .* does not give a strategy: .*granularity',
+        ),
+    ],
+)
+def test_mistakes_name_the_key(write, keys, message):
+    with pytest.raises(ClassroomError, match=message):
+        read_plan(write(**keys))
+
+
+def test_student_config_is_no_classroom(write, tmp_path):
+    with pytest.raises(ClassroomError, match=r'student.py.* has no model.mentors'):
+        read_plan(write(classroom=str(tmp_path / 'student.py')))
+
+
+def test_plan_with_an_error_of_its_own(tmp_path):
+    (tmp_path / 'plan.py').write_text('seeds = [0, 1')
+    with pytest.raises(ClassroomError, match='plan.py could not be loaded'):
+        read_plan(tmp_path / 'plan.py')
+
+
+def test_slug():
+    assert slug('ClassroomKD (batch), 3x') == 'classroomkd-batch-3x'

@@ -1,0 +1,64 @@
+"""The plans in configs/benchmarks: each is one, and says how it is run."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mmkd_classroom.benchmark.plan import mentor_name, read_plan
+
+ROOT = Path(__file__).parents[2]
+PLANS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
+COMPARED = ['alone', 'KD, best mentor', 'AVER', 'EBKD', 'CA-MKD', 'AMTML-KD']
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
+def test_plan_can_be_run(path):
+    plan = read_plan(path)
+    assert len(plan.seeds) >= 3
+    for method in plan.methods:
+        cfg = plan.config(method, plan.seeds[0])
+        assert (cfg.model.type == 'mmkd_classroom.MultiMentorDistiller') != method.alone
+        for hint in (cfg.model.get('strategy') or {}).get('hints', []):
+            assert hint['mentor'] in map(mentor_name, cfg.model.mentors)
+    loaders = {repr(plan.config(m, 0).train_dataloader) for m in plan.methods}
+    assert len(loaders) == 1  # the same data for all, also for the student alone
+
+
+@pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
+def test_header_has_the_command(path):
+    header = path.read_text().split('\n_base_')[0].split('\nclassroom =')[0]
+    assert all(line.startswith('#') for line in header.splitlines())
+    command = f'# Run: python tools/benchmark.py configs/benchmarks/{path.name}'
+    assert command in header and '# Needs: ' in header
+    assert f'({path.name})' in (path.parent / 'README.md').read_text()
+
+
+@pytest.mark.parametrize('name', ['lspet', 'lspet_cpu', 'cifar10', 'cifar10_cpu'])
+def test_the_comparison_has_all_methods(name):
+    plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}.py')
+    ways = ['batch', 'sample'] + ['keypoint'] * name.startswith('lspet')
+    names = COMPARED + [f'ClassroomKD, {way}' for way in ways]
+    assert [method.name for method in plan.methods] == names
+
+
+@pytest.mark.parametrize('name', ['lspet', 'lspet_cpu', 'cifar10', 'cifar10_cpu'])
+def test_an_ablation_changes_one_switch_at_a_time(name):
+    plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}_ablation.py')
+    assert plan.folder.name == name and plan.reference == 'ClassroomKD'
+    whole, *others = [method for method in plan.methods if not method.alone]
+    base = flat(plan.config(whole, 0).to_dict())
+    for method in others:
+        changed = flat(plan.config(method, 0).to_dict()).items() ^ base.items()
+        assert len({re.sub(r'.*\.', '', key) for key, _ in changed}) == 1, method.name
+
+
+def flat(value, key=''):
+    """Leaves of nested dicts and lists, by dotted key."""
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, (list, tuple)):
+        items = enumerate(value)
+    else:
+        return {key: repr(value)}
+    return {k: v for name, item in items for k, v in flat(item, f'{key}.{name}').items()}
