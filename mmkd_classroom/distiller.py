@@ -84,13 +84,17 @@ class MultiMentorDistiller(BaseModel):
             return self.loss(inputs, data_samples)
         return self.student(inputs, data_samples, mode=mode)
 
-    def check_samples(self, data_samples: list[Any]) -> None:
+    def check_samples(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
         """Check training samples and match the mentors' joints with theirs, once.
+
+        Args:
+            data_samples: At least one.
+            metainfo: That of their data set, where it is at hand.
 
         Raises:
             ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
         """
-        self.task.check_samples(data_samples)
+        self.task.check_samples(data_samples, metainfo)
         self.bank.bind(self.task.item_names(data_samples))
         self._samples_checked = True
 

@@ -31,8 +31,8 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
     """MMPose's parsed definition of a data set; see :func:`joint_names`."""
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
-    if metainfo is None:
-        return None
+    if metainfo is None or 'keypoint_id2name' in metainfo:  # parsed already
+        return metainfo
     definition = metainfo
     if isinstance(metainfo, str):
         path = metainfo if metainfo.endswith('.py') else f'configs/_base_/datasets/{metainfo}.py'
@@ -49,15 +49,21 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
         ) from error
 
 
-def metainfo_of(config: Config) -> dict | None:
-    """The metainfo of the data set that a pose config names, or None where it names none."""
+def metainfo_of(config: Config, joints: int) -> dict | None:
+    """The metainfo of the data set that a pose config names, or None where it names none.
+
+    Of several, such as COCO and AI Challenger in one to train on and COCO to validate, the first
+    with the model's number of joints.
+    """
     from mmpose.registry import DATASETS
 
-    for dataset in _datasets(config):
-        metainfo = dataset.get('metainfo') or _class_metainfo(dataset, DATASETS, 'mmpose')
-        if metainfo:
-            return metainfo
-    return None
+    found = [
+        dataset.get('metainfo') or _class_metainfo(dataset, DATASETS, 'mmpose')
+        for dataset in _datasets(config)
+    ]
+    found = [metainfo for metainfo in found if metainfo]
+    fitting = (m for m in found if len(joint_names(m, 'metainfo') or ()) == joints)
+    return next(fitting, found[0] if found else None)
 
 
 def class_names(config: Config) -> Sequence[str] | None:

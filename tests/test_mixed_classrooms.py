@@ -147,6 +147,10 @@ def test_the_entrance_check_reads_every_kind(tmp_path):
         (dict(), r'model\.mentors\[0\] has 14 joints, the student 17.*metainfo'),
         (dict(precision='int8'), r"model\.mentors\[0\]\.precision is 'int8'"),
         (dict(input_size=96), r'model\.mentors\[0\]\.input_size is 96'),
+        (
+            dict(input_size=(96, 96)),
+            r'mentors\[0\]\.input_size is \(96, 96\), but its codec',
+        ),
         (dict(class_map=[0]), r"unknown keys \['class_map'\]"),
     ],
 )

@@ -70,10 +70,14 @@ class EntranceCheck:
         _restrict(evaluator, loader.dataset, indices)
         # Data sets are often sorted by class: shuffling neighbours would change nothing.
         random.Random(0).shuffle(indices)
+        mine = indices[get_rank() :: get_world_size()]
+        size = max(_SHUFFLES + 1, loader.batch_size or 1)
+        while len(mine) % size == 1 < len(mine):  # one sample alone cannot be shuffled
+            size += 1
         batches = list(
             DataLoader(
-                Subset(loader.dataset, indices[get_rank() :: get_world_size()]),
-                batch_size=max(_SHUFFLES + 1, loader.batch_size or 1),
+                Subset(loader.dataset, mine),
+                batch_size=size,
                 collate_fn=loader.collate_fn,
             )
         )

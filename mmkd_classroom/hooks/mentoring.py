@@ -74,7 +74,10 @@ class MentoringHook(Hook):
                 f'MentoringHook schedules {missing}, which model.strategy = '
                 f'{type(distiller.strategy).__name__} does not have.'
             )
-        distiller.check_samples([runner.train_dataloader.dataset[0]['data_samples']])
+        dataset = runner.train_dataloader.dataset
+        distiller.check_samples(
+            [dataset[0]['data_samples']], metainfo=getattr(dataset, 'metainfo', None)
+        )
         if self.entrance is not None:
             self.entrance.run(runner, distiller)
 

@@ -1,5 +1,6 @@
 """The mentors of a classroom, held so that nothing can train, save or copy them."""
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import Any
@@ -18,7 +19,8 @@ class MentorBank:
 
     It is no :class:`torch.nn.Module`: the mentors are not among ``parameters()`` and
     ``state_dict()``, ``train()`` does not reach them, DDP does not broadcast them and no
-    optimizer sees them. A deep copy shares it, so EMA's model has no second set.
+    optimizer sees them. A deep copy shares them, so EMA's model has no second set, and does not
+    move them, wherever EMA keeps its model.
 
     Args:
         mentors: At least one; equal names are told apart by a number.
@@ -31,6 +33,7 @@ class MentorBank:
                 'own with its stock config.'
             )
         self.mentors: list[Mentor] = list(mentors)
+        self._owns = True
         given = [mentor.name for mentor in self.mentors]
         taken = set(given)
         for mentor in self.mentors:
@@ -65,11 +68,13 @@ class MentorBank:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """What ``nn.Module._apply`` does to a child."""
-        for mentor in self.mentors:
+        for mentor in self.mentors if self._owns else ():
             mentor.apply(function)
 
     def __deepcopy__(self, memo: dict) -> 'MentorBank':
-        return self
+        shared = copy.copy(self)
+        shared._owns = False
+        return shared
 
     def __iter__(self) -> Iterator[Mentor]:
         return iter(self.mentors)

@@ -21,10 +21,13 @@ from ..structures import Prediction
 from ..tasks import Reader, Task
 from .view import Normalisation, View, fit
 
+_KEYS = {
+    'config', 'checkpoint', 'name', 'input_size', 'flip_channels', 'precision', 'channels_last',
+}  # fmt: skip
 _PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 _FORM = (
     "a mentor is dict(config=..., checkpoint='zoo' | path | URL), and optionally name, input_size, "
-    'precision, channels_last'
+    'flip_channels, precision, channels_last'
 )
 
 
@@ -110,8 +113,9 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     Args:
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
-            ``input_size`` (width and height; by default that of its codec, or the student's),
-            ``precision`` and ``channels_last`` (see :class:`Mentor`), and what the task takes
+            ``input_size`` (a classifier's width and height, by default the student's; a pose
+            estimator's is its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
+            ``channels_last`` (see :class:`Mentor`), and what the task takes
             (:attr:`Task.mentor_options`): ``keypoint_map`` and ``metainfo``, or ``class_map``.
         key: The entry's config key, such as ``model.mentors[0]``, for messages.
         student: Stock model.
@@ -130,6 +134,10 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     options = {name: cfg[name] for name in task.mentor_options if name in cfg}
     ours, theirs = task.input_size(student, 'model.student'), task.input_size(model, key)
     size = tuple(cfg.get('input_size') or theirs or ()) or None
+    if theirs is not None and size != theirs:
+        raise ClassroomError(
+            f'{key}.input_size is {size}, but its codec is made for {theirs}: leave it out.'
+        )
     geometry = fit(ours, size)[1] if ours and size else None
     reader = task.reader(model, student, key, config, geometry, **options)
     checkpoint = weights_url if cfg['checkpoint'] == 'zoo' else cfg['checkpoint']
@@ -138,7 +146,10 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     else:
         load_weights(model, checkpoint, key=f'{key}.checkpoint')
     view = View(
-        Normalisation.of(student.data_preprocessor), Normalisation.of(model.data_preprocessor), size
+        Normalisation.of(student.data_preprocessor),
+        Normalisation.of(model.data_preprocessor),
+        size,
+        cfg.get('flip_channels'),
     )
     name = cfg.get('name') or _default_name(cfg['config'], model)
     return Mentor(name, model, view, reader, cfg.get('precision'), cfg.get('channels_last', False))
@@ -150,8 +161,7 @@ def _check_entry(cfg: Any, key: str, task: Task) -> None:
     if not isinstance(cfg, dict):
         raise ClassroomError(f'{key} is {cfg!r}: {form}')
     missing = [name for name in ('config', 'checkpoint') if name not in cfg]
-    known = {'config', 'checkpoint', 'name', 'input_size', 'precision', 'channels_last'}
-    unknown = sorted(set(cfg) - known - task.mentor_options)
+    unknown = sorted(set(cfg) - _KEYS - task.mentor_options)
     if missing or unknown:
         raise ClassroomError(
             f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: {form}'

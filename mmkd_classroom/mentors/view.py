@@ -74,13 +74,21 @@ class View:
         student: How the student's batch was normalised.
         mentor: How the mentor's training images were.
         size: Width and height of the mentor's input; None takes the student's.
+        flips: Whether the mentor wants the student's channels in reverse. By default where one
+            preprocessor reverses what is loaded and the other does not: right for images, wrong
+            where one was trained on a data set that loads RGB, as CIFAR's do.
     """
 
     def __init__(
-        self, student: Normalisation, mentor: Normalisation, size: tuple[int, int] | None = None
+        self,
+        student: Normalisation,
+        mentor: Normalisation,
+        size: tuple[int, int] | None = None,
+        flips: bool | None = None,
     ) -> None:
-        self.identity = student == mentor
-        self.flips = student.flips != mentor.flips
+        self.flips = student.flips != mentor.flips if flips is None else flips
+        same_pixels = (student.mean, student.std) == (mentor.mean, mentor.std)
+        self.identity = same_pixels and not self.flips
         self.size = size
         step = -1 if self.flips else 1
         mean_s, std_s = torch.tensor(student.mean[::step]), torch.tensor(student.std[::step])

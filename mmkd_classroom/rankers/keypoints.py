@@ -49,11 +49,15 @@ class OKSRanker(KeypointRanker):
 
     def check(self, items: int, metainfo: dict | str | None) -> None:
         """There must be a sigma for each joint."""
-        sigmas = dataset_sigmas(metainfo) if self.sigmas is None else self.sigmas
-        if sigmas.numel() != items:
+        if self.sigmas is not None and self.sigmas.numel() != items:
             raise ClassroomError(
-                f'model.ranker.sigmas has {sigmas.numel()} values for {items} joints: give one '
-                'per joint of the student.'
+                f'model.ranker.sigmas has {self.sigmas.numel()} values for {items} joints: give '
+                'one per joint of the student.'
+            )
+        if self.sigmas is None and (count := dataset_sigmas(metainfo).numel()) != items:
+            raise ClassroomError(
+                f'The training data name a data set of {count} joints, but have {items}: give '
+                'model.task.metainfo, the definition of the data set, or model.ranker.sigmas.'
             )
 
     def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:

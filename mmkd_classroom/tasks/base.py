@@ -100,8 +100,13 @@ class Task(nn.Module, ABC):
     # --- data -----------------------------------------------------------------------------------
 
     @abstractmethod
-    def check_samples(self, data_samples: Sequence[Any]) -> None:
-        """Raise a :class:`ClassroomError` if training samples lack what scoring needs."""
+    def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
+        """Raise a :class:`ClassroomError` if training samples lack what scoring needs.
+
+        Args:
+            data_samples: At least one.
+            metainfo: That of their data set, where it is at hand.
+        """
 
     def item_names(self, data_samples: Sequence[Any]) -> tuple[str, ...] | None:
         """Names of the items (joints) of the training samples, where they have some."""

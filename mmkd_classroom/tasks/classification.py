@@ -50,6 +50,8 @@ class ClassificationTask(Task):
         classes, expected = num_classes(mentor, key), student.head.num_classes
         if options.get('class_map') is not None:
             names = class_names(config)
+            if names is not None and len(names) != classes:
+                names = None  # of a data set that the mentor was not trained on
             return ClassReader(
                 class_indices(options['class_map'], expected, classes, names, key), key
             )
@@ -61,7 +63,7 @@ class ClassificationTask(Task):
             )
         return ClassReader(None, key)
 
-    def check_samples(self, data_samples: Sequence[Any]) -> None:
+    def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
         """Samples must have a label."""
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
@@ -81,6 +83,7 @@ class ClassificationTask(Task):
 
     def as_prediction(self, student: nn.Module, output: Tensor) -> Prediction:
         """Logits ``(N, C)``."""
+        _check_logits(output, 'model.student')
         return Prediction(output)
 
     def judged(self, prediction: Prediction) -> Tensor:
@@ -128,11 +131,7 @@ class ClassReader(Reader):
 
     def __call__(self, output: Tensor) -> Prediction:
         """See :class:`Reader`."""
-        if output.ndim != 2:
-            raise ClassroomError(
-                f'{self._key} returned {tuple(output.shape)} instead of logits (N, C): its neck or '
-                'head leaves more than one vector a sample.'
-            )
+        _check_logits(output, self._key)
         (logits,), finite = finite_part([output])
         if self._indices is not None:
             logits = logits.index_select(1, self._indices)
@@ -177,6 +176,11 @@ def class_indices(
     for ours in range(classes):
         theirs = class_map[ours]
         if names is not None and theirs in names:
+            if list(names).count(theirs) > 1:
+                raise ClassroomError(
+                    f"{where}[{ours}] is {theirs!r}, a name of several of the mentor's classes: "
+                    'give the index.'
+                )
             theirs = list(names).index(theirs)
         if not isinstance(theirs, int) or not 0 <= theirs < mentor_classes:
             raise ClassroomError(
@@ -190,6 +194,15 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
+
+
+def _check_logits(output: Any, key: str) -> None:
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        what = tuple(output.shape) if isinstance(output, Tensor) else f'a {type(output).__name__}'
+        raise ClassroomError(
+            f'{key} returned {what} instead of logits (N, C): its neck or head leaves more than '
+            'one vector a sample.'
+        )
 
 
 def num_classes(model: nn.Module, key: str) -> int:

@@ -43,7 +43,9 @@ class Conversion:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the matrices as ``nn.Module._apply`` moves parameters."""
-        self._x, self._y = function(self._x), function(self._y)
+        # Not their type: in half precision the places of joints would be lost to rounding.
+        device = function(self._x).device
+        self._x, self._y = self._x.to(device), self._y.to(device)
 
     def __call__(self, values: Any) -> Any:
         """``(N, K, H, W)``, or ``(N, K, W_x)`` and ``(N, K, W_y)``."""

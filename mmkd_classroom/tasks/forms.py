@@ -66,7 +66,9 @@ class HeatmapForm:
         flat = heatmaps.flatten(0, 1)
         cells = heatmap_peaks(flat)
         if self.is_udp or self.codec.unbiased:
-            joints = refine_taylor(flat, cells, self.codec.blur_kernel_size)
+            # Half-precision matmuls of autocast would cost a sixth of a pixel.
+            with torch.autocast(flat.device.type, enabled=False):
+                joints = refine_taylor(flat, cells, self.codec.blur_kernel_size)
         else:
             joints = refine_quarter(flat, cells)
         # MMPose puts a joint whose map has no positive value at (-1, -1).

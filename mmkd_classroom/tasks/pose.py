@@ -1,12 +1,14 @@
 """Top-down pose estimation with MMPose's ``TopdownPoseEstimator``: what all its heads share."""
 
 import copy
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
@@ -88,7 +90,10 @@ class PoseTask(Task):
         """See :meth:`Task.reader`; the options are ``keypoint_map`` and ``metainfo``."""
         ours, theirs = form_of(student, 'model.student'), form_of(mentor, key)
         geometry = geometry or Geometry(theirs.input_size)
-        names = joint_names(options.get('metainfo') or metainfo_of(config), f'{key}.metainfo')
+        names = joint_names(
+            options.get('metainfo') or metainfo_of(config, mentor.head.out_channels),
+            f'{key}.metainfo',
+        )
         counts = mentor.head.out_channels, student.head.out_channels
         reader = PoseReader(
             key,
@@ -104,8 +109,10 @@ class PoseTask(Task):
             reader.bind(self.names)
         return reader
 
-    def check_samples(self, data_samples: Sequence[Any]) -> None:
+    def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
         """Samples must have visibility and the joints in input space."""
+        if self.metainfo is None and 'keypoint_id2name' in (metainfo or {}):
+            self.metainfo = metainfo
         instances = data_samples[0].gt_instances
         if 'keypoints_visible' not in instances:
             raise ClassroomError(
@@ -128,9 +135,8 @@ class PoseTask(Task):
         """The joints' names, by ``metainfo``, or else by the data set that the samples name."""
         if self.names is not None:
             return self.names
-        name = data_samples[0].metainfo.get('dataset_name')
         try:
-            return joint_names(name, 'dataset_name')
+            return joint_names(self._metainfo(data_samples), 'dataset_name')
         except ClassroomError:  # a data set that is not MMPose's
             return None
 
@@ -169,13 +175,17 @@ class PoseTask(Task):
     ) -> list[Any]:
         """Predicted instances, in pixels of the image; the scores are the peaks' logits."""
         joints = prediction.form.decoded(self.judged(prediction))[:, None].cpu().numpy()
-        # Zero where the mentor has no such joint, so that the metric does not trust it.
         scores = (self.peak(prediction) * prediction.valid)[:, None].float().cpu().numpy()
         instances = [
             InstanceData(keypoints=keypoints, keypoint_scores=score)
             for keypoints, score in zip(joints, scores)
         ]
-        return student.add_pred_to_datasample(instances, None, copy.deepcopy(list(data_samples)))
+        samples = copy.deepcopy(list(data_samples))
+        for sample, has in zip(samples, prediction.valid.expand(joints.shape[0], joints.shape[2])):
+            # A joint that the mentor does not know is none that it missed.
+            if 'keypoints_visible' in sample.gt_instances:
+                sample.gt_instances.keypoints_visible *= has.cpu().numpy()
+        return student.add_pred_to_datasample(instances, None, samples)
 
 
 class PoseReader(Reader):
@@ -234,11 +244,16 @@ class PoseReader(Reader):
             ClassroomError: See :func:`match_joints`; or they have to be matched and the student's
                 have no names.
         """
-        if self._names is None:
+        self._index, self._has = None, torch.ones_like(self._has)
+        if self._names is None or (names is None and not self._map and len(set(self._counts)) == 1):
+            print_log(
+                f"The joints of {self._key} are taken for the student's, in the same order: "
+                'give metainfo to have them matched by name.',
+                'current',
+                level=logging.WARNING,
+            )
             return
         if names is None:
-            if self._counts[0] == self._counts[1] and not self._map:
-                return
             raise ClassroomError(
                 f"The data set's joints have no names to match those of {self._key} with: give "
                 'model.task.metainfo, the definition of the data set.'
@@ -250,7 +265,6 @@ class PoseReader(Reader):
             )
         matched = match_joints(self._names, names, self._map, self._key)
         if matched == list(range(self._counts[0])):
-            self._index = None
             return
         device = self._has.device
         self._has = torch.tensor([[index is not None for index in matched]], device=device)
@@ -259,7 +273,9 @@ class PoseReader(Reader):
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move all tensors."""
         self._conversion.apply(function)
-        self._scale, self._offset = function(self._scale), function(self._offset)
+        # Not their type: in half precision the places of joints would be lost to rounding.
+        device = function(self._scale).device
+        self._scale, self._offset = self._scale.to(device), self._offset.to(device)
         self._has = function(self._has)
         self._index = None if self._index is None else function(self._index)
 

@@ -36,6 +36,11 @@ class SimCCTask(PoseTask):
         x, y = (at_least_float32(values) * prediction.form.beta for values in prediction.values)
         return x, y
 
+    def peak(self, prediction: Prediction) -> Tensor:
+        """Height of each joint's peak over its lowest bin, ``(N, K)``: the zero is arbitrary."""
+        heights = [axis.amax(dim=-1) - axis.amin(dim=-1) for axis in self.logits(prediction)]
+        return sum(heights).detach() / len(heights)
+
     def scale(self, logits: Tensor) -> float:
         """Per bin, and summed over the batch."""
         return len(logits) / logits.shape[-1]

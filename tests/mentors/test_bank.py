@@ -83,9 +83,18 @@ def test_the_model_s_own_ways_do_not_reach_the_mentors():
 def test_a_deep_copy_shares_the_mentors():
     classroom = distiller()
     twin = copy.deepcopy(classroom)
-    assert twin.bank is classroom.bank
+    assert all(ours is theirs for ours, theirs in zip(twin.bank, classroom.bank))
     assert not {id(p) for p in twin.parameters()} & {id(p) for p in classroom.parameters()}
     assert len(twin.state_dict()) == len(classroom.state_dict())
+
+
+def test_a_copy_that_moves_leaves_them_where_they_are():
+    """As EMA's model on another device does."""
+    classroom = distiller()
+    twin = copy.deepcopy(classroom).to('meta')
+    assert next(twin.parameters()).device.type == 'meta'
+    assert next(classroom.bank[0].model.parameters()).device.type == 'cpu'
+    assert classroom.loss(*class_batch())['loss_mentors'].isfinite()
 
 
 @pytest.mark.parametrize('target', [torch.float64, 'meta'])

@@ -7,6 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd_classroom.mentors import Normalisation, View
+from mmkd_classroom.mentors.view import fit
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 POSE, CLASSES, PLAIN = 'mmpose.PoseDataPreprocessor', 'mmpretrain.ClsDataPreprocessor', (
@@ -109,3 +110,48 @@ def test_of_feature_maps_the_part_that_is_not_black(student, mentor, cells, expe
     maps = torch.randn(2, 3, *cells)
     found = view.content(maps, torch.empty(2, 3, student[1], student[0]))
     assert torch.equal(found, maps[(..., *expected)])
+
+
+def test_channels_are_reversed_as_the_config_says():
+    """CIFAR loads RGB and does not reverse it; an ImageNet mentor reverses the BGR of its files."""
+    student, mentor = stock('classes_raw'), stock('classes')
+    images = torch.randint(256, (2, 3, 5, 7), dtype=torch.uint8)
+    view = View(Normalisation.of(student), Normalisation.of(mentor), flips=False)
+    mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
+    torch.testing.assert_close(view(preprocess(student, images)), (images - mean) / std)
+    both = View(Normalisation.of(student), Normalisation.of(student), flips=True)
+    inputs = preprocess(student, images)
+    assert torch.equal(both(inputs), inputs.flip(1))
+
+
+@pytest.mark.parametrize(
+    'ours, theirs, content, offset',
+    [
+        ((192, 256), (288, 384), (288, 384), (0.25, 0.25)),
+        ((288, 384), (192, 256), (192, 256), (-1 / 6, -1 / 6)),
+        ((192, 256), (256, 256), (192, 256), (32, 0)),
+        ((256, 256), (192, 256), (192, 192), (-0.125, 31.875)),
+    ],
+)
+def test_the_student_s_picture_is_laid_into_the_mentor_s(ours, theirs, content, offset):
+    found, geometry = fit(ours, theirs)
+    assert found == content and geometry.size == theirs
+    assert geometry.offset == pytest.approx(offset)
+    plain = Normalisation.of(stock('classes'))
+    # A ramp is its own interpolation: each pixel says where in the student's input it lies.
+    x = torch.arange(float(ours[0])).expand(ours[1], -1)
+    y = torch.arange(float(ours[1]))[:, None].expand(-1, ours[0])
+    inputs = torch.stack([x, y, torch.ones_like(x)])[None]
+    seen = View(plain, plain, theirs)(inputs)[0]
+    assert seen.shape == (3, theirs[1], theirs[0])
+    inside = seen[2] > 0.99
+    assert inside.sum() == content[0] * content[1]
+    rows, columns = torch.nonzero(inside, as_tuple=True)
+    middle = (rows > rows.min() + 3) & (rows < rows.max() - 3)
+    middle &= (columns > columns.min() + 3) & (columns < columns.max() - 3)
+    rows, columns = rows[middle], columns[middle]
+    for axis, where in ((0, columns), (1, rows)):
+        expected = (where - geometry.offset[axis]) / geometry.scale[axis]
+        torch.testing.assert_close(seen[axis, rows, columns], expected, rtol=0, atol=0.05)
+    black = -plain.mean[2] / plain.std[2]
+    torch.testing.assert_close(seen[2][~inside], torch.full_like(seen[2][~inside], black))

@@ -13,6 +13,7 @@ from mmkd_classroom.functional import kl_divergence
 from mmkd_classroom.rankers import OKSRanker, TrueClassRanker
 from mmkd_classroom.structures import Prediction
 from mmkd_classroom.tasks import ClassificationTask
+from mmkd_classroom.tasks.classification import ClassReader, class_indices
 
 LOSSES = dict(
     cross_entropy=dict(type='CrossEntropyLoss', loss_weight=0.7),
@@ -219,6 +220,16 @@ def test_a_wrong_class_map_is_named(class_map, message):
     assert CLASSES == 4
     with pytest.raises(ClassroomError, match=r'^model\.mentors\[0\]\.class_map.*' + message):
         classroom(class_map)
+
+
+def test_a_name_of_two_classes_is_refused():
+    with pytest.raises(ClassroomError, match=r"class_map\[0\] is 'crane', a name of several"):
+        class_indices(['crane'], 1, 3, ('crane', 'cat', 'crane'), 'model.mentors[0]')
+
+
+def test_a_head_with_two_outputs_is_refused():
+    with pytest.raises(ClassroomError, match=r'model\.mentors\[4\] returned a list instead of'):
+        ClassReader(None, 'model.mentors[4]')([torch.randn(2, 3)] * 2)
 
 
 def test_a_mentor_s_classes_may_be_named():

@@ -79,15 +79,18 @@ def test_nothing_in_common_is_named():
          'halpe26', 26),
         ('mmpose::body_2d_keypoint/topdown_heatmap/coco/'
          'td-hm_hrnet-w32_8xb64-210e_coco-256x192.py', 'coco', 17),
+        # Trained on 19 joints of two data sets, validated on COCO's 17.
+        ('mmpose::body_2d_keypoint/topdown_heatmap/coco/'
+         'td-hm_hrnet-w32_8xb64-210e_coco-aic-256x192-combine.py', 'coco_aic', 19),
     ],
 )  # fmt: skip
 def test_a_stock_config_names_its_joints(path, name, count):
-    names = joint_names(metainfo_of(get_config(path)), 'x')
+    names = joint_names(metainfo_of(get_config(path), count), 'x')
     assert len(names) == count and names == joint_names(name, 'x')
 
 
 def test_a_config_without_data_names_none():
-    assert metainfo_of(Config(dict(model=dict(type='TopdownPoseEstimator')))) is None
+    assert metainfo_of(Config(dict(model=dict(type='TopdownPoseEstimator'))), 17) is None
     assert joint_names(None, 'x') is None
 
 

@@ -12,10 +12,11 @@ from toys import INPUT_SIZE, JOINTS, build, classifier, codec, estimator, pose_b
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import kl_divergence
 from mmkd_classroom.mentors.view import fit
+from mmkd_classroom.metainfo import joint_names, read_metainfo
 from mmkd_classroom.rankers import OKSRanker
 from mmkd_classroom.structures import Prediction
 from mmkd_classroom.tasks import HeatmapTask, SimCCTask
-from mmkd_classroom.tasks.forms import SimCCForm
+from mmkd_classroom.tasks.forms import SimCCForm, form_of
 
 CPU = torch.device('cpu')
 KINDS = ['simcc', 'smoothed']
@@ -89,7 +90,7 @@ def test_the_divergence_is_the_sum_over_the_axes_with_the_head_s_beta(task):
             for ours, theirs in zip(student.values, mentor.values)
         )
         torch.testing.assert_close(value[i, j], expected)
-    peaks = [10 * axis.amax(-1) for axis in student.values]
+    peaks = [10 * (axis.amax(-1) - axis.amin(-1)) for axis in student.values]
     torch.testing.assert_close(task.peak(student), sum(peaks) / 2)
 
 
@@ -250,7 +251,52 @@ def test_a_data_set_without_names_is_refused_when_they_are_needed(task):
         reader.bind(None)
     with pytest.raises(ClassroomError, match=r'The student has 17 joints, its data set 2'):
         reader.bind(('a', 'b'))
-    reader_for(task, 17, metainfo='coco').bind(None)  # in the order that both have
+    reader_for(task, 17, metainfo='coco').bind(None)  # in the order that both have, with a warning
+
+
+def test_joints_are_matched_anew_for_other_data(task):
+    reader = reader_for(task, 17, metainfo='coco')
+    names = [f'joint {index}' for index in range(16)]
+    reader.bind(('nose', *names))
+    assert reader._has.sum() == 1
+    reader.bind(task_names := joint_names('coco', 'x'))
+    assert reader._has.all() and reader._index is None and len(task_names) == 17
+
+
+def test_the_data_set_itself_names_the_joints():
+    """A data set that MMPose does not define, by the metainfo that it carries."""
+    task = SimCCTask(OKSRanker())
+    _, samples = pose_batch(1, codec_name='simcc')
+    samples[0].set_metainfo(dict(dataset_name='robots'))
+    assert task.item_names(samples) is None
+    task.check_samples(samples, read_metainfo('coco', 'x'))
+    assert task.item_names(samples)[:2] == ('nose', 'left_eye')
+    assert task.truth(samples, CPU).metainfo['num_keypoints'] == 17
+
+
+@pytest.mark.parametrize('kind', ['dark', 'udp'])
+def test_joints_are_decoded_in_full_precision_under_amp(kind):
+    form = form_of(build(estimator(codec_name=kind)), 'x')
+    maps = torch.rand(2, 3, 24, 16)
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        joints = form.joints(maps)
+    torch.testing.assert_close(joints, form.joints(maps), rtol=0, atol=1e-4)
+
+
+def test_a_joint_that_a_mentor_does_not_know_is_none_that_it_missed(task):
+    teacher = build(estimator(16, 'msra', out_channels=14)).eval()
+    pupil = student_of('simcc')
+    inputs, samples = pose_batch(2, codec_name='simcc', unlabelled=0)
+    reader = task.reader(teacher, pupil, 'model.mentors[0]', Config(), metainfo='aic')
+    reader.bind(task.item_names(samples))
+    before = [sample.gt_instances.keypoints_visible.copy() for sample in samples]
+    with torch.no_grad():
+        written = task.write(reader(teacher(inputs, None, mode='tensor')), samples, pupil)
+    for sample, visible, original in zip(written, before, samples):
+        assert not sample.gt_instances.keypoints_visible[0, :5].any()
+        assert (sample.gt_instances.keypoints_visible[0, 5:] == visible[0, 5:]).all()
+        assert (original.gt_instances.keypoints_visible == visible).all()
+        assert sample.pred_instances.keypoints.shape == (1, JOINTS, 2)
 
 
 def test_the_student_s_joints_may_be_named_in_the_config():
