@@ -300,7 +300,7 @@ def test_data_without_labels(refused):
     refused('classes', change, r'gt_label.*train_dataloader\.dataset')
 
 
-def test_a_data_set_that_mmpose_has_no_sigmas_for(refused, tmp_path):
+def test_mentors_that_know_none_of_the_data_s_joints(refused, tmp_path):
     def change(cfg):
         path = tmp_path / 'metainfo.py'
         keypoints = {
@@ -314,4 +314,4 @@ def test_a_data_set_that_mmpose_has_no_sigmas_for(refused, tmp_path):
         )
         cfg.train_dataloader.dataset.metainfo = dict(from_file=str(path))
 
-    refused('pose', change, r"sigmas for the data set 'robots'.*model\.ranker\.sigmas")
+    refused('pose', change, r"mentors\[0\] has no joint of the student's.*joint_16.*keypoint_map")

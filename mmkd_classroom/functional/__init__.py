@@ -21,6 +21,7 @@ from .scores import (
     oks,
     pck,
     true_class_probability,
+    without_autocast,
 )
 from .weights import (
     confidence_weights,
@@ -64,4 +65,5 @@ __all__ = [
     'triangle_matrix',
     'true_class_probability',
     'vector_peaks',
+    'without_autocast',
 ]

@@ -1,5 +1,7 @@
 """How good a prediction is on each sample, in [0, 1]: true-class probability, OKS, PCK."""
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
@@ -132,6 +134,13 @@ def pck(
     """
     correct = correct_keypoints(prediction, truth, normaliser, thr)
     return (correct * item_weights(labelled)).sum(dim=-1)
+
+
+def without_autocast(tensor: Tensor) -> AbstractContextManager:
+    """A block in which automatic mixed precision leaves operations on this device alone."""
+    if tensor.device.type == 'meta':  # which has no such thing
+        return nullcontext()
+    return torch.autocast(tensor.device.type, enabled=False)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:

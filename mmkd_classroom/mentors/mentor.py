@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..checkpoints import load_weights
 from ..errors import ClassroomError
 from ..features import finite_features, recorded, stage_channels
+from ..functional import without_autocast
 from ..structures import Prediction
 from ..tasks import Reader, Task
 from .view import Normalisation, View, fit
@@ -96,7 +97,7 @@ class Mentor:
         """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
         view = self.view(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         follows = self.dtype is None
-        precision = nullcontext() if follows else torch.autocast(view.device.type, enabled=False)
+        precision = nullcontext() if follows else without_autocast(view)
         with precision, recorded(self.model, self.stages) as features:
             output = self.model(view, None, mode='tensor')
         prediction = self.reader(output)

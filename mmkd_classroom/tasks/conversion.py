@@ -10,7 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..functional import at_least_float32, gaussian_matrix, interpolation_matrix, triangle_matrix
+from ..functional import (
+    at_least_float32,
+    gaussian_matrix,
+    interpolation_matrix,
+    triangle_matrix,
+    without_autocast,
+)
 from ..structures import Geometry
 from .forms import Form, HeatmapForm, SimCCForm
 
@@ -55,7 +61,7 @@ class Conversion:
         tensors = [at_least_float32(tensor) for tensor in tensors]
         x, y = (matrix.to(tensors[0].dtype) for matrix in (self._x, self._y))
         # In a lower precision a position would be lost to rounding.
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x):
             return self._function(*tensors, x, y)
 
 

@@ -17,6 +17,7 @@ from ..functional import (
     refine_quarter,
     refine_taylor,
     vector_peaks,
+    without_autocast,
 )
 
 
@@ -67,7 +68,7 @@ class HeatmapForm:
         cells = heatmap_peaks(flat)
         if self.is_udp or self.codec.unbiased:
             # Half-precision matmuls of autocast would cost a sixth of a pixel.
-            with torch.autocast(flat.device.type, enabled=False):
+            with without_autocast(flat):
                 joints = refine_taylor(flat, cells, self.codec.blur_kernel_size)
         else:
             joints = refine_quarter(flat, cells)
