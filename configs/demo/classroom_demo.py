@@ -29,7 +29,7 @@ model = dict(
         ),
     ],
     # The default, KL over the cells, did worse than MSE in trials on such pictures; on photographs
-    # it did not (docs/benchmarks.md).
+    # they did not differ (docs/benchmarks.md).
     task=dict(type='mmkd_classroom.HeatmapTask', distance='mse'),
     ranker=dict(type='mmkd_classroom.OKSRanker'),
     strategy=dict(type='mmkd_classroom.ClassroomKD', weight=3.0),

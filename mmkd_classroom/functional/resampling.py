@@ -13,7 +13,7 @@ def interpolation_matrix(positions: Tensor, size: int) -> Tensor:
     """Lagrange interpolation through the ten nearest cells.
 
     It is exact for polynomials up to the ninth degree, so that a smooth peak between two cells
-    stays where it is; a cubic moves it by a twentieth of a cell. Beyond the grid the outermost
+    stays where it is; a cubic would move it. Beyond the grid the outermost
     cell is repeated.
 
     Args:
