@@ -1,15 +1,15 @@
-# Ways to learn from several teachers, compared on classification: a small ResNet-18 on half of
-# CIFAR-10, for a CPU.
+# Ways to learn from several teachers, compared on classification: ResNet-8 on half of CIFAR-10,
+# for a CPU.
 # Needs: data/cifar10 (see ../cifar10/README.md); mentors that are not there are trained first.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu.py
-classroom = '{{fileDirname}}/../classroomkd/resnet18_cifar10_cpu.py'
+classroom = '{{fileDirname}}/../classroomkd/resnet8_cifar10_cpu.py'
 seeds = [0, 1, 2]
 metrics = [dict(key='accuracy/top1', name='Top-1')]
 methods = [
     dict(name='alone', alone=True),
     dict(
         name='KD, best mentor',
-        mentors=['resnet18-w24'],
+        mentors=['wrn-16-2'],
         strategy=dict(type='mmkd_classroom.Average'),
     ),
     dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
@@ -21,9 +21,9 @@ methods = [
             type='mmkd_classroom.AMTML',
             # The deeper the stage, the stronger its mentor.
             hints=[
-                dict(student='layer2', mentor='resnet18-w8', stage='layer2'),
-                dict(student='layer3', mentor='resnet18-w16', stage='layer3'),
-                dict(student='layer4', mentor='resnet18-w24', stage='layer4'),
+                dict(student='layer1', mentor='resnet8', stage='layer1'),
+                dict(student='layer2', mentor='resnet20', stage='layer2'),
+                dict(student='layer3', mentor='wrn-16-2', stage='layer3'),
             ],
         ),
     ),
