@@ -13,5 +13,7 @@ methods = [
     dict(name='rank weights off', strategy=dict(rank_weights=False)),
     dict(name="task weight: student's score", strategy=dict(task_weight='score')),
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
+    # What is left is AVER, times the number of mentors.
+    dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False)),
     dict(name='alone', alone=True),
 ]

@@ -17,5 +17,7 @@ methods = [
     dict(name='sharpness 10', options={'model.task.sharpness': 10.0}),
     dict(name='sharpness 200', options={'model.task.sharpness': 200.0}),
     dict(name='MSE of heatmaps', options={'model.task.distance': 'mse'}),
+    # What is left is AVER, times the number of mentors.
+    dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False)),
     dict(name='alone', alone=True),
 ]

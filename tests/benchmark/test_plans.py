@@ -46,11 +46,12 @@ def test_the_comparison_has_all_methods(name):
 def test_an_ablation_changes_one_switch_at_a_time(name):
     plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}_ablation.py')
     assert plan.folder.name == name and plan.reference == 'ClassroomKD'
-    whole, *others = [method for method in plan.methods if not method.alone]
+    whole, *others, control = [method for method in plan.methods if not method.alone]
     base = flat(plan.config(whole, 0).to_dict())
     for method in others:
         changed = flat(plan.config(method, 0).to_dict()).items() ^ base.items()
         assert len({re.sub(r'.*\.', '', key) for key, _ in changed}) == 1, method.name
+    assert dict(control.strategy) == dict(filter=False, pace='fixed', rank_weights=False)
 
 
 def flat(value, key=''):

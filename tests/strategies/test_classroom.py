@@ -12,7 +12,7 @@ from mmpose.codecs import MSRAHeatmap
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import item_weights
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
-from mmkd_classroom.strategies import ClassroomKD
+from mmkd_classroom.strategies import Average, ClassroomKD
 from mmkd_classroom.structures import ClassTruth, KeypointTruth, Prediction
 from mmkd_classroom.tasks import ClassificationTask, HeatmapTask
 from mmkd_classroom.tasks.forms import HeatmapForm
@@ -456,6 +456,19 @@ def test_the_weight_is_a_factor_of_the_mentors_loss():
     assert losses[0]['loss_mentors'].item() == 0
     assert losses[2]['loss_mentors'].item() == pytest.approx(2.5 * losses[1]['loss_mentors'].item())
     assert all(entry['loss_task'].item() == losses[0]['loss_task'].item() for entry in losses)
+
+
+@pytest.mark.parametrize('name', ['classes', 'oks'])
+def test_without_its_parts_it_is_the_average_times_the_mentors(name):
+    room = ROOMS[name]()
+    student, *mentors = room.predictions()
+    plain = ClassroomKD(filter=False, pace='fixed', rank_weights=False, temperature=3.0)
+    average = Average(weight=len(mentors), temperature=3.0)
+    ours, theirs = (
+        strategy(student, mentors, room.truth, room.task, {}).losses['loss_mentors'].item()
+        for strategy in (plain, average)
+    )
+    assert ours == pytest.approx(theirs, rel=1e-12) and ours > 0
 
 
 def test_only_losses_are_weighed():
