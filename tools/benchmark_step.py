@@ -12,9 +12,11 @@ Examples:
     python tools/benchmark_step.py pose
     python tools/benchmark_step.py classes --device cuda --amp
     python tools/benchmark_step.py configs/classroomkd/hrnet_coco.py --batch-size 16
+    python tools/benchmark_step.py configs/benchmarks/lspet.py --batch-size 16  # all its methods
 """
 
 import argparse
+import operator
 import os
 import statistics
 import sys
@@ -34,6 +36,7 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from mmengine.runner import Runner
 
 import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
+from mmkd_classroom.benchmark.plan import read_plan
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
@@ -46,7 +49,10 @@ WHOLE, STUDENT = "the classroom's step", "the student's own step"
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('config', help=f'{" or ".join(map(repr, PRESETS))}, or a classroom config')
+    presets = ', '.join(map(repr, PRESETS))
+    parser.add_argument(
+        'config', help=f'{presets}, a classroom config, or a plan of configs/benchmarks'
+    )
     parser.add_argument('--batch-size', type=int, help="by default the preset's, or the config's")
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--amp', action='store_true', help='in automatic mixed precision')
@@ -112,6 +118,22 @@ def _classroom(cfg: Config, mentors: dict[str, str], task: str, ranker: str) -> 
         strategy=dict(type='mmkd_classroom.ClassroomKD'),
     )
     return cfg
+
+
+def classrooms(name: str) -> dict[str, Config]:
+    """The classroom that a preset or a config file is, or one for each method of a plan.
+
+    Raises:
+        ClassroomError: The plan is not one.
+        FileNotFoundError: There is no such preset or file.
+    """
+    if name in PRESETS:
+        return {name: PRESETS[name]()}
+    cfg = Config.fromfile(name)
+    if 'methods' not in cfg:
+        return {name: cfg}
+    plan = read_plan(name)
+    return {m.name: plan.config(m, plan.seeds[0]) for m in plan.methods if not m.alone}
 
 
 def build(cfg: Config, device: str) -> tuple[MultiMentorDistiller, OptimWrapper]:
@@ -221,21 +243,29 @@ def measure(
 
 
 def report(times: dict[str, list[float]]) -> str:
-    """A table of the times and the ratio, which is the median over the rounds."""
+    """A table of the times, in milliseconds."""
     parts = [name for name in times if name != WHOLE]
     sums = [sum(values) for values in zip(*(times[name] for name in parts))]
-    ratios = [whole / parts_sum for whole, parts_sum in zip(times[WHOLE], sums)]
     rows = {**{name: times[name] for name in parts}, 'sum of these': sums, WHOLE: times[WHOLE]}
     lines = [f'{"milliseconds":<26}{"median":>10}{"fastest":>10}']
     for name, values in rows.items():
         lines.append(
             f'{name:<26}{1e3 * statistics.median(values):>10.1f}{1e3 * min(values):>10.1f}'
         )
-    low, middle, high = np.percentile(ratios, [25, 50, 75])
-    lines.append(
-        f'ratio {middle:.3f} (median of {len(ratios)} rounds; quartiles {low:.3f} to {high:.3f})'
-    )
     return '\n'.join(lines)
+
+
+def report_ratios(times: dict[str, list[float]]) -> str:
+    """The whole step over the sum of its parts, and over the student's own, round by round."""
+    wholes = times[WHOLE]
+    rounds = zip(*(values for name, values in times.items() if name != WHOLE))
+    ratios = [whole / sum(parts) for whole, parts in zip(wholes, rounds)]
+    times_alone = statistics.median(map(operator.truediv, wholes, times[STUDENT]))
+    low, middle, high = np.percentile(ratios, [25, 50, 75])
+    return (
+        f'ratio {middle:.3f} (median of {len(ratios)} rounds; quartiles {low:.3f} to {high:.3f}), '
+        f"{times_alone:.2f} times the student's own step"
+    )
 
 
 def report_memory(parts: dict[str, Callable[[], Any]], distiller: MultiMentorDistiller) -> str:
@@ -260,29 +290,39 @@ def report_memory(parts: dict[str, Callable[[], Any]], distiller: MultiMentorDis
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
     args = parse_args(argv)
+    on_gpu = args.device.startswith('cuda')
+    where = torch.cuda.get_device_name() if on_gpu else f'{torch.get_num_threads()} CPU threads'
     try:
-        cfg = PRESETS[args.config]() if args.config in PRESETS else Config.fromfile(args.config)
-        if args.batch_size:
-            cfg.train_dataloader.batch_size = args.batch_size
-        if args.amp and args.device == 'cpu':
-            cfg.optim_wrapper.type = 'Bf16OptimWrapper'
-        elif args.amp:
-            cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
-        distiller, optimizer = build(cfg, args.device)
+        rooms = classrooms(args.config)
+        for name, cfg in rooms.items():
+            if args.batch_size:
+                cfg.train_dataloader.batch_size = args.batch_size
+            print(f'{name}: batch of {cfg.train_dataloader.batch_size}, {where}', flush=True)
+            measure_classroom(cfg, args, in_detail=len(rooms) == 1)
     except (ClassroomError, FileNotFoundError) as error:
         sys.exit(f'error: {error}')
+    print(f'load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
+
+
+def measure_classroom(cfg: Config, args: argparse.Namespace, in_detail: bool) -> None:
+    """Measure one classroom and print what its step costs."""
+    if args.amp and args.device == 'cpu':
+        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+    elif args.amp:
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    distiller, optimizer = build(cfg, args.device)
     batch = generated_batch(cfg, getattr(distiller.student.head, 'num_classes', 0))
     parts = parts_of_step(distiller, optimizer, batch)
     on_gpu = args.device.startswith('cuda')
     wait = torch.cuda.synchronize if on_gpu else lambda: None
     steps = args.steps or (10 if on_gpu else 1)
-    where = torch.cuda.get_device_name() if on_gpu else f'{torch.get_num_threads()} CPU threads'
-    print(f'{args.config}: batch of {cfg.train_dataloader.batch_size}, {where}', flush=True)
     measure(parts, args.warm_up, steps, wait)
-    print(report(measure(parts, args.rounds, steps, wait)))
+    times = measure(parts, args.rounds, steps, wait)
+    if in_detail:
+        print(report(times))
+    print(report_ratios(times))
     if on_gpu:
         print(report_memory(parts, distiller))
-    print(f'load average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
 
 
 if __name__ == '__main__':

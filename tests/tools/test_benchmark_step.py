@@ -57,6 +57,34 @@ def test_ratio_of_a_config_without_data_or_weights(
     assert 0 < low <= ratio <= high
 
 
+def test_every_method_of_a_plan_but_the_student_alone(run_tool, tmp_path, capsys):
+    base = write_class_config(tmp_path / 'base.py', tmp_path / 'no_such_data')
+    config = tmp_path / 'classroom.py'
+    config.write_text(
+        CLASSROOM.format(base=str(base), task='ClassificationTask', ranker='TrueClassRanker')
+    )
+    plan = tmp_path / 'plan.py'
+    plan.write_text(
+        f"""
+classroom = {str(config)!r}
+seeds = [0, 1]
+metrics = [dict(key='accuracy/top1')]
+methods = [
+    dict(name='alone', alone=True),
+    dict(name='KD', mentors=['second'], strategy=dict(type='mmkd_classroom.Average')),
+    dict(name='room'),
+]
+"""
+    )
+    run_tool('benchmark_step', plan, '--rounds', 2, '--warm-up', 1, '--device', 'cpu')
+
+    printed = capsys.readouterr().out
+    assert re.findall(r'^(\w+): batch of 4', printed, flags=re.M) == ['KD', 'room']
+    ratios = re.findall(r"^ratio (\S+) .* (\S+) times the student's own", printed, flags=re.M)
+    assert len(ratios) == 2
+    assert all(float(alone) > float(ratio) > 0 for ratio, alone in ratios)
+
+
 def test_stock_config_is_refused(run_tool, tmp_path):
     base = write_pose_config(tmp_path / 'base.py', tmp_path / 'no_such_data')
     with pytest.raises(SystemExit, match='no model.mentors'):
@@ -87,4 +115,5 @@ def test_parts_take_turns_and_the_ratio_is_the_median_over_rounds(monkeypatch):
     assert times['mentor a'] == pytest.approx([4.0, 8.0])
     # The device is waited for before and after each measurement, not within.
     assert waits == [0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12]
-    assert 'ratio 1.100 (median of 2 rounds; quartiles 1.100 to 1.100)' in tool.report(times)
+    assert "3.30 times the student's own step" in tool.report_ratios(times)
+    assert 'ratio 1.100 (median of 2 rounds; quartiles 1.100 to 1.100)' in tool.report_ratios(times)
