@@ -71,13 +71,10 @@ class EntranceCheck:
         # Data sets are often sorted by class: shuffling neighbours would change nothing.
         random.Random(0).shuffle(indices)
         mine = indices[get_rank() :: get_world_size()]
-        size = max(_SHUFFLES + 1, loader.batch_size or 1)
-        while len(mine) % size == 1 < len(mine):  # one sample alone cannot be shuffled
-            size += 1
         batches = list(
             DataLoader(
                 Subset(loader.dataset, mine),
-                batch_size=size,
+                batch_size=_batch_size(len(mine), loader.batch_size or 1),
                 collate_fn=loader.collate_fn,
             )
         )
@@ -176,6 +173,14 @@ def _spread(dataset: Dataset, count: int) -> list[int]:
                 chosen.add(other)
                 other += step
     return sorted(chosen)
+
+
+def _batch_size(samples: int, wanted: int) -> int:
+    """Large enough to shuffle in, with no sample left alone in the last batch."""
+    size = max(_SHUFFLES + 1, wanted)
+    while samples % size == 1 < samples:
+        size += 1
+    return size
 
 
 def _image_of(dataset: Dataset, index: int) -> int | None:

@@ -14,6 +14,8 @@ from fixtures import (
     write_pose_config,
     write_pose_dataset,
 )
+from hypothesis import given
+from hypothesis import strategies as st
 from mmengine.config import Config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
@@ -21,6 +23,7 @@ from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import EntranceCheck
+from mmkd_classroom.hooks.entrance import _batch_size
 
 CLASSES = 3
 
@@ -280,3 +283,12 @@ def test_the_hook_checks_before_training(tmp_path, fresh_runners):
     with pytest.raises(ClassroomError, match=r'model\.mentors\[0\]'):
         runner.train()
     assert runner.iter == 0 and not list(folder.rglob('epoch_*.pth'))
+
+
+@given(st.integers(2, 300), st.integers(1, 80))
+def test_no_sample_is_left_alone_in_a_batch(samples, wanted):
+    size = _batch_size(samples, wanted)
+    assert samples % size != 1
+    assert size >= wanted
+    assert size >= 6  # its own images and five shuffles
+    assert size <= max(6, wanted) + 3
