@@ -212,8 +212,10 @@ def test_two_benchmarks_do_not_share_a_folder(undisturbed):
     root, *_ = undisturbed
     with locked(root / 'work_dirs/benchmarks/plan'):
         code, _, err = run(root)
+        code_of_report, out, _ = run(root, '--report')
     assert code == 1
     assert 'Another benchmark works in' in err and 'Traceback' not in err
+    assert code_of_report == 0 and '| classroom | 2 |' in out  # that only reads
 
 
 @pytest.mark.parametrize(
