@@ -15,8 +15,8 @@ CAMKD = dict(type='mmkd_classroom.ConfidenceAware', mentor_stages='layer3', feat
 AMTML = dict(
     type='mmkd_classroom.AMTML',
     hints=[dict(student='layer2', mentor=0, stage='layer3')],
-    angle_weight=0.0,  # relations are between the samples of one process
-    distance_weight=0.0,
+    angle_weight=30.0,  # enough to be seen beside the rest
+    distance_weight=30.0,
 )
 # Kind, and options of the strategy.
 LESSONS = [

@@ -28,6 +28,10 @@ OTHERS = dict(
 CLASSES = ('mmkd_classroom.ClassificationTask', 'mmkd_classroom.TrueClassRanker')
 
 
+CODECS = dict(heatmap='msra', simcc='simcc')
+SIMCC = ('mmkd_classroom.SimCCTask', POSE[1])
+
+
 def distiller(student, mentors, kinds, strategy=None, task=None, ranker=None):
     return MultiMentorDistiller(
         student=build(student),
@@ -125,11 +129,12 @@ def test_the_other_ranker_and_distance(norm):
 
 
 @pytest.mark.parametrize('name', OTHERS)
-@pytest.mark.parametrize('task', ['pose', 'classes'])
+@pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
 def test_a_step_with_the_other_strategies(name, task):
-    if task == 'pose':
-        model = distiller(estimator(), [other_pixels(estimator())] * 2, POSE, OTHERS[name])
-        assert step(model, *pose_batch(3)) == 1  # the truth, pinned
+    if task != 'classes':
+        student, kinds = estimator(codec_name=CODECS[task]), dict(heatmap=POSE, simcc=SIMCC)[task]
+        model = distiller(student, [other_pixels(estimator())] * 2, kinds, OTHERS[name])
+        assert step(model, *pose_batch(3, codec_name=CODECS[task])) == 1  # the truth, pinned
     else:
         model = distiller(classifier(), [other_pixels(classifier(16))] * 2, CLASSES, OTHERS[name])
         assert step(model, *class_batch(3)) == 0

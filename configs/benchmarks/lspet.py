@@ -18,7 +18,7 @@ methods = [
         name='AMTML-KD',
         strategy=dict(
             type='mmkd_classroom.AMTML',
-            # The deeper the stage, the stronger its mentor; each pair is about as fine.
+            # The deeper the stage, the stronger its mentor.
             hints=[
                 dict(student='layer2', mentor='mobilenetv2', stage='layer3'),
                 dict(student='layer3', mentor='resnet50', stage='layer3'),

@@ -4,6 +4,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,19 @@ class Bench:
         return run
 
     def _run_all(self, runs: Iterable[Run | None]) -> None:
+        runs = list(runs)
         # Two methods may be one and the same run, under two names.
         once = {run.made_from or run.title: run for run in runs if run is not None}
         todo = [run for run in once.values() if not self._is_done(run)]
-        jobs = [run.job(self._keep, self._fail) for run in todo]
-        self._estimate.start(jobs)
+        jobs = [run.job(partial(self._keep, run), self._fail) for run in todo]
+        self._estimate.start(jobs, instead_of=len(runs))
         self.workshop.run(jobs)
 
-    def _keep(self, result: dict[str, Any]) -> None:
+    def _keep(self, run: Run, result: dict[str, Any]) -> None:
         self.ledger.add({**result, **self._circumstances()})
-        figures = ', '.join(f'{m.title} {m.of(result):.2f}' for m in self.plan.metrics)
-        self.say(f'{result["name"]}, seed {result["seed"]}: {figures}; {self._estimate}')
+        shown = [m for m in self.plan.metrics if not run.is_mentor or m.given_by(result)]
+        figures = [f'{metric.title} {metric.of(result):.2f}' for metric in shown]
+        self.say(f'{run.title}: {", ".join(figures) or "tested"}; {self._estimate}')
 
     def _circumstances(self) -> dict[str, Any]:
         return dict(
@@ -95,6 +98,9 @@ class Bench:
 
     def _fail(self, run: Run, error: ToolError) -> None:
         kept = self._keep_apart(run.folder)
+        if run.given is not None:  # its own test data may not be here; it can teach all the same
+            self.say(f'{run.title} could not be tested, see {kept}; {self._estimate}')
+            return
         self.failures[run.title] = str(error).replace(str(run.folder), str(kept))
         self.say(f'{run.title}: FAILED, see {kept}; {self._estimate}')
 
@@ -129,9 +135,10 @@ class Estimate:
         """Set the number of runs, and the clock to zero."""
         self._total, self._start = total, time.monotonic()
 
-    def start(self, jobs: Sequence[Job]) -> None:
-        """Count these from now on."""
+    def start(self, jobs: Sequence[Job], instead_of: int) -> None:
+        """Count these from now on, in place of so many that were expected."""
         self._jobs += jobs
+        self._total += len(jobs) - instead_of
 
     def __str__(self) -> str:
         over = sum(job.fraction >= 1 for job in self._jobs)

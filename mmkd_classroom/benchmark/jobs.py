@@ -150,7 +150,9 @@ class Workshop:
         finally:
             _end(process)
         if process.exitcode and not self._stopped:
-            tail = ''.join(f'  | {line}\n' for line in log.read_text().splitlines()[-_TAIL:])
+            tail = ''.join(
+                f'  | {line}\n' for line in log.read_text(errors='replace').splitlines()[-_TAIL:]
+            )
             raise ToolError(f'{job.name}: {script.name} failed.\n{tail}The whole log: {log}')
 
 

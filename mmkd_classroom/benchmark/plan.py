@@ -32,13 +32,17 @@ class Metric:
         """What tables call it."""
         return self.name or self.key
 
+    def given_by(self, result: Mapping[str, Any]) -> bool:
+        """Whether a line of the ledger has it. A mentor's own config may report others."""
+        return self.key in result['metrics']
+
     def of(self, result: Mapping[str, Any]) -> float:
         """The figure in a line of the ledger, scaled.
 
         Raises:
             ClassroomError: The test did not give it.
         """
-        if self.key not in result['metrics']:
+        if not self.given_by(result):
             raise ClassroomError(
                 f'A metric of the plan has the key {self.key!r}, but the test of {result["name"]} '
                 f'gave {sorted(result["metrics"])}: choose from these. What has run is kept.'
@@ -119,21 +123,23 @@ class Plan:
         if method.alone:
             _dismiss_mentors(cfg)
         else:
-            cfg.model.mentors = self.mentors(method)
+            cfg.model.mentors = [
+                mentor
+                for mentor in cfg.model.mentors
+                if method.mentors is None or mentor_name(mentor) in method.mentors
+            ]
             cfg.model.strategy = _merge_strategy(cfg.model.strategy, method.strategy)
         return prepared(cfg, {**self.options, **method.options}, seed)
 
     def mentors(self, method: Method) -> list[dict[str, Any]]:
-        """The classroom's entries of those who teach in a method."""
-        if method.alone:
-            return []
-        entries = self.classroom_config.model.mentors
-        return [m for m in entries if method.mentors is None or mentor_name(m) in method.mentors]
+        """The entries of those who teach in a method."""
+        return self.config(method, self.seeds[0]).model.get('mentors', [])
 
 
-def mentor_name(entry: Mapping[str, Any]) -> str:
-    """Name of an entry of ``model.mentors``."""
-    return entry.get('name') or Path(entry['config'].split('::')[-1]).stem
+def mentor_name(entry: Mapping[str, Any]) -> str | None:
+    """Name of an entry of ``model.mentors``; None where it has neither name nor path."""
+    name, config = entry.get('name'), entry.get('config')
+    return name or (Path(config.split('::')[-1]).stem if isinstance(config, str) else None)
 
 
 def prepared(cfg: Config, options: Mapping[str, Any], seed: int) -> Config:
@@ -213,6 +219,14 @@ def _check(plan: Plan, where: str) -> None:
             f'classroom of {where} is {plan.classroom!r}, which has no model.mentors: give the '
             'config of a classroom.'
         )
+    mentors = [mentor_name(mentor) for mentor in plan.classroom_config.model.mentors]
+    for index, name in enumerate(mentors):
+        if name is None or mentors.index(name) < index:
+            raise ClassroomError(
+                f'model.mentors[{index}] of {plan.classroom} has '
+                f'{"no name" if name is None else f"the name {name!r} as another one has"}: give '
+                'it a `name` of its own, for a plan tells mentors by their names.'
+            )
     names = [method.name for method in plan.methods]
     for index, method in enumerate(plan.methods):
         if names.index(method.name) < index:
@@ -242,6 +256,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
     try:
         strategy = MODELS.build(model.strategy)
         strategy.check(TASK_UTILS.build(dict(model.task, ranker=TASK_UTILS.build(model.ranker))))
+        strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(
             f'{key} of {where} does not give a strategy: {type(error).__name__}: {error}'

@@ -82,11 +82,11 @@ def results_table(results: Results) -> str:
 
 
 def mentors_table(results: Results) -> str:
-    """Each mentor's own figures."""
+    """Each mentor's own figures, as far as its config's test gives them."""
     metrics = results.plan.metrics
     rows = [['mentor', *(metric.title for metric in metrics)]]
     for name, line in results.mentors.items():
-        rows.append([name, *(f'{metric.of(line):.2f}' for metric in metrics)])
+        rows.append([name, *(f'{m.of(line):.2f}' if m.given_by(line) else '' for m in metrics)])
     return markdown(rows)
 
 

@@ -51,6 +51,11 @@ class Run:
     dump: bool = False
 
     @property
+    def is_mentor(self) -> bool:
+        """Whether it is a mentor's."""
+        return self.wanted is not None
+
+    @property
     def checkpoint(self) -> Path:
         """The last of the training, or the one that is given."""
         epochs = self.cfg.train_cfg.get('max_epochs')
@@ -99,8 +104,8 @@ class Run:
         """The result; a mentor is put where its classroom seeks it."""
         made_from = self.made_from
         if made_from is None:
+            made_from = digest(self.cfg, weights_digest(self.checkpoint))
             publish(self.checkpoint, self.wanted)
-            made_from = digest(self.cfg, weights_digest(self.wanted))
         result = dict(
             made_from=made_from,
             name=self.name,
@@ -126,8 +131,10 @@ def student_run(plan: Plan, method: Method, seed: int) -> Run | None:
 def mentor_runs(plan: Plan) -> list[Run]:
     """The trainings, or tests, of all mentors that teach in some method and are files here."""
     entries = [mentor for method in plan.methods for mentor in plan.mentors(method)]
-    local = {mentor_name(entry): entry for entry in entries if is_local(entry)}
-    return [_mentor_run(plan, name, entry) for name, entry in local.items()]
+    files = {
+        (mentor_name(entry), entry['checkpoint']): entry for entry in filter(is_local, entries)
+    }
+    return [_mentor_run(plan, name, entry) for (name, _), entry in files.items()]
 
 
 def _mentor_run(plan: Plan, name: str, entry: Mapping[str, Any]) -> Run:
@@ -186,9 +193,14 @@ def _weights_digest(path: Path, modified: int) -> str:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Put a file somewhere, whole or not at all: what is cut off would pass for a mentor."""
+    """Put a file somewhere, whole or not at all: what is cut off would pass for a mentor.
+
+    One that is there by now stays, for somebody may learn from it already.
+    """
+    if target.exists():
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f'{target.name}.partial')
+    partial = target.with_name(f'{target.name}.{os.getpid()}.partial')
     with source.open('rb') as old, partial.open('wb') as new:
         shutil.copyfileobj(old, new)
         new.flush()
@@ -207,7 +219,8 @@ def slug(name: str) -> str:
 
 
 def _mentor_config(entry: Mapping[str, Any]) -> Config:
-    return copy.deepcopy(_read_config(entry['config']))
+    config = entry['config']
+    return copy.deepcopy(_read_config(config) if isinstance(config, str) else Config(dict(config)))
 
 
 @lru_cache
@@ -216,7 +229,7 @@ def _read_config(config: str) -> Config:
 
 
 def _describe(entry: Mapping[str, Any]) -> Sequence[Any]:
-    """What a mentor's lessons depend on."""
-    cfg = _mentor_config(entry).to_dict()
+    """What a mentor's lessons depend on; it does not matter where its files lie."""
     weights = weights_digest(Path(entry['checkpoint'])) if is_local(entry) else entry['checkpoint']
-    return [mentor_name(entry), cfg.get('model'), cfg.get('data_preprocessor'), weights]
+    used = {key: value for key, value in entry.items() if key not in ('config', 'checkpoint')}
+    return [mentor_name(entry), used, _mentor_config(entry).to_dict(), weights]

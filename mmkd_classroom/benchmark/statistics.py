@@ -1,9 +1,9 @@
 """Figures over seeds: mean, spread, and the gain of paired runs with its interval."""
 
-import statistics
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
@@ -24,14 +24,15 @@ class Gain(NamedTuple):
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Mean and sample standard deviation of at least one value.
+    """Mean and sample standard deviation of at least one value; not finite if one is not.
 
     Example:
         >>> spread([1.0, 2.0, 3.0])
         Spread(mean=2.0, deviation=1.0)
     """
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Spread(statistics.fmean(values), deviation)
+    with np.errstate(invalid='ignore'):
+        deviation = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Spread(float(np.mean(values)), deviation)
 
 
 def paired_gain(values: Mapping[int, float], base: Mapping[int, float]) -> Gain | None:

@@ -1,7 +1,7 @@
 """The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
 
 from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
-from .divergences import kl_divergence, soft_target_divergence
+from .divergences import kl_divergence, soft_target_divergence, softened
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .relations import (
     hint_distance,
@@ -60,6 +60,7 @@ __all__ = [
     'relation_distance_loss',
     'relation_distances',
     'soft_target_divergence',
+    'softened',
     'squared_distances',
     'temperature',
     'triangle_matrix',

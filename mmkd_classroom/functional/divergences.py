@@ -6,11 +6,26 @@ from torch import Tensor
 from .scores import at_least_float32
 
 
+def softened(logits: Tensor, temperature: Tensor | float) -> Tensor:
+    """Logits over their temperature.
+
+    Args:
+        logits: ``(..., D)``.
+        temperature: Positive: one for all, which keeps the logits' precision, or broadcastable to
+            ``(...)``.
+
+    Returns:
+        ``(..., D)``, at least float32.
+    """
+    by = temperature[..., None] if isinstance(temperature, Tensor) else temperature
+    return at_least_float32(logits) / by
+
+
 def kl_divergence(
     student_logits: Tensor,
     mentor_logits: Tensor,
-    temperature: Tensor,
-    student_temperature: Tensor | None = None,
+    temperature: Tensor | float,
+    student_temperature: Tensor | float | None = None,
 ) -> Tensor:
     r"""Softened Kullback-Leibler divergence, scaled by the temperatures.
 
@@ -24,7 +39,7 @@ def kl_divergence(
     Args:
         student_logits: ``(..., D)``.
         mentor_logits: ``(..., D)``; no gradient should be needed.
-        temperature: :math:`\tau_m`, positive, broadcastable to ``(...)``.
+        temperature: :math:`\tau_m`, positive: one for all, or broadcastable to ``(...)``.
         student_temperature: :math:`\tau_s`, by default :math:`\tau_m`.
 
     Returns:
@@ -35,13 +50,15 @@ def kl_divergence(
         tensor([0., 0.])
     """
     student_temperature = temperature if student_temperature is None else student_temperature
-    log_q = (at_least_float32(student_logits) / student_temperature[..., None]).log_softmax(-1)
-    log_p = (at_least_float32(mentor_logits) / temperature[..., None]).log_softmax(-1)
+    log_q = softened(student_logits, student_temperature).log_softmax(-1)
+    log_p = softened(mentor_logits, temperature).log_softmax(-1)
     pointwise = torch.nn.functional.kl_div(log_q, log_p, reduction='none', log_target=True)
     return temperature * student_temperature * pointwise.sum(dim=-1)
 
 
-def soft_target_divergence(student_logits: Tensor, target: Tensor, temperature: Tensor) -> Tensor:
+def soft_target_divergence(
+    student_logits: Tensor, target: Tensor, temperature: Tensor | float
+) -> Tensor:
     r"""Kullback-Leibler divergence of the softened student from given probabilities.
 
     .. math:: D = \tau^2 \sum_d p_d \log\frac{p_d}{q_d},\quad q = \mathrm{softmax}(z_s / \tau)
@@ -49,11 +66,11 @@ def soft_target_divergence(student_logits: Tensor, target: Tensor, temperature: 
     Args:
         student_logits: ``(..., D)``.
         target: :math:`p`, ``(..., D)``, in [0, 1]; a cell of probability 0 counts nothing.
-        temperature: :math:`\tau`, positive, broadcastable to ``(...)``.
+        temperature: :math:`\tau`, positive: one for all, or broadcastable to ``(...)``.
 
     Returns:
         ``(...)``, not negative where the target sums to 1.
     """
-    log_q = (at_least_float32(student_logits) / temperature[..., None]).log_softmax(-1)
+    log_q = softened(student_logits, temperature).log_softmax(-1)
     pointwise = torch.nn.functional.kl_div(log_q, at_least_float32(target), reduction='none')
-    return temperature.square() * pointwise.sum(dim=-1)
+    return temperature**2 * pointwise.sum(dim=-1)

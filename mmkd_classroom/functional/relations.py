@@ -59,7 +59,7 @@ def relation_distances(embeddings: Tensor, valid: Tensor) -> Tensor:
     return length / torch.where(mean > 0, mean, 1.0)
 
 
-def relation_angles(embeddings: Tensor, valid: Tensor) -> Tensor:
+def relation_angles(embeddings: Tensor, valid: Tensor, corners: slice = slice(None)) -> Tensor:
     r"""RKD's angle potential: the cosine of the angle at sample j between samples i and k.
 
     .. math::
@@ -73,45 +73,56 @@ def relation_angles(embeddings: Tensor, valid: Tensor) -> Tensor:
     Args:
         embeddings: ``(N, K, D)``.
         valid: ``(N, K)`` booleans.
+        corners: Samples j at which angles are taken, J of them.
 
     Returns:
-        ``(N, N, N)``, indexed ``[j, i, k]``, in [-1, 1]; 0 where two of the samples are equal.
+        ``(J, N, N)``, indexed ``[j, i, k]``, in [-1, 1]; 0 where two of the samples are equal.
     """
     squared = squared_distances(embeddings)  # (K, N, N)
     both = _both(valid, embeddings.dtype)
     shared = both * squared
-    product = 0.5 * _sides(shared, valid)
-    length = _root(shared.sum(dim=0))
+    product = 0.5 * _sides(shared, valid, corners)
+    length = _root(shared.sum(dim=0))[corners]  # (J, N)
     inverse = torch.where(length > 0, 1 / torch.where(length > 0, length, 1.0), 0.0)
     return product * inverse[:, :, None] * inverse[:, None, :]
 
 
-def relation_distance_loss(student: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def relation_distance_loss(
+    student: Tensor, target: Tensor, valid: Tensor, own: slice = slice(None)
+) -> Tensor:
     """Smooth L1 between the :func:`relation_distances` of two batches, over all N^2 pairs.
 
     Args:
         student: ``(N, K, D)``, with gradient.
         target: ``(N, K, D')``.
         valid: ``(N, K)`` booleans, for both.
+        own: Only pairs that begin with these samples; lengths stay in units of the mean over all.
 
     Returns:
         Scalar, at least float32.
     """
-    return _relation_loss(relation_distances, student, target, valid)
+    student, target = at_least_float32(student), at_least_float32(target)
+    ours, theirs = (relation_distances(side, valid)[own] for side in (student, target))
+    return F.smooth_l1_loss(ours, theirs)
 
 
-def relation_angle_loss(student: Tensor, target: Tensor, valid: Tensor) -> Tensor:
+def relation_angle_loss(
+    student: Tensor, target: Tensor, valid: Tensor, own: slice = slice(None)
+) -> Tensor:
     """Smooth L1 between the :func:`relation_angles` of two batches, over all N^3 triples.
 
     Args:
         student: ``(N, K, D)``, with gradient.
         target: ``(N, K, D')``.
         valid: ``(N, K)`` booleans, for both.
+        own: Only the angles at these samples.
 
     Returns:
         Scalar, at least float32.
     """
-    return _relation_loss(relation_angles, student, target, valid)
+    student, target = at_least_float32(student), at_least_float32(target)
+    ours, theirs = (relation_angles(side, valid, own) for side in (student, target))
+    return F.smooth_l1_loss(ours, theirs)
 
 
 def hint_distance(
@@ -145,14 +156,18 @@ def hint_distance(
             mentor, size=student.shape[-2:], mode='bilinear', antialias=True, align_corners=False
         )
     if normalise:
-        student, mentor = F.normalize(student, dim=1), F.normalize(mentor, dim=1)
+        student, mentor = _unit(student), _unit(mentor)
+    # A model in half precision has the convolution in it as well.
+    weight, bias = at_least_float32(weight), None if bias is None else at_least_float32(bias)
     difference = at_least_float32(F.conv2d(student, weight, bias)) - mentor
     return difference.square().mean(dim=(1, 2, 3))
 
 
-def _relation_loss(potential, student: Tensor, target: Tensor, valid: Tensor) -> Tensor:
-    student, target = at_least_float32(student), at_least_float32(target)
-    return F.smooth_l1_loss(potential(student, valid), potential(target, valid))
+def _unit(maps: Tensor) -> Tensor:
+    """Channels scaled to length 1; empty cells stay empty, with gradient 0."""
+    squared = maps.square().sum(dim=1, keepdim=True)
+    empty = squared <= torch.finfo(maps.dtype).tiny
+    return maps * torch.where(empty, 0.0, torch.where(empty, 1.0, squared).rsqrt())
 
 
 def _both(valid: Tensor, dtype: torch.dtype) -> Tensor:
@@ -161,23 +176,27 @@ def _both(valid: Tensor, dtype: torch.dtype) -> Tensor:
     return mask[:, :, None] * mask[:, None, :]
 
 
-def _sides(shared: Tensor, valid: Tensor) -> Tensor:
+def _sides(shared: Tensor, valid: Tensor, corners: slice) -> Tensor:
     """Of all triangles, the two sides at a corner less the one opposite.
 
     Args:
         shared: ``(K, N, N)`` squared sides; 0 where an item is not in both samples.
         valid: ``(N, K)`` booleans.
+        corners: J samples.
 
     Returns:
-        ``(N, N, N)``, indexed ``[j, i, k]``: summed over the items that all three samples have.
+        ``(J, N, N)``, indexed ``[j, i, k]``: summed over the items that all three samples have.
     """
     if len(shared) == 1:  # by broadcasting, which is much quicker than the sum over items
         (side,), mask = shared, valid[:, 0].to(shared.dtype)
-        at_j = side[:, :, None] * mask + side[:, None, :] * mask[:, None]
-        return at_j - side * mask[:, None, None]
-    # In float64, which autocast leaves alone; an elementwise form would need N^3 K.
-    sums = torch.einsum('kji,nk->jin', shared.double(), valid.double()).to(shared.dtype)
-    return sums + sums.permute(0, 2, 1) - sums.permute(2, 0, 1)
+        ours = side[corners]
+        at_j = ours[:, :, None] * mask + ours[:, None, :] * mask[:, None]
+        return at_j - side * mask[corners, None, None]
+    # In float64, which autocast leaves alone; an elementwise form would need J N^2 K.
+    sides, there = shared.double(), valid.double()
+    at_j = torch.einsum('kji,nk->jin', sides[:, corners], there)
+    opposite = torch.einsum('kin,jk->jin', sides, there[corners])
+    return (at_j + at_j.permute(0, 2, 1) - opposite).to(shared.dtype)
 
 
 def _root(squared: Tensor) -> Tensor:

@@ -88,7 +88,10 @@ class Mentor:
         Returns:
             Their channels.
         """
+        # In single precision, for the CPU, where models are built: some torch has no other there.
+        self.model.float()
         channels = stage_channels(self.model, stages, key)
+        self.model.to(dtype=self.dtype)
         self.stages = stages
         return channels
 

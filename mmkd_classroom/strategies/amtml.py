@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..distributed import joined
 from ..errors import ClassroomError
 from ..features import OUTPUT
 from ..functional import (
@@ -40,10 +41,10 @@ class AMTML(Strategy):
     415 (2020) 106-113. The target :math:`p = \sum_t \mu_t\, \sigma(z_t / T)` mixes the mentors by
     weights :math:`\mu` that are learned per sample from the student's max-pooled feature map, see
     :func:`mmkd_classroom.functional.latent_weights`. Angles and distances are those of relational
-    distillation between the student's outputs and p, over all samples of a batch. In the hint of
-    group g a stage of the student regresses a stage of the mentor that the group is assigned to.
-    The factor s is the task's :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for
-    classes.
+    distillation between the student's outputs and p, over all samples of a batch, of all processes
+    together. In the hint of group g a stage of the student regresses a stage of the mentor that
+    the group is assigned to. The factor s is the task's
+    :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for classes.
 
     A mentor that gave values which are not finite, or does not know a joint, is left out there;
     unlabelled joints do not count. The latents :math:`w, \theta` and the hints' convolutions train
@@ -121,6 +122,14 @@ class AMTML(Strategy):
         self.shared: nn.Parameter | None = None
         self.latents: nn.Parameter | None = None
 
+    def check(self, task: Task) -> None:
+        """The target is a mixture of distributions."""
+        if not task.compares_distributions:
+            raise ClassroomError(
+                "model.strategy AMTML mixes the mentors' distributions, but model.task.distance "
+                "compares none: take 'kl', or another strategy."
+            )
+
     def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
         """See :meth:`Strategy.stages`."""
         self.groups = [
@@ -156,15 +165,16 @@ class AMTML(Strategy):
         valid = task.valid(members, truth)[1:]  # (M, N, K)
         beta = at_least_float32(student.features[self.stage]).amax(dim=(2, 3))  # (N, C)
         weights = latent_weights(beta, self.latents, self.shared, valid)  # (M, N, K)
-        tau = truth.weights.new_full((), self.temperature)
-        target = _mixture(weights, [task.probabilities(mentor, tau) for mentor in mentors])
+        target = _mixture(
+            weights, [task.probabilities(mentor, self.temperature) for mentor in mentors]
+        )
         taught = valid.any(dim=0)  # (N, K)
 
         own = 1 - self.balance
         lesson = Lesson(
             {name: own * value if 'loss' in name else value for name, value in losses.items()}
         )
-        divergence = task.divergence_from(target, student, tau)  # (N, K)
+        divergence = task.divergence_from(target, student, self.temperature)  # (N, K)
         coefficient = 2 * self.balance * truth.weights * taught
         if self.kl_reduction == 'mean':
             coefficient = coefficient * len(target) / sum(field.shape[-1] for field in target)
@@ -186,18 +196,21 @@ class AMTML(Strategy):
         self, student: Prediction, target: tuple[Tensor, ...], labelled: Tensor, task: Task
     ) -> dict[str, Tensor]:
         """Angles and distances between samples, of all the distributions of an item together."""
+        if not (self.angle_weight or self.distance_weight):
+            return {}
         outputs = task.logits(student)
         if self.relations_of == 'log_probabilities':
             outputs = tuple((logits / self.temperature).log_softmax(dim=-1) for logits in outputs)
         ours = torch.cat(outputs, dim=-1)  # (N, K, D)
         theirs = torch.cat(target, dim=-1).detach()
+        (ours, theirs, labelled), own = joined(ours, theirs, labelled)
         factor = self.weight * task_scale(student, task)
         losses = {}
         if self.angle_weight:
-            angle = relation_angle_loss(ours, theirs, labelled)
+            angle = relation_angle_loss(ours, theirs, labelled, own)
             losses['loss_angle'] = factor * self.angle_weight * angle
         if self.distance_weight:
-            distance = relation_distance_loss(ours, theirs, labelled)
+            distance = relation_distance_loss(ours, theirs, labelled, own)
             losses['loss_distance'] = factor * self.distance_weight * distance
         return losses
 

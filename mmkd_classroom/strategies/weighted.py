@@ -80,15 +80,13 @@ class WeightedKD(Strategy):
         """See :meth:`Strategy.forward`."""
         members = [student, *mentors]
         valid = task.valid(members, truth)[1:]  # (M, N, K)
+        divergences = torch.stack(
+            [task.divergence(student, mentor, self.temperature) for mentor in mentors]
+        )  # (M, N, K)
         with torch.no_grad():
-            weights = self.mentor_weights(mentors, valid, truth, task)
+            weights = self.mentor_weights(mentors, valid, truth, task).to(divergences)
             coefficient = weights / valid.sum(dim=0).clamp(min=1) * truth.weights
-        tau = truth.weights.new_full((), self.temperature)
-        taught = [
-            (part * task.divergence(student, mentor, tau)).sum(dim=-1).mean()
-            for part, mentor in zip(coefficient, mentors)
-        ]
-        per_mentor = self.weight * torch.stack(taught)  # (M,)
+        per_mentor = self.weight * (coefficient * divergences).sum(dim=-1).mean(dim=-1)  # (M,)
 
         features = self.feature_losses(student, mentors, coefficient, task)
         lesson = Lesson(dict(losses, loss_mentors=per_mentor.sum(), **features))

@@ -16,7 +16,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
-from ..functional import item_weights, kl_divergence, soft_target_divergence
+from ..functional import item_weights, kl_divergence, soft_target_divergence, softened
 from ..rankers import Ranker
 from ..structures import Geometry, Prediction
 
@@ -49,6 +49,8 @@ class Task(nn.Module, ABC):
     kind: str
     #: What an entry of ``model.mentors`` may say to this task alone.
     mentor_options: frozenset[str] = frozenset()
+    #: Whether the divergence is one of distributions, so that mentors' can be mixed.
+    compares_distributions: bool = True
 
     def __init__(self, ranker: Ranker) -> None:
         super().__init__()
@@ -151,15 +153,15 @@ class Task(nn.Module, ABC):
         self,
         student: Prediction,
         mentor: Prediction,
-        temperature: Tensor,
-        student_temperature: Tensor | None = None,
+        temperature: Tensor | float,
+        student_temperature: Tensor | float | None = None,
     ) -> Tensor:
         """Divergence of the student from a mentor, scaled by the squared temperature.
 
         Args:
             student: With gradient.
             mentor: Without.
-            temperature: Broadcastable to ``(N, K)``.
+            temperature: One for all, or broadcastable to ``(N, K)``.
             student_temperature: The same; by default the mentor's.
 
         Returns:
@@ -170,21 +172,23 @@ class Task(nn.Module, ABC):
             for ours, theirs in zip(self.logits(student), self.logits(mentor))
         )
 
-    def probabilities(self, prediction: Prediction, temperature: Tensor) -> tuple[Tensor, ...]:
-        """Softened distributions ``(N, K, D)``; the temperature is broadcastable to ``(N, K)``."""
+    def probabilities(
+        self, prediction: Prediction, temperature: Tensor | float
+    ) -> tuple[Tensor, ...]:
+        """Softened distributions ``(N, K, D)``; the temperature as in :meth:`divergence`."""
         return tuple(
-            (logits / temperature[..., None]).softmax(dim=-1) for logits in self.logits(prediction)
+            softened(logits, temperature).softmax(dim=-1) for logits in self.logits(prediction)
         )
 
     def divergence_from(
-        self, target: tuple[Tensor, ...], student: Prediction, temperature: Tensor
+        self, target: tuple[Tensor, ...], student: Prediction, temperature: Tensor | float
     ) -> Tensor:
         """Divergence of the student from given distributions, as :meth:`divergence`.
 
         Args:
             target: :meth:`probabilities`, or a mixture of several.
             student: With gradient.
-            temperature: That of the target, broadcastable to ``(N, K)``.
+            temperature: That of the target, as in :meth:`divergence`.
 
         Returns:
             ``(N, K)``, not negative.

@@ -48,6 +48,7 @@ class HeatmapTask(PoseTask):
         if distance not in ('kl', 'mse'):
             raise ClassroomError(f"model.task.distance is {distance!r}: choose 'kl' or 'mse'.")
         self.distance = distance
+        self.compares_distributions = distance == 'kl'
 
     def logits(self, prediction: Prediction) -> tuple[Tensor]:
         """One distribution over the ``H * W`` cells of each joint."""
@@ -61,8 +62,8 @@ class HeatmapTask(PoseTask):
         self,
         student: Prediction,
         mentor: Prediction,
-        temperature: Tensor,
-        student_temperature: Tensor | None = None,
+        temperature: Tensor | float,
+        student_temperature: Tensor | float | None = None,
     ) -> Tensor:
         """KL or squared distance of each joint, per cell, ``(N, K)``."""
         if self.distance == 'kl':

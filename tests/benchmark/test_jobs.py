@@ -18,7 +18,11 @@ for epoch in range(1, 13):
     print(f'2026 - INFO - Epoch(train) [{epoch}][2/2]  lr: 0.1  eta: 0:00:01  loss: 0.5000{epoch}')
 pathlib.Path(sys.argv[1]).touch()
 """
-FAILING = "print('some output'); raise SystemExit('no such data set')"
+FAILING = """
+import sys
+sys.stdout.buffer.write(b'some \\xff output')
+raise SystemExit('no such data set')
+"""
 ENDLESS = """
 import pathlib, subprocess, time
 child = subprocess.Popen(['sleep', '600'])
@@ -74,7 +78,7 @@ def test_failure_shows_the_log_and_stops_the_others(tmp_path, workshop):
     assert time.monotonic() - start < 60
     message = str(caught.value)
     assert message.startswith('failing: failing.py failed.')
-    assert 'some output' in message and 'no such data set' in message
+    assert 'some \ufffd output' in message and 'no such data set' in message
     assert str(tmp_path / 'failing.log') in message
     child = int((tmp_path / 'endless.pid').read_text())
     wait_until(lambda: not is_running(child))  # a killed process takes a moment to be gone

@@ -107,6 +107,26 @@ class TestDigest:
         mentor.write_bytes(kept)
         assert self.of(path) == whole
 
+    def test_depends_on_how_the_mentors_are_used(self, write, tmp_path):
+        path = write()
+        key = 'options.model.mentors.0'
+        values = dict(
+            precision='fp16', channels_last=True, flip_channels=True, input_size=[16, 16],
+            class_map=[0, 1, 2], checkpoint=str(tmp_path / 'classroom_mentor_1.pth'),
+        )  # fmt: skip
+        found = {self.of(path, overrides={f'{key}.{name}': v}) for name, v in values.items()}
+        assert len({self.of(path), *found}) == 7
+
+    def test_does_not_depend_on_where_the_mentors_lie(self, write, tmp_path):
+        path = write()
+        whole = self.of(path)
+        moved = tmp_path / 'moved.pth'
+        (tmp_path / 'classroom_mentor_0.pth').rename(moved)
+        option = {'options.model.mentors.0.checkpoint': str(moved)}
+        classroom = tmp_path / 'classroom.py'
+        classroom.write_text(classroom.read_text().replace('classroom_mentor_0.pth', 'moved.pth'))
+        assert self.of(path) == whole == self.of(path, overrides=option)
+
     def test_waits_for_mentors(self, write, tmp_path):
         path = write()
         (tmp_path / 'classroom_mentor_0.pth').unlink()
@@ -158,6 +178,42 @@ class TestDigest:
 def test_mistakes_name_the_key(write, keys, message):
     with pytest.raises(ClassroomError, match=message):
         read_plan(write(**keys))
+
+
+HINTS = [dict(student='layer1', mentor='mentor_0', stage='layer1')]
+
+
+@pytest.mark.parametrize(
+    ('method', 'message'),
+    [
+        (
+            dict(mentors=['mentor_1'], strategy=dict(type='mmkd_classroom.AMTML', hints=HINTS)),
+            r"methods\[1\] of .*hints\[0\]\.mentor is 'mentor_0'",
+        ),
+        (
+            dict(strategy=dict(type='mmkd_classroom.ConfidenceAware', mentor_stages=['layer1'])),
+            r'methods\[1\] of .* names 1 stages for 2 mentors',
+        ),
+    ],
+)
+def test_hints_from_mentors_that_do_not_teach(write, method, message):
+    with pytest.raises(ClassroomError, match=message):
+        read_plan(write(methods=[METHODS[0], dict(name='x', **method)]))
+
+
+@pytest.mark.parametrize(
+    ('entry', 'message'),
+    [
+        (dict(config='my/mentor_0.py'), r"mentors\[1\] of .* the name 'mentor_0' as another"),
+        (dict(config=dict(model=dict())), r'mentors\[1\] of .* has no name'),
+    ],
+)
+def test_mentors_are_told_by_their_names(write, tmp_path, entry, message):
+    path = write()
+    with (tmp_path / 'classroom.py').open('a') as classroom:
+        classroom.write(f"model['mentors'][1] = {dict(entry, checkpoint=None)!r}\n")
+    with pytest.raises(ClassroomError, match=message):
+        read_plan(path)
 
 
 def test_student_config_is_no_classroom(write, tmp_path):

@@ -86,6 +86,18 @@ def test_metric_that_the_test_did_not_give():
         report(Results(plan, RUNS, {}))
 
 
+def test_a_mentor_may_report_other_metrics():
+    other = {**line(0.5, 1), 'metrics': {'coco/AR': 7}}
+    assert '| strong |  | 7.00 |' in report(Results(PLAN, RUNS, dict(strong=other)))
+
+
+def test_a_run_that_diverged(tmp_path):
+    runs = {**RUNS, 'lost': {0: line(float('nan'), 1), 1: line(0.5, 1)}}
+    results = Results(PLAN, runs, {})
+    assert '| lost | 2 | nan ± nan | nan [nan, nan] |' in report(results).replace('+nan', 'nan')
+    plot(results, tmp_path / 'plot.png')
+
+
 def test_nothing_there_yet(tmp_path):
     results = Results(PLAN, {'alone': {}, 'taught': {}, 'lost': {}}, {})
     assert '| taught | 0 |  |  |  |  |' in report(results)

@@ -1,5 +1,7 @@
 """Figures over seeds, against values worked out by hand."""
 
+import math
+
 import pytest
 
 from mmkd_classroom.benchmark.statistics import Gain, Spread, paired_gain, spread
@@ -8,6 +10,13 @@ from mmkd_classroom.benchmark.statistics import Gain, Spread, paired_gain, sprea
 def test_spread():
     assert spread([2.0, 4.0, 9.0]) == Spread(5.0, pytest.approx(13**0.5))
     assert spread([3.0]) == Spread(3.0, None)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_run_that_diverged_is_seen_in_the_mean(value):
+    mean, deviation = spread([1.0, value, 2.0])
+    assert not math.isfinite(mean) and math.isnan(deviation)
+    assert not math.isfinite(paired_gain({0: value, 1: 2.0}, {0: 1.0, 1: 1.0}).mean)
 
 
 def test_paired_gain():

@@ -199,14 +199,32 @@ def test_hint_aligns_other_sizes(size):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_hint_of_half_precision_is_computed_in_float32(dtype):
     student, mentor = torch.randn(2, 3, 4, 4).to(dtype), torch.randn(2, 5, 8, 8).to(dtype)
-    weight = torch.randn(5, 3, 1, 1)
-    ours = hint_distance(student, mentor, weight)
+    weight, bias = torch.randn(5, 3, 1, 1), torch.randn(5)
+    ours = hint_distance(student, mentor, weight, bias)
     assert ours.dtype == torch.float32
-    assert torch.equal(ours, hint_distance(student.float(), mentor.float(), weight))
+    assert torch.equal(ours, hint_distance(student.float(), mentor.float(), weight, bias))
+    # A whole model in half precision has the convolution in it too.
+    of_half = hint_distance(student, mentor, weight.to(dtype), bias.to(dtype))
+    assert of_half.dtype == torch.float32
+    torch.testing.assert_close(of_half, ours, rtol=0.02, atol=0.02)
 
 
-def test_hint_of_empty_channels_has_a_finite_gradient():
+def test_hint_of_empty_channels_gives_them_no_gradient():
     """Behind a ReLU whole cells are zero."""
-    student = torch.zeros(2, 3, 4, 4, requires_grad=True)
-    hint_distance(student, torch.zeros(2, 5, 4, 4), torch.randn(5, 3, 1, 1)).sum().backward()
-    assert student.grad.isfinite().all()
+    student = torch.rand(2, 3, 4, 4)
+    student[:, :, 1] = 0
+    student.requires_grad_()
+    hint_distance(student, torch.rand(2, 5, 4, 4), torch.randn(5, 3, 1, 1)).sum().backward()
+    assert student.grad[:, :, 1].abs().max() == 0
+    assert 0 < student.grad.abs().max() < 10
+
+
+@pytest.mark.parametrize('items', [1, 3])
+@pytest.mark.parametrize('kind', LOSSES)
+def test_own_samples_are_part_of_the_whole(kind, items):
+    x, valid = scene(0, items=items)
+    y, _ = scene(1, items=items)
+    whole = LOSSES[kind](x, y, valid)
+    parts = [LOSSES[kind](x, y, valid, slice(first, first + 2)) for first in (0, 2, 4)]
+    torch.testing.assert_close(sum(parts) / 3, whole, rtol=0, atol=1e-14)
+    assert len({part.item() for part in parts}) == 3

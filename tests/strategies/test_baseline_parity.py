@@ -53,10 +53,27 @@ def test_weighted_divergences(case, strategy, name):
         torch.testing.assert_close(lesson.statistics['weight'], mean, rtol=0, atol=1e-9)
 
 
-def test_camkd_features():
+def test_the_temperature_is_not_rounded():
+    """The truth's weights are float32, and 2.3 is no number of float32."""
+    values = golden('a')
+    logits, mentors, labels = values['student_logits'], values['mentor_logits'], values['labels']
+    student, *teachers = map(Prediction, [logits, *mentors])
+    task, truth = ClassificationTask(TrueClassRanker()), ClassTruth(labels, torch.ones(8, 1))
+    lesson = Average(temperature=2.3)(student, teachers, truth, task, {})
+    expected = sum(
+        2.3**2
+        * F.kl_div((logits / 2.3).log_softmax(1), (z / 2.3).softmax(1), reduction='batchmean')
+        for z in mentors
+    )
+    loss = lesson.losses['loss_mentors'].item()
+    assert loss == pytest.approx(expected.item() / len(mentors), rel=1e-13)
+
+
+@cases
+def test_camkd_features(case):
     """The golden's student has one (transformed) map per mentor: they lie one after another in the
     channels here, and each transform picks its own."""
-    values = golden('a')
+    values = golden(case)
     students, mentors = values['camkd_feat_student'], values['camkd_feat_mentor']
     count, channels = len(mentors), mentors.shape[2]
     strategy = ConfidenceAware(temperature=4, feature_weight=1.0)

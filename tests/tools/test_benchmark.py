@@ -198,6 +198,17 @@ def test_failed_run_is_kept_apart_and_stops_no_other(undisturbed):
     assert '| classroom | 2 |' in results(root, 'failing')
 
 
+def test_mentor_that_cannot_be_tested_can_teach(undisturbed):
+    root, *_ = undisturbed
+    work_dir = 'work_dirs/benchmarks/untested'
+    lost = 'mentor_options.test_dataloader.dataset.data_root=no/such/folder'
+    code, out, err = run(root, '--work-dir', work_dir, '--cfg-options', lost, 'seeds=[0]')
+    assert code == 0, out + err
+    assert 'mentor strong could not be tested, see ' in out
+    assert '| classroom | 1 |' in out and '## Mentors' not in out
+    assert len(list((root / work_dir / 'failed').glob('strong-*/test.log'))) == 1
+
+
 def test_changed_plan_does_not_take_old_results(undisturbed):
     root, *_ = undisturbed
     before = lines(root)
