@@ -22,7 +22,7 @@ methods = [
             hints=[
                 dict(student='layer2', mentor='mobilenetv2', stage='layer3'),
                 dict(student='layer3', mentor='resnet50', stage='layer3'),
-                dict(student='layer4', mentor='hrnet-w32', stage='output'),
+                dict(student='layer4', mentor='hrnet-w32', stage='stage4'),
             ],
         ),
     ),

@@ -15,13 +15,13 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='vitpose-b',  # AP 0.757
-            config=zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
+            name='rtmpose-l',  # AP 0.758
+            config=zoo + 'rtmpose/coco/rtmpose-l_8xb256-420e_coco-256x192.py',
             checkpoint='zoo',
         ),
         dict(
-            name='rtmpose-l',  # AP 0.758
-            config=zoo + 'rtmpose/coco/rtmpose-l_8xb256-420e_coco-256x192.py',
+            name='vitpose-b',  # AP 0.757
+            config=zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
             checkpoint='zoo',
         ),
         dict(
