@@ -51,7 +51,7 @@ class Bench:
         mentors = [run for run in mentor_runs(self.plan) if not self._is_done(run)]
         alone = self._todo(method for method in self.plan.methods if method.alone)
         taught = self._todo(method for method in self.plan.methods if not method.alone)
-        self._estimate.expect(len(mentors) + len(alone) + len(taught))
+        self._estimate.expect(sum(run.is_training for run in mentors) + len(alone) + len(taught))
         self._run_all([*mentors, *(student_run(self.plan, *pair) for pair in alone)])
         self._run_all([self._taught_run(*pair) for pair in taught])
 
@@ -78,7 +78,9 @@ class Bench:
         once = {run.made_from or run.title: run for run in runs if run is not None}
         todo = [run for run in once.values() if not self._is_done(run)]
         jobs = [run.job(partial(self._keep, run), self._fail) for run in todo]
-        self._estimate.start(jobs, instead_of=len(runs))
+        trainings = [job for run, job in zip(todo, jobs) if run.is_training]
+        expected = sum(run is None or run.is_training for run in runs)
+        self._estimate.start(trainings, expected)
         self.workshop.run(jobs)
 
     def _keep(self, run: Run, result: dict[str, Any]) -> None:
@@ -124,7 +126,7 @@ def code_digest() -> str:
 
 
 class Estimate:
-    """How much is done, and how long the rest may take at the pace so far."""
+    """How many trainings are done, and how long the rest may take at the pace so far."""
 
     def __init__(self) -> None:
         self._total = 0
@@ -132,13 +134,13 @@ class Estimate:
         self._start = time.monotonic()
 
     def expect(self, total: int) -> None:
-        """Set the number of runs, and the clock to zero."""
+        """Set the number of trainings, and the clock to zero."""
         self._total, self._start = total, time.monotonic()
 
-    def start(self, jobs: Sequence[Job], instead_of: int) -> None:
-        """Count these from now on, in place of so many that were expected."""
+    def start(self, jobs: Sequence[Job], expected: int) -> None:
+        """Count these from now on, in place of as many as were expected."""
         self._jobs += jobs
-        self._total += len(jobs) - instead_of
+        self._total += len(jobs) - expected
 
     def __str__(self) -> str:
         over = sum(job.fraction >= 1 for job in self._jobs)

@@ -51,6 +51,11 @@ class Run:
     dump: bool = False
 
     @property
+    def is_training(self) -> bool:
+        """Whether it trains, and does not only test what is given."""
+        return self.given is None
+
+    @property
     def is_mentor(self) -> bool:
         """Whether it is a mentor's."""
         return self.wanted is not None

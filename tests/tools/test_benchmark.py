@@ -205,6 +205,7 @@ def test_mentor_that_cannot_be_tested_can_teach(undisturbed):
     code, out, err = run(root, '--work-dir', work_dir, '--cfg-options', lost, 'seeds=[0]')
     assert code == 0, out + err
     assert 'mentor strong could not be tested, see ' in out
+    assert '2 of 2 runs, about 0:00 left' in out  # tests alone do not count
     assert '| classroom | 1 |' in out and '## Mentors' not in out
     assert len(list((root / work_dir / 'failed').glob('strong-*/test.log'))) == 1
 
