@@ -3,19 +3,15 @@
 # Needs: data/cifar10 (see ../cifar10/README.md); GPUs; mentors that are not there are trained
 # first.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10.py
-_base_ = ['./cifar10_cpu.py']
+_base_ = ['../_base_/methods.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet18_cifar10.py'
+seeds = [0, 1, 2]
+metrics = [dict(key='accuracy/top1', name='Top-1')]
 methods = [
-    dict(name='alone', alone=True),
-    dict(
-        name='KD, best mentor',
-        mentors=['resnet50'],
-        strategy=dict(type='mmkd_classroom.Average'),
-    ),
-    dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
-    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
-    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    _base_._alone,
+    dict(name='KD, best mentor', mentors=['resnet50'], strategy=_base_._average),
+    *_base_._rivals,
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -28,8 +24,5 @@ methods = [
             ],
         ),
     ),
-    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
-    dict(name='ClassroomKD, sample'),
+    *_base_._classrooms,
 ]
-options = dict(_delete_=True)
-mentor_options = dict(_delete_=True)

@@ -5,15 +5,4 @@ _base_ = ['./cifar10.py']
 
 work_dir = 'work_dirs/benchmarks/cifar10'
 baseline = 'ClassroomKD'
-methods = [
-    dict(name='ClassroomKD'),
-    dict(name='filter off', strategy=dict(filter=False)),
-    dict(name='pace fixed', strategy=dict(pace='fixed')),
-    dict(name='pace of DTKD', strategy=dict(pace='dtkd')),
-    dict(name='rank weights off', strategy=dict(rank_weights=False)),
-    dict(name="task weight: student's score", strategy=dict(task_weight='score')),
-    dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
-    # What is left is AVER, times the number of mentors.
-    dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False)),
-    dict(name='alone', alone=True),
-]
+methods = [*_base_._switches, _base_._all_off, _base_._alone]

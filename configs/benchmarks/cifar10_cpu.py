@@ -2,19 +2,15 @@
 # for a CPU.
 # Needs: data/cifar10 (see ../cifar10/README.md); mentors that are not there are trained first.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu.py
+_base_ = ['../_base_/methods.py']
+
 classroom = '{{fileDirname}}/../classroomkd/resnet8_cifar10_cpu.py'
 seeds = [0, 1, 2]
 metrics = [dict(key='accuracy/top1', name='Top-1')]
 methods = [
-    dict(name='alone', alone=True),
-    dict(
-        name='KD, best mentor',
-        mentors=['wrn-16-2'],
-        strategy=dict(type='mmkd_classroom.Average'),
-    ),
-    dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
-    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
-    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    _base_._alone,
+    dict(name='KD, best mentor', mentors=['wrn-16-2'], strategy=_base_._average),
+    *_base_._rivals,
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -27,8 +23,7 @@ methods = [
             ],
         ),
     ),
-    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
-    dict(name='ClassroomKD, sample'),
+    *_base_._classrooms,
 ]
 # One loading process is enough for a training of one thread.
 options = {'train_dataloader.num_workers': 1}

@@ -1,19 +1,18 @@
 # Ways to learn from several teachers, compared on pose estimation: ResNet-18 on LSPET at 192x192.
 # Needs: data/lspet (see ../lspet/README.md); GPUs; mentors that are not there are trained first.
 # Run: python tools/benchmark.py configs/benchmarks/lspet.py
-_base_ = ['./lspet_cpu.py']
+_base_ = ['../_base_/methods.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet.py'
+seeds = [0, 1, 2]
+metrics = [
+    dict(key='PCK', scale=100),
+    dict(key='crowdpose/AR .5', name='AR at OKS 0.5', scale=100),
+]
 methods = [
-    dict(name='alone', alone=True),
-    dict(
-        name='KD, best mentor',
-        mentors=['hrnet-w32'],
-        strategy=dict(type='mmkd_classroom.Average'),
-    ),
-    dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
-    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
-    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    _base_._alone,
+    dict(name='KD, best mentor', mentors=['hrnet-w32'], strategy=_base_._average),
+    *_base_._rivals,
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -26,9 +25,6 @@ methods = [
             ],
         ),
     ),
-    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
-    dict(name='ClassroomKD, sample'),
+    *_base_._classrooms,
     dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
 ]
-options = dict(_delete_=True)
-mentor_options = dict(_delete_=True)

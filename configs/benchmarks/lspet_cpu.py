@@ -2,6 +2,8 @@
 # 96x96, for a CPU.
 # Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu.py
+_base_ = ['../_base_/methods.py']
+
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet_cpu.py'
 seeds = [0, 1, 2]
 metrics = [
@@ -9,15 +11,9 @@ metrics = [
     dict(key='crowdpose/AR .5', name='AR at OKS 0.5', scale=100),
 ]
 methods = [
-    dict(name='alone', alone=True),
-    dict(
-        name='KD, best mentor',
-        mentors=['resnet18-w24'],
-        strategy=dict(type='mmkd_classroom.Average'),
-    ),
-    dict(name='AVER', strategy=dict(type='mmkd_classroom.Average')),
-    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
-    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    _base_._alone,
+    dict(name='KD, best mentor', mentors=['resnet18-w24'], strategy=_base_._average),
+    *_base_._rivals,
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -30,8 +26,7 @@ methods = [
             ],
         ),
     ),
-    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
-    dict(name='ClassroomKD, sample'),
+    *_base_._classrooms,
     dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
 ]
 # One loading process is enough for a training of one thread.

@@ -1,0 +1,33 @@
+# What plans in configs/benchmarks compare; a plan's own keys have no underscore.
+_alone = dict(name='alone', alone=True)
+_average = dict(type='mmkd_classroom.Average')
+
+# All mentors teach; the classroom's strategy is replaced.
+_rivals = [
+    dict(name='AVER', strategy=_average),
+    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
+    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+]
+_classrooms = [
+    dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
+    dict(name='ClassroomKD, sample'),
+]
+
+# One switch of the classroom changed at a time.
+_switches = [
+    dict(name='ClassroomKD'),
+    dict(name='filter off', strategy=dict(filter=False)),
+    dict(name='pace fixed', strategy=dict(pace='fixed')),
+    dict(name='pace of DTKD', strategy=dict(pace='dtkd')),
+    dict(name='rank weights off', strategy=dict(rank_weights=False)),
+    dict(name="task weight: student's score", strategy=dict(task_weight='score')),
+    dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
+]
+_heatmap_switches = [
+    # What a heatmap is made a distribution by; the classroom multiplies by 50.
+    dict(name='sharpness 10', options={'model.task.sharpness': 10.0}),
+    dict(name='sharpness 200', options={'model.task.sharpness': 200.0}),
+    dict(name='MSE of heatmaps', options={'model.task.distance': 'mse'}),
+]
+# What is left is AVER, times the number of mentors.
+_all_off = dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False))
