@@ -88,8 +88,9 @@ class Mentor:
         Returns:
             Their channels.
         """
-        # In single precision, for the CPU, where models are built: some torch has no other there.
-        self.model.float()
+        if self.dtype is not None:
+            # Models are built on a CPU, where some torch has no convolution in half precision.
+            self.model.float()
         channels = stage_channels(self.model, stages, key)
         self.model.to(dtype=self.dtype)
         self.stages = stages
