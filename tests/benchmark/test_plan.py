@@ -4,7 +4,7 @@ import pytest
 from fixtures import write_class_config, write_classroom_config, write_pose_config
 
 from mmkd_classroom.benchmark.plan import read_plan
-from mmkd_classroom.benchmark.runs import mentor_runs, slug, student_run
+from mmkd_classroom.benchmark.runs import mentor_runs, publish, slug, student_run
 from mmkd_classroom.errors import ClassroomError
 
 METHODS = [
@@ -229,3 +229,14 @@ def test_plan_with_an_error_of_its_own(tmp_path):
 
 def test_slug():
     assert slug('ClassroomKD (batch), 3x') == 'classroomkd-batch-3x'
+
+
+def test_a_mentor_that_has_appeared_meanwhile_stays(tmp_path):
+    source, target = tmp_path / 'ours.pth', tmp_path / 'work_dirs' / 'mentor.pth'
+    source.write_bytes(b'ours')
+    publish(source, target)
+    assert target.read_bytes() == b'ours'
+    target.write_bytes(b'theirs')
+    publish(source, target)
+    assert target.read_bytes() == b'theirs'
+    assert [path.name for path in target.parent.iterdir()] == ['mentor.pth']

@@ -6,7 +6,9 @@ import torch.nn.functional as F
 from members import KINDS, fields, room, scale, softened
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.rankers import PCKRanker
 from mmkd_classroom.strategies import AMTML
+from mmkd_classroom.tasks import HeatmapTask
 
 CHANNELS = 4
 kinds = pytest.mark.parametrize('kind', KINDS)
@@ -281,3 +283,9 @@ def test_a_hint_of_an_unknown_mentor_is_named(mentor):
     strategy = AMTML(hints=[dict(student='a', mentor=mentor, stage='b')])
     with pytest.raises(ClassroomError, match=r"hints\[0\]\.mentor is .*\['x', 'y'\].*below 2"):
         strategy.stages(['x', 'y'])
+
+
+def test_squared_distances_have_no_distributions_to_mix():
+    AMTML().check(HeatmapTask(PCKRanker(thr=0.2)))
+    with pytest.raises(ClassroomError, match=r"model\.task\.distance compares none: take 'kl'"):
+        AMTML().check(HeatmapTask(PCKRanker(thr=0.2), distance='mse'))
