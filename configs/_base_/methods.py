@@ -24,6 +24,7 @@ _switches = [
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
 ]
 _heatmap_switches = [
+    dict(name='tau_max 1', strategy=dict(tau_max=1.0)),
     # What a heatmap is made a distribution by; the classroom multiplies by 50.
     dict(name='sharpness 10', options={'model.task.sharpness': 10.0}),
     dict(name='sharpness 200', options={'model.task.sharpness': 200.0}),
@@ -31,3 +32,12 @@ _heatmap_switches = [
 ]
 # What is left is AVER, times the number of mentors.
 _all_off = dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False))
+
+# Classrooms of heatmaps have no pace to switch, for their tau_max is 0; their ablation has 4.
+_heatmap_ablation = [
+    dict(name='ClassroomKD, tau_max 4', strategy=dict(tau_max=4.0)),
+    *[
+        dict(method, strategy=dict(dict(tau_max=4.0), **method.get('strategy', {})))
+        for method in [*_switches[1:], *_heatmap_switches, _all_off]
+    ],
+]

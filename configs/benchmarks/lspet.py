@@ -13,6 +13,8 @@ methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['hrnet-w32'], strategy=_base_._average),
     *_base_._rivals,
+    # At the temperature that the classroom has on heatmaps.
+    dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
     dict(
         name='AMTML-KD',
         strategy=dict(

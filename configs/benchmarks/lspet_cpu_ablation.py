@@ -4,5 +4,5 @@
 _base_ = ['./lspet_cpu.py']
 
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
-baseline = 'ClassroomKD'
-methods = [*_base_._switches, *_base_._heatmap_switches, _base_._all_off, _base_._alone]
+baseline = 'ClassroomKD, tau_max 4'
+methods = [*_base_._heatmap_ablation, _base_._alone]

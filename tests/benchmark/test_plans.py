@@ -39,19 +39,23 @@ def test_the_comparison_has_all_methods(name):
     plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}.py')
     ways = ['batch', 'sample'] + ['keypoint'] * name.startswith('lspet')
     names = COMPARED + [f'ClassroomKD, {way}' for way in ways]
-    assert [method.name for method in plan.methods] == names
+    extra = ['AVER, T = 1'] * name.startswith('lspet')
+    assert sorted(method.name for method in plan.methods) == sorted(names + extra)
 
 
 @pytest.mark.parametrize('name', ['lspet', 'lspet_cpu', 'cifar10', 'cifar10_cpu'])
 def test_an_ablation_changes_one_switch_at_a_time(name):
     plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}_ablation.py')
-    assert plan.folder.name == name and plan.reference == 'ClassroomKD'
+    assert plan.folder.name == name
     whole, *others, control = [method for method in plan.methods if not method.alone]
+    assert plan.reference == whole.name
     base = flat(plan.config(whole, 0).to_dict())
+    assert base['.model.strategy.tau_max'] != '0.0'  # else there is no pace to switch
     for method in others:
         changed = flat(plan.config(method, 0).to_dict()).items() ^ base.items()
         assert len({re.sub(r'.*\.', '', key) for key, _ in changed}) == 1, method.name
-    assert dict(control.strategy) == dict(filter=False, pace='fixed', rank_weights=False)
+    off = dict(filter=False, pace='fixed', rank_weights=False)
+    assert off.items() <= dict(control.strategy).items()
 
 
 def flat(value, key=''):
