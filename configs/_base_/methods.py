@@ -33,7 +33,19 @@ _heatmap_switches = [
 # What is left is AVER, times the number of mentors.
 _all_off = dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False))
 
-# Classrooms of heatmaps have no pace to switch, for their tau_max is 0; their ablation has 4.
+# Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,
+# as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no pace to switch.
+_heatmap_classrooms = [
+    *[
+        dict(method, strategy=dict(dict(tau_max=4.0), **method.get('strategy', {})))
+        for method in [
+            *_classrooms,
+            dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
+        ]
+    ],
+    dict(name='AVER, T = 1', strategy=dict(_average, temperature=1.0)),
+    dict(name='ClassroomKD, T = 1'),
+]
 _heatmap_ablation = [
     dict(name='ClassroomKD, tau_max 4', strategy=dict(tau_max=4.0)),
     *[

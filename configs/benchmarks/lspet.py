@@ -13,8 +13,6 @@ methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['hrnet-w32'], strategy=_base_._average),
     *_base_._rivals,
-    # At the temperature that the classroom has on heatmaps.
-    dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -27,6 +25,5 @@ methods = [
             ],
         ),
     ),
-    *_base_._classrooms,
-    dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
+    *_base_._heatmap_classrooms,
 ]

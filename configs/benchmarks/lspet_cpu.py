@@ -14,8 +14,6 @@ methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['resnet18-w24'], strategy=_base_._average),
     *_base_._rivals,
-    # At the temperature that the classroom has on heatmaps.
-    dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
     dict(
         name='AMTML-KD',
         strategy=dict(
@@ -28,8 +26,7 @@ methods = [
             ],
         ),
     ),
-    *_base_._classrooms,
-    dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
+    *_base_._heatmap_classrooms,
 ]
 # One loading process is enough for a training of one thread.
 mentor_options = {'train_dataloader.num_workers': 1}
