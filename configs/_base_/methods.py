@@ -25,6 +25,8 @@ _switches = [
 ]
 _heatmap_switches = [
     dict(name='tau_max 1', strategy=dict(tau_max=1.0)),
+    # Of three mentors, about the scale of AVER's mean.
+    dict(name='weight 0.4', strategy=dict(weight=0.4)),
     # What a heatmap is made a distribution by; the classroom multiplies by 50.
     dict(name='sharpness 10', options={'model.task.sharpness': 10.0}),
     dict(name='sharpness 200', options={'model.task.sharpness': 200.0}),
