@@ -1,102 +1,94 @@
-"""The classroom as one MMEngine model: a stock student, frozen mentors, a task, a strategy."""
+"""The classroom: a stock student whose loss also listens to frozen mentors.
+
+To everything outside, a classroom is its student. The built student keeps its modules, their names
+and its methods; only its class becomes a subclass that adds to the loss, as ``fully_shard`` and
+``torch.nn.utils.parametrize`` do it. So optimizer constructors, hooks, checkpoints, EMA and
+inferencers see the stock model.
+"""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.model import BaseModel
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
+from .errors import ClassroomError, did_you_mean
 from .features import recorded, stage_channels
 from .journal import Journal
 from .mentors import MentorBank
+from .options import build_part
 from .registry import MODELS, TASK_UTILS
+from .runner import register_classroom_hooks, running
+from .strategies import Strategy
+from .tasks import Task
+from .tasks.choose import default_ranker, task_type
 
-_STUDENT = 'student.'
+_STRATEGY = 'strategy.'
+_KEYS = ('student', 'mentors', 'task', 'ranker', 'strategy', 'data_preprocessor')
 
 
 @MODELS.register_module()
-class MultiMentorDistiller(BaseModel):
-    """Trains a stock student with a classroom of frozen stock mentors.
-
-    To everything around it (optimizer, checkpoints, EMA, DDP, evaluation) it is its student: its
-    state dict has the student's keys and loads a student's checkpoint.
+def MultiMentorDistiller(
+    student: dict | nn.Module | None = None,
+    mentors: Sequence[dict[str, Any] | str] | None = None,
+    task: dict | None = None,
+    ranker: dict | None = None,
+    strategy: dict | None = None,
+    data_preprocessor: dict | None = None,
+    **unknown: Any,
+) -> 'Classroom':
+    """Turn a stock student into a classroom.
 
     Args:
-        student: Config of a stock model, or the model.
+        student: Config of a stock model, or the model, which is changed in place.
         mentors: Entries ``dict(config=..., checkpoint=..., name=...)``; see
             :func:`mmkd_classroom.mentors.build_mentor`.
-        task: Config of a task, without its ranker.
-        ranker: Config of the ranker that fits the task.
-        strategy: Config of a strategy.
+        task: Config of a task, without its ranker; by default the one of the student's head.
+        ranker: Config of the ranker; by default OKS for joints and the probability of the true
+            class for classes.
+        strategy: Config of a strategy; by default ``ClassroomKD``.
         data_preprocessor: For the student where its own config has none, as MMPretrain's
             configs do.
+        **unknown: Refused; a base config's keys come here where ``_delete_=True`` is forgotten.
+
+    Returns:
+        The student, which is a :class:`Classroom` now.
 
     Raises:
-        ClassroomError: Something in the config is missing or does not fit.
+        ClassroomError: Something in the config is missing, unknown or does not fit.
+    """
+    _check_keys(unknown, student)
+    if isinstance(student, Mapping):
+        student = dict(student)
+        if data_preprocessor is not None:
+            student.setdefault('data_preprocessor', data_preprocessor)
+        student = MMENGINE_MODELS.build(student)
+    if isinstance(student, Classroom):
+        raise ClassroomError('model.student is a classroom itself: give its own student.')
+    student.__class__ = _classroom_type(type(student))
+    student._set_up(task, ranker, strategy, mentors)
+    return student
+
+
+class Classroom:
+    """What the class of a student gains: mentors, and a loss that listens to them.
 
     Attributes:
         bank: The mentors, :class:`~mmkd_classroom.mentors.MentorBank`; no child module.
+        task: What the student's output means, :class:`~mmkd_classroom.tasks.Task`.
+        strategy: Who teaches what, :class:`~mmkd_classroom.strategies.Strategy`. A child module,
+            so that what it learns is trained, but no part of the state dict.
         journal: Statistics of the lessons, :class:`~mmkd_classroom.journal.Journal`.
     """
 
-    def __init__(
-        self,
-        student: dict | nn.Module,
-        mentors: Sequence[dict[str, Any]],
-        task: dict,
-        ranker: dict,
-        strategy: dict,
-        data_preprocessor: dict | None = None,
-    ) -> None:
-        if isinstance(student, dict):
-            student = dict(student)
-            if data_preprocessor is not None:
-                student.setdefault('data_preprocessor', data_preprocessor)
-            student = MMENGINE_MODELS.build(student)
-        super().__init__(data_preprocessor=student.data_preprocessor)
-        self.student = student
-        self.task = TASK_UTILS.build(dict(task, ranker=TASK_UTILS.build(ranker)))
-        self.strategy = MODELS.build(strategy)
-        self.task.check_student(student)
-        self.strategy.check(self.task)
-        self.bank = MentorBank.build(mentors, student, self.task)
-        self._stages = self._adapt_strategy()
-        self.journal = Journal()
-        self._samples_checked = False
-        self._register_state_dict_hook(_hoist_student)
-        self._register_load_state_dict_pre_hook(_lower_student, with_module=True)
-
-    def forward(
-        self, inputs: Tensor, data_samples: list[Any] | None = None, mode: str = 'tensor'
-    ) -> Any:
-        """MMEngine's entry: a lesson for ``mode='loss'``, else the student alone.
-
-        Args:
-            inputs: ``(N, 3, H, W)``, or a list of N images.
-            data_samples: N samples.
-            mode: ``'loss'``, ``'predict'`` or ``'tensor'``.
-        """
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        return self.student(inputs, data_samples, mode=mode)
-
-    def check_samples(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
-        """Check training samples and match the mentors' joints with theirs, once.
-
-        Args:
-            data_samples: At least one.
-            metainfo: That of their data set, where it is at hand.
-
-        Raises:
-            ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
-        """
-        self.task.check_samples(data_samples, metainfo)
-        self.bank.bind(self.task.item_names(data_samples))
-        self._samples_checked = True
+    bank: MentorBank
+    task: Task
+    strategy: Strategy
+    journal: Journal
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Losses of one lesson; its statistics go into the journal.
@@ -113,20 +105,60 @@ class MultiMentorDistiller(BaseModel):
         # Mentors first: what their layers take is free again before the student's activations
         # pile up for the backward pass, so the peak of memory is that of one, not of both.
         mentors = self.bank.predict(inputs)
-        with recorded(self.student, self._stages) as features:
+        with recorded(self, self._stages) as features:
             prediction, losses = self.task.capture(
-                self.student, inputs, data_samples, self.strategy.weighs_samples
+                self, super().loss, inputs, data_samples, self.strategy.weighs_samples
             )
         prediction.features = features
         truth = self.task.truth(data_samples, inputs.device)
         lesson = self.strategy(prediction, mentors, truth, self.task, losses)
         self.journal.add(lesson.statistics)
-        return lesson.losses
+        return _with_free_total(lesson.losses)
+
+    def check_samples(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
+        """Check training samples and match the mentors' joints with theirs, once.
+
+        Args:
+            data_samples: At least one.
+            metainfo: That of their data set, where it is at hand.
+
+        Raises:
+            ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
+        """
+        self.task.check_samples(data_samples, metainfo)
+        self.bank.bind(self.task.item_names(data_samples))
+        self._samples_checked = True
+
+    def init_weights(self) -> None:
+        """The student's, and the classroom's hooks: MMEngine calls this before it trains."""
+        super().init_weights()
+        runner = running()
+        if runner is not None:
+            register_classroom_hooks(runner)
+
+    def _set_up(
+        self,
+        task: dict | None,
+        ranker: dict | None,
+        strategy: dict | None,
+        mentors: Sequence[dict[str, Any] | str] | None,
+    ) -> None:
+        """Build the parts beside the student."""
+        # No child: what is not the student's and does not learn is none of the model's modules.
+        vars(self)['task'] = _build_task(self, task, ranker)
+        self.task.check_student(self)
+        self.strategy = build_part(strategy or dict(type='ClassroomKD'), MODELS, 'model.strategy')
+        self.strategy.check(self.task)
+        self.bank = MentorBank.build(mentors, self, self.task)
+        self._stages = self._adapt_strategy()
+        self.journal = Journal()
+        self._samples_checked = False
+        self._register_state_dict_hook(_leave_out_strategy)
 
     def _adapt_strategy(self) -> list[str]:
         """Fit the strategy to the feature maps it asks for; the student's stages that it reads."""
         ours, theirs = self.strategy.stages([mentor.name for mentor in self.bank])
-        student = stage_channels(self.student, ours, 'model.student')
+        student = stage_channels(self, ours, 'model.student')
         mentors = [
             mentor.watch(stages, f'model.mentors[{index}]')
             for index, (mentor, stages) in enumerate(zip(self.bank, theirs))
@@ -137,13 +169,35 @@ class MultiMentorDistiller(BaseModel):
         return ours
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
-        # Mentors move with the model though they are no children.
+        # What is no child moves with the model all the same.
         self.bank.apply(fn)
+        self.task._apply(fn)
         return super()._apply(fn, *args, **kwargs)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        # A student's state dict passes for the whole: what the strategy has learned stays.
+        state_dict.update(self.strategy.state_dict(prefix=prefix + _STRATEGY))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def __reduce_ex__(self, protocol: int) -> tuple:
+        # The class is made at run time, so a pickle names the stock one.
+        _, _, state, *rest = super().__reduce_ex__(protocol)
+        return _revive, (_stock_type(self),), state, *rest
+
+
+def student_of(classroom: Classroom) -> nn.Module:
+    """The plain student of a classroom: another object of the stock class, with the same weights.
+
+    Its modules and tensors are the classroom's own, not copies.
+    """
+    student = copy.copy(classroom)
+    student.__class__ = _stock_type(classroom)
+    student._modules = {name: m for name, m in student._modules.items() if name != 'strategy'}
+    return student
 
 
 def student_config(cfg: Config) -> Config:
-    """The stock config of a classroom's student: what is left when the mentors go home.
+    """The stock config of a classroom's student.
 
     Args:
         cfg: Config of a classroom, or any other, which is returned as a copy.
@@ -153,7 +207,7 @@ def student_config(cfg: Config) -> Config:
         MMPose's and MMPretrain's own tools.
     """
     cfg = copy.deepcopy(cfg)
-    if _name(cfg.model.get('type')).endswith(f'.{MultiMentorDistiller.__name__}'):
+    if is_classroom(cfg.get('model')):
         cfg.model = cfg.model.student
         cfg.custom_hooks = [
             hook
@@ -163,36 +217,71 @@ def student_config(cfg: Config) -> Config:
     return cfg
 
 
+def is_classroom(model: Any) -> bool:
+    """Whether the ``model`` of a config is a classroom's."""
+    kind = model.get('type', '') if isinstance(model, Mapping) else ''
+    return _name(kind).split('.')[-1] == MultiMentorDistiller.__name__
+
+
 def _name(kind: str | type) -> str:
     """A type as configs write it, also where a lazy config holds the class itself."""
     return kind if isinstance(kind, str) else f'{kind.__module__}.{kind.__qualname__}'
 
 
-def _hoist_student(module: nn.Module, state_dict: dict, prefix: str, _: Any) -> dict:
-    """Leave the student's entries alone in a state dict, without ``student.``."""
-    _rename(state_dict, prefix + _STUDENT, prefix)
-    metadata = getattr(state_dict, '_metadata', None)
-    if metadata is not None:  # versions of modules; their keys have no trailing dot
-        version = metadata.get(prefix + _STUDENT[:-1], {})
-        _rename(metadata, prefix + _STUDENT, prefix)
-        metadata[prefix[:-1]] = version
-    return state_dict
+def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
+    """Raise where the keys of ``model`` are not those of a classroom."""
+    if 'backbone' in unknown or 'head' in unknown:
+        raise ClassroomError(
+            f"model has the student's own keys {sorted(unknown)} beside those of the classroom: "
+            "write `_delete_=True` in model, so that the base config's model is replaced, and "
+            '`student=_base_.model`.'
+        )
+    if unknown:
+        names = ', '.join(f'{name!r}{did_you_mean(name, _KEYS)}' for name in unknown)
+        raise ClassroomError(f'model has no option {names}. It takes: {", ".join(_KEYS)}.')
+    if student is None:
+        raise ClassroomError(
+            "model.student is missing: write `student=_base_.model`, or a stock model's config."
+        )
+    if not isinstance(student, (Mapping, nn.Module)):
+        raise ClassroomError(f'model.student is {student!r}: give the config of a stock model.')
 
 
-def _rename(entries: dict, old: str, new: str) -> None:
-    """Of the entries under ``new``, keep those under ``old`` and rename them."""
-    for key in [key for key in entries if key.startswith(new)]:
-        value = entries.pop(key)
-        if key.startswith(old):
-            entries[new + key[len(old) :]] = value
+def _build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
+    kind = task_type(student)
+    if ranker is None:
+        ranker = default_ranker(kind)
+    else:
+        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
+    task = dict(task or dict(type=kind), ranker=ranker)
+    return build_part(task, TASK_UTILS, 'model.task')
 
 
-def _lower_student(module: nn.Module, state_dict: dict, prefix: str, *_: Any) -> None:
-    """Undo :func:`_hoist_student` before a state dict is loaded."""
-    for key in [key for key in state_dict if key.startswith(prefix)]:
-        state_dict[prefix + _STUDENT + key[len(prefix) :]] = state_dict.pop(key)
-    # What the strategy has learned stays; it is saved and loaded apart.
-    state_dict.update(module.strategy.state_dict(prefix=f'{prefix}strategy.'))
-    metadata = getattr(state_dict, '_metadata', None)
-    for key, value in list((metadata or {}).items()):
-        metadata.setdefault((_STUDENT + key).rstrip('.'), value)
+@cache
+def _classroom_type(stock: type[nn.Module]) -> type[Classroom]:
+    """The subclass of a stock class; one for each, so that equal models have equal types."""
+    body = dict(__module__=stock.__module__, __doc__=Classroom.__doc__)
+    return type(f'Classroom{stock.__name__}', (Classroom, stock), body)
+
+
+def _stock_type(classroom: Classroom) -> type[nn.Module]:
+    return type(classroom).__bases__[1]
+
+
+def _revive(stock: type[nn.Module]) -> Classroom:
+    return object.__new__(_classroom_type(stock))
+
+
+def _with_free_total(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The losses without the name ``loss``, which MMEngine's log has for their sum.
+
+    MMPretrain's heads call their own loss so, and would show it in place of the sum.
+    """
+    return {'loss_student' if name == 'loss' else name: value for name, value in losses.items()}
+
+
+def _leave_out_strategy(module: nn.Module, state_dict: dict, prefix: str, _: Any) -> None:
+    """Keep what the strategy learns out of the student's state dict."""
+    for entries in (state_dict, getattr(state_dict, '_metadata', {})):
+        for name in [name for name in entries if f'{name}.'.startswith(prefix + _STRATEGY)]:
+            del entries[name]

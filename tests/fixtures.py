@@ -115,15 +115,7 @@ def write_classroom_config(path: Path, base: Path, num_mentors: int = 2) -> Path
         checkpoint = path.resolve().with_name(f'{path.stem}_mentor_{index}.pth')
         torch.save(model.state_dict(), checkpoint)
         mentors.append(dict(config=str(base), checkpoint=str(checkpoint), name=f'mentor_{index}'))
-    pose = cfg.default_scope == 'mmpose'
-    path.write_text(
-        CLASSROOM.format(
-            base=base.name,
-            mentors=mentors,
-            task='HeatmapTask' if pose else 'ClassificationTask',
-            ranker='OKSRanker' if pose else 'TrueClassRanker',
-        )
-    )
+    path.write_text(CLASSROOM.format(base=base.name, mentors=mentors))
     return path
 
 
@@ -167,8 +159,7 @@ train_pipeline = [
     dict(type='LoadImage'), dict(type='GetBBoxCenterScale'),
     dict(type='RandomFlip', direction='horizontal'), dict(type='RandomBBoxTransform'),
     dict(type='TopdownAffine', input_size=codec['input_size']),
-    dict(type='GenerateTarget', encoder=codec),
-    dict(type='PackPoseInputs', pack_transformed=True)]
+    dict(type='GenerateTarget', encoder=codec), dict(type='PackPoseInputs')]
 val_pipeline = [
     dict(type='LoadImage'), dict(type='GetBBoxCenterScale'),
     dict(type='TopdownAffine', input_size=codec['input_size']), dict(type='PackPoseInputs')]
@@ -224,13 +215,5 @@ model = dict(
     _delete_=True,
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
-    mentors={mentors},
-    task=dict(type='mmkd_classroom.{task}'),
-    ranker=dict(type='mmkd_classroom.{ranker}'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD'))
-custom_hooks = [
-    *(_base_.get('custom_hooks') or []),
-    dict(type='mmkd_classroom.MentoringHook', interval=1),
-    dict(type='mmkd_classroom.PlainCheckpointHook'),
-    dict(type='mmkd_classroom.EpochSeedHook')]
+    mentors={mentors})
 """

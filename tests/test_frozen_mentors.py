@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from runs import WRITERS, assert_unchanged, config, snapshot
 
 from mmkd_classroom.checkpoints import read_checkpoint
+from mmkd_classroom.distiller import student_of
 
 EXTRAS = """
 custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
@@ -52,7 +53,7 @@ def test_mentors_are_bit_frozen_and_kept_by_nobody(kind, tmp_path, fresh_runners
     ours = {id(tensor) for tensor in mentors[0].model.parameters()}
     ours |= {id(tensor) for tensor in mentors[1].model.parameters()}
     assert not ours & set(map(id, optimized))
-    assert list(map(id, optimized)) == list(map(id, runner.model.student.parameters()))
+    assert list(map(id, optimized)) == list(map(id, student_of(runner.model).parameters()))
 
     (average,) = [hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model')]
     assert average.module is not runner.model

@@ -9,6 +9,8 @@ import mmkd_classroom  # noqa: F401  (an unsupported environment is reported bef
 # isort: split
 import argparse
 import os
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -16,6 +18,26 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from mmkd_classroom.errors import ClassroomError
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a tool; a :class:`ClassroomError` ends it with its message in place of a traceback.
+
+    Of several processes one speaks: under ``dist_train.sh`` the first to fail, after all that the
+    launcher prints; elsewhere the first process, the others in one line.
+    """
+    try:
+        main()
+    except ClassroomError as error:
+        folder = os.environ.get('CLASSROOM_ERRORS')
+        if folder is not None:
+            with suppress(FileExistsError), open(Path(folder) / 'message', 'x') as file:
+                file.write(f'\n{error}\n')
+            raise SystemExit(1) from None
+        rank = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0)
+        if rank > 0:
+            raise SystemExit(f'process {rank}: {str(error).splitlines()[0]}') from None
+        raise SystemExit(f'\n{error}') from None
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

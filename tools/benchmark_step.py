@@ -37,7 +37,7 @@ from mmengine.runner import Runner
 
 import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from mmkd_classroom.benchmark.plan import read_plan
-from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.distiller import Classroom, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
@@ -110,7 +110,7 @@ PRESETS = dict(pose=pose_preset, classes=classes_preset, mixed=mixed_preset)
 
 def _classroom(cfg: Config, mentors: dict[str, str], task: str, ranker: str) -> Config:
     cfg.model = dict(
-        type='mmkd_classroom.MultiMentorDistiller',
+        type='mmkd_classroom.Classroom',
         student=cfg.model,
         mentors=[dict(name=name, config=path) for name, path in mentors.items()],
         task=dict(type=f'mmkd_classroom.{task}'),
@@ -136,7 +136,7 @@ def classrooms(name: str) -> dict[str, Config]:
     return {m.name: plan.config(m, plan.seeds[0]) for m in plan.methods if not m.alone}
 
 
-def build(cfg: Config, device: str) -> tuple[MultiMentorDistiller, OptimWrapper]:
+def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
     """A classroom with random weights, in training mode, and its optimizer.
 
     Raises:
@@ -195,10 +195,11 @@ def _generated_record(
 
 
 def parts_of_step(
-    distiller: MultiMentorDistiller, optimizer: OptimWrapper, batch: dict[str, Any]
+    distiller: Classroom, optimizer: OptimWrapper, batch: dict[str, Any]
 ) -> dict[str, Callable[[], Any]]:
     """The whole step and its parts; the student's step trains the very student of the classroom."""
     inputs = distiller.data_preprocessor(batch, True)['inputs']
+    student = student_of(distiller)
     # A mentor's view of the batch is made once: what making it costs is the classroom's.
     views = {mentor.name: mentor.view(inputs) for mentor in distiller.bank}
 
@@ -208,7 +209,7 @@ def parts_of_step(
 
     return {
         WHOLE: lambda: distiller.train_step(batch, optimizer),
-        STUDENT: lambda: distiller.student.train_step(batch, optimizer),
+        STUDENT: lambda: student.train_step(batch, optimizer),
         **{
             f'mentor {mentor.name}': lambda mentor=mentor: mentor_forward(mentor)
             for mentor in distiller.bank
@@ -268,7 +269,7 @@ def report_ratios(times: dict[str, list[float]]) -> str:
     )
 
 
-def report_memory(parts: dict[str, Callable[[], Any]], distiller: MultiMentorDistiller) -> str:
+def report_memory(parts: dict[str, Callable[[], Any]], distiller: Classroom) -> str:
     """Peak memory on the GPU of the whole step and of the student's own, without the mentors."""
     peaks = {}
     for name in (STUDENT, WHOLE):
@@ -311,7 +312,7 @@ def measure_classroom(cfg: Config, args: argparse.Namespace, in_detail: bool) ->
     elif args.amp:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     distiller, optimizer = build(cfg, args.device)
-    batch = generated_batch(cfg, getattr(distiller.student.head, 'num_classes', 0))
+    batch = generated_batch(cfg, getattr(distiller.head, 'num_classes', 0))
     parts = parts_of_step(distiller, optimizer, batch)
     on_gpu = args.device.startswith('cuda')
     wait = torch.cuda.synchronize if on_gpu else lambda: None

@@ -16,6 +16,7 @@ from _common import (
     default_hook,
     parse,
     prepare_distributed,
+    run,
     set_mmpretrain_dataloaders,
     set_visualization,
     set_work_dir,
@@ -115,7 +116,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except ClassroomError as error:
-        raise SystemExit(f'\n{error}') from None
+    run(main)

@@ -12,6 +12,7 @@ from _common import (
     add_common_arguments,
     parse,
     prepare_distributed,
+    run,
     set_mmpretrain_dataloaders,
     set_visualization,
     set_work_dir,
@@ -114,7 +115,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    try:
-        main()
-    except ClassroomError as error:
-        raise SystemExit(f'\n{error}') from None
+    run(main)

@@ -10,7 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from ..errors import ClassroomError
-from ..registry import MODELS, TASK_UTILS
+from ..options import build_part
+from ..registry import MODELS
 
 
 @dataclass(frozen=True)
@@ -254,8 +255,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         )
     model = plan.config(method, plan.seeds[0]).model
     try:
-        strategy = MODELS.build(model.strategy)
-        strategy.check(TASK_UTILS.build(dict(model.task, ranker=TASK_UTILS.build(model.ranker))))
+        strategy = build_part(model.strategy, MODELS, 'strategy')
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(

@@ -1,15 +1,19 @@
 """Hooks of a classroom's training."""
 
+from .classroom import ClassroomHook
 from .cost import CostHook
 from .entrance import EntranceCheck
 from .epoch_seed import EpochSeedHook
+from .joints import InputJointsHook
 from .mentoring import MentoringHook
 from .plain_checkpoint import PlainCheckpointHook
 
 __all__ = [
+    'ClassroomHook',
     'CostHook',
     'EntranceCheck',
     'EpochSeedHook',
+    'InputJointsHook',
     'MentoringHook',
     'PlainCheckpointHook',
 ]

@@ -14,10 +14,11 @@ from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from ..distiller import MultiMentorDistiller
+from ..distiller import Classroom
 from ..errors import ClassroomError
 from ..mentors import Mentor
 from ..structures import Prediction
+from ..tables import text_table
 
 _SHUFFLES = 5
 
@@ -48,7 +49,7 @@ class EntranceCheck:
         self.metric = metric
         self.rule = rule
 
-    def run(self, runner: Runner, distiller: MultiMentorDistiller) -> list[dict[str, Any]]:
+    def run(self, runner: Runner, classroom: Classroom) -> list[dict[str, Any]]:
         """Check all mentors and log a table.
 
         Returns:
@@ -79,8 +80,8 @@ class EntranceCheck:
             )
         )
         rows = [
-            self._examine(distiller, mentor, batches, evaluator, len(indices))
-            for mentor in distiller.bank
+            self._examine(classroom, mentor, batches, evaluator, len(indices))
+            for mentor in classroom.bank
         ]
         runner.logger.info('Entrance check:\n' + _table(rows))
         for index, row in enumerate(rows):
@@ -101,7 +102,7 @@ class EntranceCheck:
 
     def _examine(
         self,
-        distiller: MultiMentorDistiller,
+        classroom: Classroom,
         mentor: Mentor,
         batches: list[dict],
         evaluator: Evaluator,
@@ -109,7 +110,7 @@ class EntranceCheck:
     ) -> dict[str, Any]:
         evaluators = [copy.deepcopy(evaluator) for _ in range(_SHUFFLES + 1)]
         for batch in batches:
-            for judge, samples in zip(evaluators, _predict(distiller, mentor, batch)):
+            for judge, samples in zip(evaluators, _predict(classroom, mentor, batch)):
                 judge.process(data_samples=samples, data_batch=batch)
         with redirect_stdout(StringIO()):  # COCO prints each of its summaries
             results = [judge.evaluate(size) for judge in evaluators]
@@ -129,9 +130,9 @@ class EntranceCheck:
 
 
 @torch.no_grad()
-def _predict(distiller: MultiMentorDistiller, mentor: Mentor, batch: dict) -> Iterator[list[Any]]:
+def _predict(classroom: Classroom, mentor: Mentor, batch: dict) -> Iterator[list[Any]]:
     """The mentor's predictions on the batch's own images, then on other samples', shifted."""
-    data = distiller.data_preprocessor(copy.deepcopy(batch), False)
+    data = classroom.data_preprocessor(copy.deepcopy(batch), False)
     inputs, samples = data['inputs'], data['data_samples']
     if isinstance(inputs, (list, tuple)):
         inputs = torch.stack(list(inputs))
@@ -139,7 +140,7 @@ def _predict(distiller: MultiMentorDistiller, mentor: Mentor, batch: dict) -> It
     for shuffle in range(_SHUFFLES + 1):
         shift = 0 if shuffle == 0 else 1 + (shuffle - 1) % max(1, len(inputs) - 1)
         shown = _roll(prediction, shift)
-        yield distiller.task.write(shown, samples, distiller.student)
+        yield classroom.task.write(shown, samples, classroom)
 
 
 def _roll(prediction: Prediction, shift: int) -> Prediction:
@@ -212,7 +213,4 @@ def _table(rows: list[dict[str, Any]]) -> str:
         ]
         for row in rows
     ]
-    widths = [max(len(line[column]) for line in [head, *body]) for column in range(len(head))]
-    return '\n'.join(
-        '  '.join(cell.ljust(width) for cell, width in zip(line, widths)) for line in [head, *body]
-    )
+    return text_table(head, body)

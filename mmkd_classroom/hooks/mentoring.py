@@ -6,15 +6,13 @@ from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
-from ..distiller import MultiMentorDistiller
 from ..errors import ClassroomError
 from ..registry import HOOKS
+from .classroom import classroom_of
 from .entrance import EntranceCheck
 from .schedules import build_schedule
-from .strategy_state import load_strategy, save_strategy
 
 
 @HOOKS.register_module()
@@ -31,9 +29,6 @@ class MentoringHook(Hook):
     - ``rank``, ``temperature``, ``weight``: their means,
     - ``share``: the mentor's part of the whole loss,
     - ``invalid``: number of samples on which its output was not finite, so far.
-
-    What the strategy has learned is saved in each checkpoint and comes back with ``--resume``; see
-    :mod:`mmkd_classroom.hooks.strategy_state`.
 
     Args:
         interval: Iterations between two records.
@@ -66,24 +61,20 @@ class MentoringHook(Hook):
         self._invalid: dict[str, int] = {}
 
     def before_train(self, runner: Runner) -> None:
-        """Check the data and the mentors while nothing is trained yet."""
-        distiller = _distiller(runner)
-        missing = [name for name in self.schedules if not hasattr(distiller.strategy, name)]
+        """Check the schedules and the mentors while nothing is trained yet."""
+        classroom = classroom_of(runner)
+        missing = [name for name in self.schedules if not hasattr(classroom.strategy, name)]
         if missing:
             raise ClassroomError(
                 f'MentoringHook schedules {missing}, which model.strategy = '
-                f'{type(distiller.strategy).__name__} does not have.'
+                f'{type(classroom.strategy).__name__} does not have.'
             )
-        dataset = runner.train_dataloader.dataset
-        distiller.check_samples(
-            [dataset[0]['data_samples']], metainfo=getattr(dataset, 'metainfo', None)
-        )
         if self.entrance is not None:
-            self.entrance.run(runner, distiller)
+            self.entrance.run(runner, classroom)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the scheduled values for this iteration."""
-        strategy = _distiller(runner).strategy
+        strategy = classroom_of(runner).strategy
         for name, schedule in self.schedules.items():
             setattr(strategy, name, schedule(runner.iter / runner.max_iters))
 
@@ -94,31 +85,23 @@ class MentoringHook(Hook):
         if self.every_n_train_iters(runner, self.interval):
             self._record(runner, runner.iter + 1, runner.epoch + 1)
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Save what the strategy has learned, apart from the student."""
-        save_strategy(_distiller(runner).strategy, checkpoint)
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Bring it back."""
-        load_strategy(_distiller(runner).strategy, checkpoint, resume=runner._resume)
-
     def after_train(self, runner: Runner) -> None:
         """Record what is left over."""
         self._record(runner, runner.iter, runner.epoch)
 
     def _record(self, runner: Runner, iteration: int, epoch: int) -> None:
-        distiller = _distiller(runner)
-        steps = distiller.journal.steps
-        means = distiller.journal.read()
+        classroom = classroom_of(runner)
+        steps = classroom.journal.steps
+        means = classroom.journal.read()
         if means is None:
             return
         record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
-        record.update({name: getattr(distiller.strategy, name) for name in self.schedules})
+        record.update({name: getattr(classroom.strategy, name) for name in self.schedules})
         numbers = {name: mean for name, mean in means.items() if not isinstance(mean, list)}
         record.update(numbers)
         record['mentors'] = {
             mentor.name: {name: mean[index] for name, mean in means.items() if name not in numbers}
-            for index, mentor in enumerate(distiller.bank)
+            for index, mentor in enumerate(classroom.bank)
         }
         for name, values in record['mentors'].items():
             if 'invalid' in values:
@@ -142,13 +125,3 @@ class MentoringHook(Hook):
             )
         self._invalid[name] = self._invalid.get(name, 0) + count
         return self._invalid[name]
-
-
-def _distiller(runner: Runner) -> MultiMentorDistiller:
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    if not isinstance(model, MultiMentorDistiller):
-        raise ClassroomError(
-            f'MentoringHook watches a MultiMentorDistiller, but model.type is '
-            f'{type(model).__name__}: remove the hook from custom_hooks.'
-        )
-    return model

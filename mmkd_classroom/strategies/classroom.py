@@ -35,8 +35,8 @@ class ClassroomKD(Strategy):
 
     Args:
         weight: :math:`\lambda`, the factor of the distillation loss.
-        tau_max: Temperature added at the widest gap. The authors take 12 on CIFAR-100 and 4 on
-            ImageNet; for heatmaps 0 did better (``docs/benchmarks.md``).
+        tau_max: Temperature added at the widest gap; by default the task's. The authors take 12 on
+            CIFAR-100 and 4 on ImageNet; for heatmaps 0 did better (``docs/benchmarks.md``).
         granularity: Score, filter and pace each ``'sample'``, the whole ``'batch'`` (as the
             authors' released code does), or, for poses, each ``'keypoint'``.
         filter: Knowledge filtering; off, every mentor is active.
@@ -56,7 +56,7 @@ class ClassroomKD(Strategy):
     def __init__(
         self,
         weight: float = 1.0,
-        tau_max: float = 4.0,
+        tau_max: float | None = None,
         granularity: str = 'sample',
         filter: bool = True,
         ties: bool = False,
@@ -73,7 +73,7 @@ class ClassroomKD(Strategy):
                 raise ClassroomError(
                     f'model.strategy.{key} is {value!r}: choose one of {_CHOICES[key]}.'
                 )
-        if not tau_max >= 0:
+        if tau_max is not None and not tau_max >= 0:
             raise ClassroomError(f'model.strategy.tau_max is {tau_max}: it must not be negative.')
         if not weight >= 0:
             raise ClassroomError(f'model.strategy.weight is {weight}: it must not be negative.')
@@ -94,7 +94,9 @@ class ClassroomKD(Strategy):
         self.weighs_samples = task_weight == 'score' and granularity != 'batch'
 
     def check(self, task: Task) -> None:
-        """Only poses have keypoints."""
+        """Only poses have keypoints; and a temperature suits a kind of output."""
+        if self.tau_max is None:
+            self.tau_max = task.tau_max
         if self.granularity == 'keypoint' and task.kind != 'keypoints':
             raise ClassroomError(
                 "model.strategy.granularity is 'keypoint', but model.task is a "

@@ -22,7 +22,15 @@ from ..structures import Geometry, Prediction
 
 
 class Reader(ABC):
-    """Reads a mentor's raw output as a prediction in the student's form."""
+    """Reads a mentor's raw output as a prediction in the student's form.
+
+    Attributes:
+        summary: What the mentor teaches and how its output is converted, for people.
+        untaught: Names of the student's items that the mentor does not have.
+    """
+
+    summary: str
+    untaught: Sequence[str] = ()
 
     @abstractmethod
     def __call__(self, output: Any) -> Prediction:
@@ -49,6 +57,8 @@ class Task(nn.Module, ABC):
     kind: str
     #: What an entry of ``model.mentors`` may say to this task alone.
     mentor_options: frozenset[str] = frozenset()
+    #: ClassroomKD's ``tau_max`` where the config gives none.
+    tau_max: float = 4.0
     #: Whether the divergence is one of distributions, so that mentors' can be mixed.
     compares_distributions: bool = True
 
@@ -252,12 +262,18 @@ class Task(nn.Module, ABC):
     # --- the student's own loss -----------------------------------------------------------------
 
     def capture(
-        self, student: nn.Module, inputs: Tensor, data_samples: Sequence[Any], per_sample: bool
+        self,
+        student: nn.Module,
+        stock_loss: Callable[..., dict[str, Tensor]],
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """Run the student's own loss once and keep the output that its head computed in it.
 
         Args:
             student: Stock model.
+            stock_loss: Its ``loss`` without a classroom.
             inputs: ``(N, 3, H, W)``.
             data_samples: N samples.
             per_sample: Whether losses keep their sample dimension.
@@ -272,7 +288,7 @@ class Task(nn.Module, ABC):
                 modules = head.loss_module  # several where each stage has its own
                 for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
                     stack.enter_context(shadowed(module, 'forward', self._per_sample))
-            losses = student.loss(inputs, data_samples)
+            losses = stock_loss(inputs, data_samples)
         return self.as_prediction(student, outputs[-1]), losses
 
     def _per_sample(self, loss: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], None]:

@@ -125,6 +125,13 @@ class ClassReader(Reader):
         self._key = key
         self._indices = None if indices is None else torch.tensor(indices)
 
+    @property
+    def summary(self) -> str:
+        """See :class:`Reader`."""
+        if self._indices is None:
+            return 'all classes'
+        return f'all classes, by class_map ({len(self._indices)} of its own)'
+
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the indices."""
         self._indices = None if self._indices is None else function(self._indices)

@@ -36,6 +36,7 @@ class HeatmapTask(PoseTask):
     """
 
     form = HeatmapForm
+    tau_max = 0.0  # measured, see docs/benchmarks.md
 
     def __init__(
         self,

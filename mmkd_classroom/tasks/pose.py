@@ -19,7 +19,7 @@ from ..rankers import Ranker
 from ..structures import Geometry, KeypointTruth, Prediction
 from .base import Reader, Task, finite_part
 from .conversion import Conversion
-from .forms import Form, form_of
+from .forms import Form, HeatmapForm, form_of
 from .joints import match_joints
 
 # A box's share that a person covers, where no area is annotated: MMPose's and xtcocotools' rule.
@@ -237,6 +237,15 @@ class PoseReader(Reader):
         self._index: Tensor | None = None  # None while the joints are the student's
         self._has: Tensor = torch.ones(1, counts[1], dtype=torch.bool)
 
+    @property
+    def summary(self) -> str:
+        """See :class:`Reader`."""
+        taught = self._counts[1] - len(self.untaught)
+        joints = 'all joints' if not self.untaught else f'{taught} of {self._counts[1]} joints'
+        if self._conversion.is_identity:
+            return joints
+        return f'{joints}, {_describe(self._mentor)} -> {_describe(self._student)}'
+
     def bind(self, names: Names | None) -> None:
         """Match the joints.
 
@@ -244,7 +253,7 @@ class PoseReader(Reader):
             ClassroomError: See :func:`match_joints`; or they have to be matched and the student's
                 have no names.
         """
-        self._index, self._has = None, torch.ones_like(self._has)
+        self._index, self._has, self.untaught = None, torch.ones_like(self._has), ()
         if self._names is None or (names is None and not self._map and len(set(self._counts)) == 1):
             print_log(
                 f"The joints of {self._key} are taken for the student's, in the same order: "
@@ -269,6 +278,7 @@ class PoseReader(Reader):
         device = self._has.device
         self._has = torch.tensor([[index is not None for index in matched]], device=device)
         self._index = torch.tensor([index or 0 for index in matched], device=device)
+        self.untaught = [name for name, index in zip(names, matched) if index is None]
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move all tensors."""
@@ -290,6 +300,11 @@ class PoseReader(Reader):
         return Prediction(
             self._conversion(values), self._student, finite & self._has, joints=joints
         )
+
+
+def _describe(form: Form) -> str:
+    kind = 'heatmap' if isinstance(form, HeatmapForm) else 'SimCC'
+    return f'{kind} {form.cells[0]}x{form.cells[1]}'
 
 
 def _host_truth(sample: Any) -> np.ndarray:

@@ -46,14 +46,19 @@ class SimCCTask(PoseTask):
         return len(logits) / logits.shape[-1]
 
     def capture(
-        self, student: nn.Module, inputs: Tensor, data_samples: Sequence[Any], per_sample: bool
+        self,
+        student: nn.Module,
+        stock_loss: Callable[..., dict[str, Tensor]],
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`Task.capture`."""
         from mmpose.models.heads import RTMCCHead, SimCCHead
 
         stock = type(student.head).loss in (RTMCCHead.loss, SimCCHead.loss)
         if not stock or student.train_cfg.get('compute_acc'):
-            return super().capture(student, inputs, data_samples, per_sample)
+            return super().capture(student, stock_loss, inputs, data_samples, per_sample)
         # The stock `loss` always computes its accuracy in NumPy, which stops the device in each
         # step. This is the rest of it.
         output = student.head(student.extract_feat(inputs))

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from toys import build, class_batch, classifier, estimator
 
-from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.distiller import MultiMentorDistiller, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor, MentorBank, Normalisation, View
 from mmkd_classroom.mentors.mentor import build_mentor
@@ -62,7 +62,7 @@ def test_a_prediction_has_no_graph_and_leaves_the_statistics_of_batchnorm():
 
 def test_the_model_s_own_ways_do_not_reach_the_mentors():
     classroom = distiller()
-    student = classroom.student
+    student = student_of(classroom)
     assert len(classroom.bank) == 2
     assert list(map(id, classroom.parameters())) == list(map(id, student.parameters()))
     assert [id(b) for b in classroom.buffers()] == [id(b) for b in student.buffers()]

@@ -7,6 +7,7 @@ import torch
 from mmengine.model import ExponentialMovingAverage
 from toys import SETTINGS, build, classroom_of, gradient, total
 
+from mmkd_classroom.distiller import student_of
 from mmkd_classroom.errors import ClassroomError
 
 # With features that differ in channels and size, and without what joins samples (relations).
@@ -76,7 +77,7 @@ def test_an_averaged_classroom_is_an_averaged_student(kind, name, update_buffers
     classroom = classroom_of(kind, **STRATEGIES[name])
     options = dict(momentum=0.5, update_buffers=update_buffers)
     average = ExponentialMovingAverage(classroom, **options)
-    stock = ExponentialMovingAverage(copy.deepcopy(classroom.student), **options)
+    stock = ExponentialMovingAverage(copy.deepcopy(student_of(classroom)), **options)
     assert list(average.state_dict()) == list(stock.state_dict())
     for step in range(3):
         classroom.load_state_dict(build(SETTINGS[kind]['model'](), seed=step).state_dict())
@@ -84,7 +85,7 @@ def test_an_averaged_classroom_is_an_averaged_student(kind, name, update_buffers
             for parameter in classroom.strategy.parameters():
                 parameter.add_(1)
         average.update_parameters(classroom)
-        stock.update_parameters(classroom.student)
+        stock.update_parameters(student_of(classroom))
     for key, value in stock.state_dict().items():
         assert torch.equal(average.state_dict()[key], value)
     average.load_state_dict(stock.state_dict(), strict=True)

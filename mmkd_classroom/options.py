@@ -1,0 +1,112 @@
+"""Options of a config, checked against the signature of what they build."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mmengine.registry import DefaultScope, Registry
+
+from .errors import ClassroomError, did_you_mean
+
+_SCOPE = 'mmkd_classroom'
+
+
+def build_part(cfg: Any, registry: Registry, key: str) -> Any:
+    """Build a part of a classroom from its config.
+
+    The prefix ``mmkd_classroom.`` of the type may be left out.
+
+    Args:
+        cfg: ``dict(type=..., **options)``.
+        registry: Where the type is registered.
+        key: The part's config key, such as ``model.strategy``.
+
+    Raises:
+        ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
+    """
+    if not isinstance(cfg, Mapping) or 'type' not in cfg:
+        raise ClassroomError(f'{key} is {cfg!r}: write dict(type=..., ...).')
+    options = {name: value for name, value in cfg.items() if name not in ('type', '_scope_')}
+    with DefaultScope.overwrite_default_scope(_SCOPE):
+        builder = _builder(cfg['type'], registry, key)
+        check_options(builder, options, key)
+        return builder(**options)
+
+
+def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> None:
+    """Check options against a signature.
+
+    Args:
+        builder: Class or function.
+        options: What it is to be called with.
+        key: Config key of the options, such as ``model.strategy``.
+
+    Raises:
+        ClassroomError: An option is unknown, missing or of another type.
+    """
+    parameters = inspect.signature(builder).parameters
+    function = builder.__init__ if inspect.isclass(builder) else builder
+    hints = typing.get_type_hints(function)
+    known = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
+    if len(known) == len(parameters):
+        for name in options:
+            if name not in known:
+                raise ClassroomError(
+                    f'{key} has no option {name!r}{did_you_mean(name, known)}. It takes: '
+                    f'{", ".join(known) or "none"}.'
+                )
+    for name in known:
+        parameter = parameters[name]
+        if name not in options:
+            if (
+                parameter.default is parameter.empty
+                and parameter.kind is not parameter.VAR_POSITIONAL
+            ):
+                raise ClassroomError(f'{key}.{name} is missing.')
+        elif name in hints and not _fits(options[name], hints[name]):
+            raise ClassroomError(
+                f'{key}.{name} is {options[name]!r}, a {type(options[name]).__name__}: give '
+                f'{_spelled(hints[name])}.'
+            )
+
+
+def _builder(kind: Any, registry: Registry, key: str) -> Callable:
+    if not isinstance(kind, str):
+        return kind
+    builder = registry.get(kind)
+    if builder is None:
+        names = sorted(registry.module_dict)
+        prefix, _, name = kind.rpartition('.')
+        raise ClassroomError(
+            f'{key}.type is {kind!r}, which is not known{did_you_mean(name, names)}. The prefix of '
+            f"what comes with this package is '{_SCOPE}.'; it has {', '.join(names)}."
+        )
+    return builder
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of an annotated type; what the annotation leaves open fits."""
+    if hint is Any:
+        return True
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return any(_fits(value, member) for member in typing.get_args(hint))
+    kind = typing.get_origin(hint) or hint
+    if not isinstance(kind, type):
+        return True
+    if isinstance(value, bool) and kind in (int, float):
+        return False
+    if isinstance(value, str) and kind is not str:  # a string is a Sequence of strings
+        return kind is object
+    return isinstance(value, (int, float) if kind is float else kind)
+
+
+def _spelled(hint: Any) -> str:
+    names = dict(float='a number', int='a whole number', str='a string', bool='True or False')
+    names.update(NoneType='None', dict='a dict', Sequence='a list', Mapping='a dict')
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return ' or '.join(dict.fromkeys(map(_spelled, typing.get_args(hint))))
+    kind = typing.get_origin(hint) or hint
+    name = getattr(kind, '__name__', str(kind))
+    return names.get(name, name)

@@ -1,0 +1,18 @@
+"""Tables for the terminal."""
+
+from collections.abc import Sequence
+
+
+def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as their longest cell.
+
+    Example:
+        >>> print(text_table(['mentor', 'AP'], [['hrnet', '75.6']]))
+        mentor  AP
+        hrnet   75.6
+    """
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return '\n'.join(
+        '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
+    )
