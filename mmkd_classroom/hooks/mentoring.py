@@ -50,7 +50,7 @@ class MentoringHook(Hook):
             mentors before training; None to let them in unseen.
     """
 
-    # Before LoggerHook, so that it logs the record of the same iteration.
+    # Before CheckpointHook: a run that resumes from a checkpoint has all records up to it.
     priority = 'NORMAL'
 
     def __init__(
