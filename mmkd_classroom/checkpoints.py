@@ -147,11 +147,14 @@ def register_safe_loader() -> None:
     any PyTorch, and trust none.
     """
     for prefixes in ('', ('http://', 'https://')):
-        CheckpointLoader.register_scheme(prefixes, loader=load_from_untrusted, force=True)
+        CheckpointLoader.register_scheme(prefixes, loader=load_from_weights_only, force=True)
 
 
-def load_from_untrusted(filename: str, map_location: Any | None = None) -> dict[str, Any]:
-    """:func:`read_checkpoint` with the signature (and kind of name) that MMEngine asks for."""
+def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:
+    """:func:`read_checkpoint` with the signature that MMEngine asks for.
+
+    MMEngine logs "Loads checkpoint by weights_only backend", from the function's name.
+    """
     return read_checkpoint(filename, map_location=map_location)
 
 

@@ -52,8 +52,9 @@ class Package:
         minimum: Lowest version that works.
         below: Lowest version that does not work any more, or None where none is known.
         needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
-            'detection-ops' (person detection in MMPose's inferencers) and 'drawing' (``--show``
-            and ``--show-dir`` for poses).
+            'detection-ops' (person detection in MMPose's inferencers), 'drawing' (``--show`` and
+            ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs) and
+            'tensorboard' (its visualizer backend).
         remedy: The exact command that installs a version in range.
         probe: Python statement that loads what we use of it, compiled parts included.
     """
@@ -120,6 +121,27 @@ PACKAGES = (
     ),
     # With numpy 2.4, MMPose 1.3 trains and tests but cannot draw: it calls int() on arrays.
     Package('numpy', '1.20', '2.4', 'drawing', f"{PIP} install 'numpy<2.4'", 'import numpy'),
+    # From 1.4.21 on it draws random numbers of its own, which no seed of a run reaches; MMPose 1.3
+    # does not find its transforms in 2.0.
+    Package(
+        'albumentations',
+        '1.3',
+        '1.4.21',
+        'rtmpose',
+        # --no-deps: it declares opencv-python-headless, which clashes with an opencv-python.
+        f'{PIP} install --no-deps albumentations==1.3.1 qudida==0.0.4 && '
+        f'{PIP} install scikit-image scikit-learn',
+        'import albumentations as a; a.augmentations.transforms; '
+        'a.CoarseDropout(max_holes=1, max_height=0.4, min_holes=1, min_height=0.2)',
+    ),
+    Package(
+        'tensorboard',
+        '2.10',
+        None,
+        'tensorboard',
+        f'{PIP} install tensorboard==2.21.0',
+        'from torch.utils.tensorboard import SummaryWriter',
+    ),
     Package('pytest', '7', None, 'tests', _TEST_REMEDY, 'import pytest'),
     Package('pytest-timeout', '2', None, 'tests', _TEST_REMEDY, 'import pytest_timeout'),
     Package('pytest-xdist', '3', None, 'tests', _TEST_REMEDY, 'import xdist'),

@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mmengine.registry import DefaultScope, Registry
@@ -46,18 +46,10 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
     Raises:
         ClassroomError: An option is unknown, missing or of another type.
     """
-    parameters = inspect.signature(builder).parameters
-    function = builder.__init__ if inspect.isclass(builder) else builder
-    hints = typing.get_type_hints(function)
-    known = [name for name, p in parameters.items() if p.kind is not p.VAR_KEYWORD]
-    if len(known) == len(parameters):
-        for name in options:
-            if name not in known:
-                raise ClassroomError(
-                    f'{key} has no option {name!r}{did_you_mean(name, known)}. It takes: '
-                    f'{", ".join(known) or "none"}.'
-                )
-    for name in known:
+    known, hints = _named(builder), typing.get_type_hints(_function(builder))
+    parameters = inspect.signature(_function(builder)).parameters
+    refuse_unknown([name for name in options if name not in known], builder, key)
+    for name in _named(builder):
         parameter = parameters[name]
         if name not in options:
             if (
@@ -70,6 +62,36 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
                 f'{key}.{name} is {options[name]!r}, a {type(options[name]).__name__}: give '
                 f'{_spelled(hints[name])}.'
             )
+
+
+def refuse_unknown(names: Iterable[str], builder: Callable, key: str) -> None:
+    """Raise a :class:`ClassroomError` where there are unknown options.
+
+    Args:
+        names: Names of unknown options.
+        builder: What has the options that are known.
+        key: Their config key, such as ``MentoringHook``.
+    """
+    known = _named(builder)
+    for name in names:
+        raise ClassroomError(
+            f'{key} has no option {name!r}{did_you_mean(name, known)}. It takes: '
+            f'{", ".join(known) or "none"}.'
+        )
+
+
+def _named(builder: Callable) -> list[str]:
+    """The options that a class or function has a name for."""
+    return [
+        name
+        for name, parameter in inspect.signature(_function(builder)).parameters.items()
+        if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        and name != 'self'
+    ]
+
+
+def _function(builder: Callable) -> Callable:
+    return builder.__init__ if inspect.isclass(builder) else builder
 
 
 def _builder(kind: Any, registry: Registry, key: str) -> Callable:

@@ -109,13 +109,15 @@ class TestReading:
         assert HistoryBuffer._statistics_methods == before
         assert HistoryBuffer([1.0, 3.0], [1, 1]).statistics('mean') == 2
 
-    def test_mmengine_reads_so_too(self, each_unpickler, fresh_runners, model, tmp_path):
+    def test_mmengine_reads_so_too(self, each_unpickler, fresh_runners, model, tmp_path, capsys):
         path = tmp_path / 'epoch_1.pth'
         torch.save(mmengine_checkpoint(model.state_dict()), path)
         register_safe_loader()
         other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
         load_checkpoint(other, str(path))
         assert_equal(other, model.state_dict())
+        said = capsys.readouterr().out  # of a file of one's own, too
+        assert f'Loads checkpoint by weights_only backend from path: {path}' in said
 
 
 class Calls:

@@ -1,6 +1,7 @@
 """Two processes (gloo, ``find_unused_parameters=False``) against one on the joined batch."""
 
 import copy
+import json
 import os
 import socket
 
@@ -97,6 +98,8 @@ def train(kind, folder, rank):
     if rank == 0:
         file = torch.load(cfg.work_dir + '/epoch_10.pth', weights_only=True)
         assert list(file['state_dict']) == list(start)
+        with open(cfg.work_dir + '/mentoring.jsonl') as lines:  # one file, written by one process
+            assert [json.loads(line)['iter'] for line in lines] == list(range(1, 21))
     return torch.nn.utils.parameters_to_vector(classroom.parameters()).detach()
 
 

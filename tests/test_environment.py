@@ -136,6 +136,44 @@ def test_each_problem_is_listed(pretend):
     assert '- mmpretrain' not in message  # that one is in order
 
 
+@pytest.mark.parametrize(
+    'version, problem',
+    [
+        ('1.3.1', None),
+        ('1.4.24', '1.4.24 is installed; >=1.3,<1.4.21 is needed.'),
+        ('2.0.8', '2.0.8 is installed; >=1.3,<1.4.21 is needed.'),
+        (None, 'not installed; >=1.3,<1.4.21 is needed.'),
+    ],
+)
+def test_what_rtmpose_s_pipelines_need_is_known(pretend, version, problem):
+    pretend(albumentations=version, tensorboard=None)
+    environment.check()  # one can do without
+    found = {p.package: p for p in environment.problems(('rtmpose', 'tensorboard'))}
+    assert (found['albumentations'].what if version != '1.3.1' else None) == problem
+    assert found['tensorboard'].remedy.endswith('pip install tensorboard==2.21.0')
+
+
+def test_rtmpose_s_pipeline_follows_the_seed():
+    """The reason for the range."""
+    pytest.importorskip('albumentations')
+    import numpy as np
+    from mmengine.hub import get_config
+    from mmengine.runner import set_random_seed
+    from mmpose.datasets.transforms import Albumentation
+
+    cfg = get_config('mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-t_8xb256-420e_coco-256x192.py')
+    (step,) = [step for step in cfg.train_pipeline if step.type == 'Albumentation']
+    image = np.random.default_rng(0).integers(0, 255, (64, 48, 3), dtype=np.uint8)
+
+    def pictures(seed):
+        set_random_seed(seed)
+        transform = Albumentation(step.transforms)
+        return [transform(dict(img=image.copy()))['img'].tobytes() for _ in range(8)]
+
+    assert pictures(1) == pictures(1) != pictures(2)
+    assert len(set(pictures(1))) > 3
+
+
 def test_python_3_13_is_not_told_to_build_what_does_not_build(pretend, monkeypatch):
     pretend(mmcv=None)
     monkeypatch.setattr(sys, 'version_info', (3, 13, 0))

@@ -71,11 +71,11 @@ def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
     assert_unchanged(bank, before)
     scalars = runner.message_hub.log_scalars
     for member in bank:
-        share = scalars[f'train/mentor/{member.name}/share'].current()
+        share = scalars[f'mentor/{member.name}/share'].current()
         assert 0 < share < 1, member.name
-        assert scalars[f'train/mentor/{member.name}/invalid'].current() == 0
+        assert scalars[f'mentor/{member.name}/invalid'].current() == 0
     # Mentors teach the joints that they have: all 17, or 12 (13 with the map) of them.
-    active = {m.name: scalars[f'train/mentor/{m.name}/active'].current() for m in bank}
+    active = {m.name: scalars[f'mentor/{m.name}/active'].current() for m in bank}
     assert active['msra'] == active['wholebody'] == pytest.approx(1)
     assert 0.6 < active['aic'] <= active['crowdpose'] < 0.85
     ends = list(runner.model.parameters())
@@ -115,8 +115,8 @@ def test_every_kind_of_mentor_teaches_by_every_strategy(student, strategy, tmp_p
     assert_unchanged(runner.model.bank, before)
     scalars = runner.message_hub.log_scalars
     for member in runner.model.bank:
-        assert 0 < scalars[f'train/mentor/{member.name}/weight'].current() <= 1, member.name
-        assert scalars[f'train/mentor/{member.name}/invalid'].current() == 0
+        assert 0 < scalars[f'mentor/{member.name}/weight'].current() <= 1, member.name
+        assert scalars[f'mentor/{member.name}/invalid'].current() == 0
     for name, parameter in runner.model.named_parameters():
         assert parameter.isfinite().all()
         if name.startswith('strategy.'):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mmkd_classroom.environment import PACKAGES
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / 'tools'
 
@@ -43,6 +45,11 @@ def test_somebody_else_s_environment_is_checked_and_left_alone(tools, tmp_path, 
         assert f'{venv}/bin/python -m pip install -r requirements/test.txt' in out
         assert 'nothing in it was changed' in err
     assert contents(venv) == before
+
+
+def test_an_environment_of_ours_is_complete(tools):
+    setup_env, _ = tools
+    assert set(setup_env.EVERYTHING) == {p.needed_for for p in PACKAGES} - {'core'}
 
 
 def test_a_folder_that_is_no_environment_is_refused(tools, tmp_path, capsys):

@@ -31,7 +31,9 @@ from _installer import MARKER, SetupError, ask, fill
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / '.setup'
 SUPPORTED = ((3, 10), (3, 12))  # mmcv 2.1 does not build on 3.13, torch 2.11 needs 3.10
-EVERYTHING = ('pose', 'classification', 'detection-ops', 'drawing', 'tests')
+EVERYTHING = (
+    'pose', 'classification', 'detection-ops', 'drawing', 'rtmpose', 'tensorboard', 'tests',
+)  # fmt: skip
 DISK_GB = 9  # torch's CUDA build unpacked is 4.7 GB, and pip unpacks beside it
 
 

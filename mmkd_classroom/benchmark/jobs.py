@@ -21,7 +21,12 @@ from dataclasses import dataclass, field
 from multiprocessing import connection
 from pathlib import Path
 
-_EPOCH = re.compile(r'Epoch\(train\) +\[(\d+)\]\[ *(\d+)/(\d+)\].*? loss: (\S+)')
+# `Epoch(train)  [2][ 50/75]  ... loss: 0.5`, `Iter(train) [ 100/2000] ...`, `Epoch(test) [ 50/300]`
+_STEP = re.compile(
+    r'(?:Epoch|Iter)\((?P<mode>\w+)\) *(?:\[ *(?P<epoch>\d+)\])?\[ *(?P<step>\d+)/ *(?P<of>\d+)\]'
+    r'(?:.*? loss: (?P<loss>\S+))?'
+)
+_SILENCE_S = 20  # at most, between two lines of progress of a tool
 _TAIL = 12  # lines of a log that are shown when its tool fails
 
 
@@ -36,19 +41,21 @@ class Job:
     Attributes:
         name: Shown in progress lines.
         tools: ``(script, arguments, log file)`` of each run.
-        epochs: Of the training among them, for the progress.
+        epochs: Of the training among them, for the progress; None where it is iteration-based.
         after: Called with the seconds that each tool took, when all are done.
         needs: Jobs that must be done before this one starts.
         failed: Called with the error of a tool. By default it stops all other jobs.
+        iters: Of an iteration-based training.
         fraction: How much of it is done, in [0, 1].
     """
 
     name: str
     tools: Sequence[tuple[Path, Sequence[str], Path]]
-    epochs: int
+    epochs: int | None
     after: Callable[[list[float]], None]
     needs: Sequence['Job'] = ()
     failed: Callable[[ToolError], None] | None = None
+    iters: int | None = None
     fraction: float = 0.0
     future: Future | None = field(default=None, repr=False)
 
@@ -140,20 +147,34 @@ class Workshop:
         process = self._context.Process(
             target=_in_child, args=(command, str(log), str(self.folder), dict(place), self.fresh)
         )
-        process.start()
-        follow = _Follower(log, job)
+        follow = _Follower(log, script.name, job)
+        self._begin(process, follow)
         try:
             while process.is_alive() and not self._stopped:
                 process.join(timeout=0.5)
-                for line in follow.news():
-                    self.say(f'{job.name}: {line}')
+                self._tell(follow.news())
         finally:
             _end(process)
-        if process.exitcode and not self._stopped:
+        if self._stopped:
+            return
+        if process.exitcode:
             tail = ''.join(
                 f'  | {line}\n' for line in log.read_text(errors='replace').splitlines()[-_TAIL:]
             )
             raise ToolError(f'{job.name}: {script.name} failed.\n{tail}The whole log: {log}')
+        self._tell(follow.summary())
+
+    def _begin(self, process: multiprocessing.Process, follow: '_Follower') -> None:
+        """Start a tool: the first one waits until the packages are imported."""
+        with ThreadPoolExecutor(1) as pool:
+            starting = pool.submit(process.start)
+            while wait([starting], timeout=0.5).not_done:
+                self._tell(follow.news())
+            starting.result()
+
+    def _tell(self, line: str) -> None:
+        if line:
+            self.say(line)
 
 
 def preload(scope: str) -> list[str]:
@@ -201,31 +222,84 @@ def _end_with_parent() -> None:
 
 
 class _Follower:
-    """Turns new lines of a training log into lines of progress, about six in all."""
+    """Turns a tool's log into lines of progress, by its own clock.
 
-    def __init__(self, log: Path, job: Job) -> None:
+    When MMEngine writes depends on the logger's interval, the length of an epoch and the kind of
+    loop, and a line of its may be the last for minutes.
+    """
+
+    def __init__(self, log: Path, tool: str, job: Job) -> None:
         self._file = log.open(errors='replace')
+        self._tool = tool
         self._job = job
-        self._every = max(1, round(job.epochs / 6))
-        self._start = time.monotonic()
+        self._start = self._told = time.monotonic()
         self._rest = ''
+        self._last: re.Match | None = None
+        self._read = self._start  # when the last step was read
 
-    def news(self) -> list[str]:
+    def news(self) -> str:
+        """A line where it is time for one, else nothing."""
+        now = time.monotonic()
+        self._look(now)
+        if now - self._told < _SILENCE_S:
+            return ''
+        self._told = now
+        return f'{self._job.name}: {self._describe(now)}'
+
+    def summary(self) -> str:
+        """What is to be said of a training when it is over; nothing of other tools."""
+        now = time.monotonic()
+        self._look(now)
+        if self._last is None or not self._trains:
+            return ''
+        return f'{self._job.name}: {self._where}, done in {clock(now - self._start)}'
+
+    def _look(self, now: float) -> None:
+        """Read what is new in the log."""
         *lines, self._rest = (self._rest + self._file.read()).split('\n')
-        found = [match for match in map(_EPOCH.search, lines) if match]
+        found = [match for match in map(_STEP.search, lines) if match]
         if found:
-            epoch, step, steps = map(int, found[-1].groups()[:3])
-            # Other tools may come after the training.
-            self._job.fraction = 0.99 * (epoch - 1 + step / steps) / self._job.epochs
-        return [self._describe(*match.groups()) for match in found if self._is_news(match)]
+            self._last, self._read = found[-1], now
+            if self._trains:  # other tools may come after the training
+                self._job.fraction = 0.99 * self._share
 
-    def _is_news(self, match: re.Match) -> bool:
-        epoch, step, steps = map(int, match.groups()[:3])
-        return step == steps and (epoch % self._every == 0 or epoch == self._job.epochs)
+    def _describe(self, now: float) -> str:
+        if self._last is None:
+            return f'no step in the log of {self._tool} yet, {clock(now - self._start)} so far'
+        spent = self._read - self._start
+        left = spent / self._share - spent - (now - self._read)
+        return f'{self._where}, {clock(max(left, 0))} left'
 
-    def _describe(self, epoch: str, step: str, steps: str, loss: str) -> str:
-        left = (time.monotonic() - self._start) * (self._job.epochs / int(epoch) - 1)
-        return f'epoch {epoch} of {self._job.epochs}, loss {float(loss):.5f}, {clock(left)} left'
+    @property
+    def _trains(self) -> bool:
+        return self._last['mode'] == 'train'
+
+    @property
+    def _position(self) -> tuple[int, int, int]:
+        """The epoch, or 0 where none is counted; the step; and of how many."""
+        epoch, step, of = (int(self._last[key] or 0) for key in ('epoch', 'step', 'of'))
+        if self._trains and self._job.iters:  # whatever the log's lines count
+            return 0, step, self._job.iters
+        return epoch, step, of
+
+    @property
+    def _share(self) -> float:
+        """How much of the tool's work is done, in (0, 1]."""
+        epoch, step, of = self._position
+        if self._trains and epoch:
+            return (epoch - 1 + step / of) / self._job.epochs
+        return step / of
+
+    @property
+    def _where(self) -> str:
+        epoch, step, of = self._position
+        parts = [] if self._trains else [self._last['mode']]
+        if self._trains and epoch:
+            parts.append(f'epoch {epoch} of {self._job.epochs}')
+        parts.append(f'step {step} of {of}')
+        if self._last['loss']:
+            parts.append(f'loss {self._last["loss"]}')
+        return ', '.join(parts)
 
 
 def clock(seconds: float) -> str:

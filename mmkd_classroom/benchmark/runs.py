@@ -100,7 +100,8 @@ class Run:
         return Job(
             self.title,
             tools if self.given is None else tools[1:],
-            self.cfg.train_cfg.get('max_epochs', 1),
+            self.cfg.train_cfg.get('max_epochs'),
+            iters=self.cfg.train_cfg.get('max_iters'),
             after=lambda seconds: keep(self._finish()),
             failed=failed and (lambda error: failed(self, error)),
         )

@@ -59,7 +59,7 @@ class Member:
     @property
     def mentoring(self) -> Path:
         """The record of its mentors' teaching."""
-        return max(self.folder.glob('train/*/mentoring.jsonl'))
+        return self.folder / 'train' / 'mentoring.jsonl'
 
     def row(self, result: dict[str, Any]) -> Row:
         """Its line of the table, from that of the ledger."""

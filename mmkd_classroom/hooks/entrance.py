@@ -2,21 +2,24 @@
 
 import copy
 import dataclasses
+import logging
 import random
-from collections.abc import Iterator
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from ..distiller import Classroom
-from ..errors import ClassroomError
+from ..errors import ClassroomError, did_you_mean
 from ..mentors import Mentor
+from ..options import check_options
 from ..structures import Prediction
 from ..tables import text_table
 
@@ -41,10 +44,15 @@ class EntranceCheck:
     def __init__(
         self, num_samples: int = 256, metric: str | None = None, rule: str = 'greater'
     ) -> None:
-        if num_samples < 2:
-            raise ClassroomError(f'entrance.num_samples is {num_samples}: take at least 2.')
+        if not (isinstance(num_samples, int) and num_samples >= 2):
+            raise ClassroomError(
+                f'MentoringHook.entrance.num_samples is {num_samples!r}: give a whole number of at '
+                'least 2.'
+            )
         if rule not in ('greater', 'less'):
-            raise ClassroomError(f"entrance.rule is {rule!r}: choose 'greater' or 'less'.")
+            raise ClassroomError(
+                f"MentoringHook.entrance.rule is {rule!r}: choose 'greater' or 'less'."
+            )
         self.num_samples = num_samples
         self.metric = metric
         self.rule = rule
@@ -112,12 +120,13 @@ class EntranceCheck:
         for batch in batches:
             for judge, samples in zip(evaluators, _predict(classroom, mentor, batch)):
                 judge.process(data_samples=samples, data_batch=batch)
-        with redirect_stdout(StringIO()):  # COCO prints each of its summaries
+        with _quiet():
             results = [judge.evaluate(size) for judge in evaluators]
         name = self.metric or next(iter(results[0]))
         if name not in results[0]:
             raise ClassroomError(
-                f'entrance.metric is {name!r}: the evaluator reports {sorted(results[0])}.'
+                f'MentoringHook.entrance.metric is {name!r}{did_you_mean(name, results[0])}: the '
+                f'evaluator reports {sorted(results[0])}.'
             )
         score, *chance = (float(metrics[name]) for metrics in results)
         return dict(
@@ -127,6 +136,40 @@ class EntranceCheck:
             score=score,
             chance=chance,
         )
+
+
+def build_entrance(options: Mapping[str, Any]) -> EntranceCheck:
+    """The check with these options.
+
+    Args:
+        options: ``MentoringHook.entrance``.
+
+    Raises:
+        ClassroomError: It is no dict, or has an unknown option or an impossible value.
+    """
+    if not isinstance(options, Mapping):
+        raise ClassroomError(
+            f'MentoringHook.entrance is {options!r}: give dict() for its defaults, a dict with '
+            'some of its options, or None for no check.'
+        )
+    check_options(EntranceCheck, options, 'MentoringHook.entrance')
+    return EntranceCheck(**options)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Let a metric warn, but not announce itself and print its summaries for each evaluation."""
+
+    def important(record: logging.LogRecord) -> bool:
+        return record.levelno > logging.INFO
+
+    logger = MMLogger.get_current_instance()
+    logger.addFilter(important)
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    finally:
+        logger.removeFilter(important)
 
 
 @torch.no_grad()

@@ -1,64 +1,78 @@
 """The mentoring hook: schedules, the entrance check, and the record of who taught what."""
 
-import json
-from pathlib import Path
 from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
-from mmengine.hooks import Hook
+from mmengine.hooks import Hook, LoggerHook
 from mmengine.runner import Runner
 
 from ..errors import ClassroomError
+from ..options import refuse_unknown
 from ..registry import HOOKS
+from ..strategies import Strategy
 from .classroom import classroom_of
-from .entrance import EntranceCheck
+from .entrance import build_entrance
+from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
+
+# The mentors drown the labels where they make up more of the loss than this, in so many records
+# one after the other: a batch, or the first steps of training, may do it.
+_LOUD, _PATIENCE = 0.8, 5
 
 
 @HOOKS.register_module()
 class MentoringHook(Hook):
     """Watches over a classroom.
 
-    Each ``interval`` iterations it writes the strategy's statistics, averaged over them and over
-    all processes, for every mentor as ``mentor/NAME/...`` and for the classroom as they are named
-    into the message hub, where every logger and visualizer finds them, and one line into
-    ``mentoring.jsonl`` beside the log. Strategies name them alike:
+    Each ``interval`` iterations it records the strategy's statistics, averaged over the iterations
+    since the last record and over all processes: in the message hub and every visualizer backend
+    as ``mentor/NAME/...`` and, for the classroom, as they are named; in ``mentoring.jsonl`` in the
+    work_dir, which ``--resume`` continues; and in one line of the log. Strategies name them alike:
 
     - ``score``, ``student_score``: mean score of the mentor and the student,
     - ``active``: share of labelled items (samples, or joints) that the mentor teaches,
-    - ``rank``, ``temperature``, ``weight``: their means,
+    - ``rank_share``: M times the mentor's part of the sum of all members' scores: the better the
+      mentor, the greater; the mean over student and mentors is M / (M + 1),
+    - ``temperature``, ``weight``: their means,
     - ``share``: the mentor's part of the whole loss,
-    - ``invalid``: number of samples on which its output was not finite, so far.
+    - ``invalid``: number of samples on which its output was not finite.
 
     Args:
-        interval: Iterations between two records.
+        interval: Iterations between two records; by default that of ``default_hooks.logger``.
         weight: Schedule of ``strategy.weight``: a number or a dict, see
             :func:`mmkd_classroom.hooks.schedules.build_schedule`. By default it stays as it is.
         tau_max: Schedule of ``strategy.tau_max``.
         entrance: Arguments of :class:`EntranceCheck` (``{}`` for its defaults) to examine the
             mentors before training; None to let them in unseen.
+        **unknown: Refused, with the names of the options.
     """
 
-    # Before LoggerHook, so that it logs the record of the same iteration.
+    # Before CheckpointHook: a run that resumes from a checkpoint has all records up to it.
     priority = 'NORMAL'
 
     def __init__(
         self,
-        interval: int = 50,
+        interval: int | None = None,
         weight: float | dict | None = None,
         tau_max: float | dict | None = None,
         entrance: dict | None = None,
+        **unknown: Any,
     ) -> None:
-        if interval < 1:
-            raise ClassroomError(f'MentoringHook.interval is {interval}: take at least 1.')
+        refuse_unknown(unknown, MentoringHook, 'MentoringHook')
+        if interval is not None and not (isinstance(interval, int) and interval >= 1):
+            raise ClassroomError(
+                f'MentoringHook.interval is {interval!r}: give a whole number of at least 1, or '
+                "None for the logger's."
+            )
         self.interval = interval
         self.schedules = {
             name: build_schedule(cfg, f'MentoringHook.{name}')
             for name, cfg in dict(weight=weight, tau_max=tau_max).items()
             if cfg is not None
         }
-        self.entrance = None if entrance is None else EntranceCheck(**entrance)
-        self._invalid: dict[str, int] = {}
+        self.entrance = None if entrance is None else build_entrance(entrance)
+        self._broken: set[str] = set()
+        self._loud: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check the schedules and the mentors while nothing is trained yet."""
@@ -71,6 +85,7 @@ class MentoringHook(Hook):
             )
         if self.entrance is not None:
             self.entrance.run(runner, classroom)
+        self._start_records(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Set the scheduled values for this iteration."""
@@ -89,6 +104,16 @@ class MentoringHook(Hook):
         """Record what is left over."""
         self._record(runner, runner.iter, runner.epoch)
 
+    def _start_records(self, runner: Runner) -> None:
+        if self.interval is None:
+            loggers = [hook for hook in runner.hooks if isinstance(hook, LoggerHook)]
+            self.interval = loggers[0].interval if loggers else 50
+        self._file = RecordFile(runner.work_dir)
+        if is_main_process():
+            done = self._file.start(runner.iter, runner.log_dir)
+            if done:
+                runner.logger.info(done)
+
     def _record(self, runner: Runner, iteration: int, epoch: int) -> None:
         classroom = classroom_of(runner)
         steps = classroom.journal.steps
@@ -103,25 +128,52 @@ class MentoringHook(Hook):
             mentor.name: {name: mean[index] for name, mean in means.items() if name not in numbers}
             for index, mentor in enumerate(classroom.bank)
         }
-        for name, values in record['mentors'].items():
-            if 'invalid' in values:
-                values['invalid'] = self._count_invalid(
-                    runner, name, round(values['invalid'] * steps * get_world_size())
-                )
-            for key, value in values.items():
-                runner.message_hub.update_scalar(f'train/mentor/{name}/{key}', value)
-        for name, value in numbers.items():
-            runner.message_hub.update_scalar(f'train/{name}', value)
-        if is_main_process():
-            with open(Path(runner.log_dir) / 'mentoring.jsonl', 'a') as file:
-                file.write(json.dumps(record) + '\n')
+        for values in record['mentors'].values():
+            if 'invalid' in values:  # a count, of which the journal made a mean
+                values['invalid'] = round(values['invalid'] * steps * get_world_size())
+        self._write(runner, record)
+        self._warn_of_broken(runner, record)
+        self._warn_of_loud(runner, record)
 
-    def _count_invalid(self, runner: Runner, name: str, count: int) -> int:
-        if count and not self._invalid.get(name):
+    def _write(self, runner: Runner, record: dict[str, Any]) -> None:
+        curves = scalars(record)
+        # Not as `train/...`: MMEngine prints all of these in its own line, five for each mentor.
+        for name, value in curves.items():
+            runner.message_hub.update_scalar(name, value)
+        runner.visualizer.add_scalars(curves, step=record['iter'])
+        if is_main_process():
+            self._file.append(record)
+        runner.logger.info(f'Mentors [{record["iter"]}/{runner.max_iters}]  {summary(record)}')
+
+    def _warn_of_broken(self, runner: Runner, record: dict[str, Any]) -> None:
+        for name, values in record['mentors'].items():
+            count = values.get('invalid')
+            if count and name not in self._broken:
+                self._broken.add(name)
+                runner.logger.warning(
+                    f'Mentor {name} gave values that are not finite for {count} samples; it does '
+                    'not teach on such samples. They are counted in mentoring.jsonl; this warning '
+                    'comes once.'
+                )
+
+    def _warn_of_loud(self, runner: Runner, record: dict[str, Any]) -> None:
+        if len(self._loud) == _PATIENCE:  # warned already
+            return
+        share = sum(values.get('share', 0.0) for values in record['mentors'].values())
+        self._loud = [*self._loud, share] if share > _LOUD else []
+        if len(self._loud) == _PATIENCE:
             runner.logger.warning(
-                f'Mentor {name} gave values that are not finite for {count} samples; it does not '
-                'teach on such samples. They are counted in mentoring.jsonl; this warning comes '
-                'once.'
+                f'The mentors make up {min(self._loud):.2f} or more of the whole loss since '
+                f'{_PATIENCE} records: the student hardly learns from its labels. Lower '
+                f'{self._factors(classroom_of(runner).strategy)}. This warning comes once.'
             )
-        self._invalid[name] = self._invalid.get(name, 0) + count
-        return self._invalid[name]
+
+    def _factors(self, strategy: Strategy) -> str:
+        """The options that make the mentors' losses large, where they are set, and how."""
+        set_here = [
+            f'{"MentoringHook" if name in self.schedules else "model.strategy"}.{name} '
+            f'(now {getattr(strategy, name):g})'
+            for name in ('weight', 'tau_max')
+            if getattr(strategy, name, None)
+        ]
+        return ' or '.join(set_here) or "the weights of model.strategy's losses"

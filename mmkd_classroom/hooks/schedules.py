@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, did_you_mean
 
 Schedule = Callable[[float], float]
 
@@ -38,14 +38,20 @@ def build_schedule(cfg: float | dict, key: str) -> Schedule:
     cfg = dict(cfg) if isinstance(cfg, dict) else dict(type='constant', start=cfg)
     kind = cfg.pop('type', None)
     if kind not in _CURVES:
-        raise ClassroomError(f'{key}.type is {kind!r}: choose one of {tuple(_CURVES)}.')
+        raise ClassroomError(
+            f'{key}.type is {kind!r}{did_you_mean(kind, _CURVES)}: choose one of {tuple(_CURVES)}.'
+        )
     if 'start' not in cfg or (kind != 'constant' and 'end' not in cfg):
         raise ClassroomError(f'{key} is a {kind} schedule and needs `start` and `end`.')
     start = cfg.pop('start')
     end = cfg.pop('end', start)
     warmup = cfg.pop('warmup', 0.0)
     if cfg:
-        raise ClassroomError(f'{key} has unknown keys {sorted(cfg)}.')
+        known = ['type', 'start', 'end', 'warmup']
+        wrong = next(iter(cfg))
+        raise ClassroomError(
+            f'{key} has no option {wrong!r}{did_you_mean(wrong, known)}: it takes {known}.'
+        )
     if not all(isinstance(value, (int, float)) for value in (start, end, warmup)):
         raise ClassroomError(f'{key}: give a number, or a dict with a type and numbers.')
     if not (start >= 0 and end >= 0 and 0 <= warmup < 1):

@@ -198,7 +198,7 @@ class ClassroomKD(Strategy):
         return dict(
             active=mean(active),
             score=mean(score[1:]),
-            rank=mean(rank[1:]),
+            rank_share=mean(rank[1:]),
             temperature=torch.stack([mean(tau) for tau in paces]),
             share=per_mentor / torch.where(whole != 0, whole, torch.ones_like(whole)),
             invalid=torch.stack([(~mentor.valid.any(dim=-1)).sum() for mentor in mentors]),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mmkd_classroom.benchmark import jobs
 from mmkd_classroom.benchmark.jobs import Job, ToolError, Workshop, clock
 
 ROOT = Path(__file__).parents[2]
@@ -56,14 +57,100 @@ def test_runs_in_the_folder_after_what_is_needed(tmp_path, workshop):
     assert len(done) == 1 and len(done[0]) == 1 and done[0][0] > 0
 
 
-def test_progress_has_six_lines_of_whole_epochs(tmp_path, workshop):
-    workshop.run([job(tmp_path, 'mentor', TRAINING, 'mentor.done')])
-    heads = [line.split(', ')[:2] for line in workshop.said]
-    assert heads == [
-        [f'mentor: epoch {epoch} of 12', f'loss 0.5000{epoch:<2}'[:12]]
-        for epoch in (2, 4, 6, 8, 10, 12)
+STEP = '2026 - INFO - {}  lr: 0.1  eta: 0:00:01  time: 0.1  loss: 0.25000  loss_kpt: 0.2'
+
+
+class Clock:
+    """Time that passes when told."""
+
+    now = 1000.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def following(tmp_path, monkeypatch):
+    """``following(at, text)``: what is said after so many seconds, with this added to the log."""
+    clock = Clock()
+    monkeypatch.setattr(jobs, 'time', clock)
+    log = tmp_path / 'train.log'
+    log.touch()
+
+    def follow(**options):
+        options = dict(dict(epochs=4), **options)
+        it = jobs._Follower(log, 'train.py', Job('x', [], after=print, **options))
+
+        def at(seconds, text=''):
+            clock.now = 1000.0 + seconds
+            with log.open('a') as file:
+                file.write(f'{text}\n')
+            return it.news()
+
+        at.end = it.summary
+        at.job = it._job
+        return at
+
+    return follow
+
+
+@pytest.mark.parametrize(
+    'position, options, said, fraction',
+    [
+        # The last line of an epoch need not be that of its last step.
+        ('Epoch(train)  [1][50/75]', {}, 'epoch 1 of 4, step 50 of 75, loss 0.25000, ', 1 / 6),
+        ('Epoch(train)   [2][ 5/10]', {}, 'epoch 2 of 4, step 5 of 10, loss 0.25000, ', 3 / 8),
+        ('Iter(train) [ 100/2000]', dict(epochs=None), 'step 100 of 2000, loss 0.25000, ', 1 / 20),
+        # A LogProcessor by epoch counts the steps of an iteration-based training through.
+        (
+            'Epoch(train) [3][250/100]',
+            dict(epochs=None, iters=2000),
+            'step 250 of 2000, loss 0.25000, ',
+            1 / 8,
+        ),
+        ('Iter(train) [ 5/40]', {}, 'step 5 of 40, loss 0.25000, ', 1 / 8),
+    ],
+)
+def test_progress_of_each_kind_of_log(following, position, options, said, fraction):
+    at = following(**options)
+    assert at(12, STEP.format(position)) == ''
+    left = clock(12 / fraction - 20)
+    assert at(20) == f'x: {said}{left} left'
+    assert at.job.fraction == pytest.approx(0.99 * fraction)
+
+
+def test_progress_is_told_every_20_seconds_whatever_the_log_says(following):
+    at = following()
+    said = [at(0.5 * tick, 'some line') for tick in range(130)]
+    assert [(tick / 2, line) for tick, line in enumerate(said) if line] == [
+        (20, 'x: no step in the log of train.py yet, 0:20 so far'),
+        (40, 'x: no step in the log of train.py yet, 0:40 so far'),
+        (60, 'x: no step in the log of train.py yet, 1:00 so far'),
     ]
-    assert all(line.endswith(' left') for line in workshop.said)
+    lines = '\n'.join(STEP.format(f'Epoch(train) [2][{step}/9]') for step in range(1, 10))
+    assert at(66, lines) == ''  # many at once are no reason for many
+    assert at(80) == 'x: epoch 2 of 4, step 9 of 9, loss 0.25000, 0:52 left'
+    assert at(100) == 'x: epoch 2 of 4, step 9 of 9, loss 0.25000, 0:32 left'
+    assert at(150) == 'x: epoch 2 of 4, step 9 of 9, loss 0.25000, 0:00 left'
+    at(160, STEP.format('Epoch(train) [4][5/9]'))
+    assert at.end() == 'x: epoch 4 of 4, step 5 of 9, loss 0.25000, done in 2:40'
+
+
+def test_a_test_is_told_too_and_is_no_training(following):
+    at = following()
+    at(5, '2026 - INFO - Epoch(test) [ 50/300]    eta: 0:00:25  time: 0.1  data_time: 0.01')
+    assert at(20) == 'x: test, step 50 of 300, 0:10 left'
+    assert at.end() == '' and at.job.fraction == 0
+
+
+def test_progress_of_a_tool_that_runs(tmp_path, workshop, monkeypatch):
+    monkeypatch.setattr(jobs, '_SILENCE_S', 1)
+    text = 'import time\ntime.sleep(1.8)\n' + TRAINING + '\ntime.sleep(1.8)\n'
+    workshop.run([job(tmp_path, 'mentor', text, 'mentor.done')])
+    first, *_, last = workshop.said
+    assert first.startswith('mentor: no step in the log of mentor.py yet, 0:0')
+    assert any(line.endswith(' left') for line in workshop.said)
+    assert last.startswith('mentor: epoch 12 of 12, step 2 of 2, loss 0.500012, done in 0:0')
 
 
 def test_failure_shows_the_log_and_stops_the_others(tmp_path, workshop):

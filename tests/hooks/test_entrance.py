@@ -17,13 +17,14 @@ from fixtures import (
 from hypothesis import given
 from hypothesis import strategies as st
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
 from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import EntranceCheck
-from mmkd_classroom.hooks.entrance import _batch_size
+from mmkd_classroom.hooks.entrance import _batch_size, _quiet
 
 CLASSES = 3
 
@@ -230,6 +231,22 @@ def test_who_sees_the_joints_passes_and_who_does_not_is_named(metric, tmp_path, 
     (row,) = check(runner)
     assert row['metric'] == dict(PCKAccuracy='PCK', CocoMetric='coco/AP')[metric]
     assert row['score'] > 0.9 and max(row['chance']) < 0.5
+    log = log_of(runner)
+    assert 'Evaluating' not in log and log.count('Entrance check') == 2
+
+
+def test_a_metric_may_warn_but_not_chat(tmp_path, fresh_runners, capsys):
+    logger = MMLogger.get_instance('quiet', log_file=str(tmp_path / 'log'))
+    with _quiet():
+        logger.info('Evaluating CocoMetric...')
+        print('Average Precision')
+        logger.warning('no person was found')
+    logger.info('trained on')
+    assert [line.split(' - ')[-1] for line in (tmp_path / 'log').read_text().splitlines()] == [
+        'no person was found',
+        'trained on',
+    ]
+    assert 'Average Precision' not in capsys.readouterr().out
 
 
 def test_ap_counts_the_images_that_are_shown(tmp_path, fresh_runners):
@@ -252,8 +269,9 @@ def test_nothing_is_changed_by_the_check(tmp_path, fresh_runners):
 def test_the_metric_and_its_direction_may_be_named(tmp_path, fresh_runners):
     runner = class_runner(tmp_path, [20.0])
     assert check(runner, metric='accuracy/top1')[0]['metric'] == 'accuracy/top1'
-    with pytest.raises(ClassroomError, match=r"metric is 'AP'.*'accuracy/top1'"):
-        check(runner, metric='AP')
+    message = r"metric is 'accuracy/top' \(did you mean 'accuracy/top1'\?\): the evaluator reports"
+    with pytest.raises(ClassroomError, match=message):
+        check(runner, metric='accuracy/top')
     with pytest.raises(ClassroomError, match='no better than chance'):
         check(runner, rule='less')
 

@@ -44,10 +44,14 @@ def test_the_config_is_left_alone():
     'cfg, message',
     [
         (dict(type='step', start=1.0, end=0.0), r"\.type is 'step'"),
+        (dict(type='cosin', start=1.0, end=0.0), r"\.type is 'cosin' \(did you mean 'cosine'\?\)"),
         (dict(start=1.0, end=0.0), r'\.type is None'),
         (dict(type='linear', start=1.0), 'needs `start` and `end`'),
         (dict(type='cosine', end=1.0), 'needs `start` and `end`'),
-        (dict(type='linear', start=1.0, end=0.0, warm_up=0.1), r"unknown keys \['warm_up'\]"),
+        (
+            dict(type='linear', start=1.0, end=0.0, warm_up=0.1),
+            r"no option 'warm_up' \(did you mean 'warmup'\?",
+        ),
         (dict(type='linear', start=-1.0, end=0.0), 'must not be negative'),
         (-1.0, 'must not be negative'),
         (dict(type='constant', start=1.0, warmup=1.0), 'warmup < 1'),

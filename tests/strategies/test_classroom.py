@@ -489,7 +489,7 @@ def test_statistics_are_means_over_the_labelled(granularity):
     room = Poses(seed=3)
     options = dict(DEFAULTS, granularity=granularity)
     lesson = lesson_of(room, room.values[0], options)
-    sums = {name: np.zeros(3) for name in ('active', 'score', 'rank', 'temperature')}
+    sums = {name: np.zeros(3) for name in ('active', 'score', 'rank_share', 'temperature')}
     student, count = 0.0, 0.0
     for i, row in enumerate(room.weights):
         for j, w in enumerate(row):
@@ -504,7 +504,7 @@ def test_statistics_are_means_over_the_labelled(granularity):
                 gap = max(0.0, (rank - own) / rank) if rank else 0.0
                 sums['active'][m - 1] += w * (rank > own)
                 sums['score'][m - 1] += w * q[m]
-                sums['rank'][m - 1] += w * rank
+                sums['rank_share'][m - 1] += w * rank
                 sums['temperature'][m - 1] += w * (1 + 4 * gap)
     for name, value in sums.items():
         np.testing.assert_allclose(lesson.statistics[name].numpy(), value / count, rtol=1e-9)

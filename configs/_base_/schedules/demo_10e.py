@@ -21,4 +21,7 @@ auto_scale_lr = dict(base_batch_size=32)
 randomness = dict(seed=0)
 
 # The last epoch is the result: nothing is selected on the validation images.
-default_hooks = dict(checkpoint=dict(interval=10, max_keep_ckpts=1))
+default_hooks = dict(
+    logger=dict(interval=25),  # a line at the end of each epoch, too
+    checkpoint=dict(interval=10, max_keep_ckpts=1),
+)

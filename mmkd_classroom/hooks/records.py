@@ -1,0 +1,104 @@
+"""What MentoringHook leaves of a training: one file however often it is resumed, a line to read."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+# In this order in the line; the rest is for the file and the curves.
+_SHOWN = ('active', 'weight', 'score', 'share')
+
+
+class RecordFile:
+    """``mentoring.jsonl`` in a work_dir: a line of JSON a record, in the order of training.
+
+    Args:
+        work_dir: Its folder.
+    """
+
+    def __init__(self, work_dir: Path | str) -> None:
+        self.path = Path(work_dir) / 'mentoring.jsonl'
+
+    def start(self, iteration: int, log_dir: Path | str) -> str:
+        """Drop the records that training from here on makes anew.
+
+        An interrupted training has often gone on after its last checkpoint. What is dropped stays
+        in a copy of the file; the file itself is replaced as a whole, so that a crash leaves one
+        of the two.
+
+        Args:
+            iteration: Number of iterations that are done.
+            log_dir: Takes the copy, ``mentoring_before.jsonl``.
+
+        Returns:
+            What was done, for the log; nothing where nothing was.
+        """
+        if not self.path.exists():
+            return ''
+        lines = self.path.read_text(errors='replace').splitlines(keepends=True)
+        kept = [line for line in lines if _is_of(line, iteration)]
+        if len(kept) == len(lines):
+            return ''
+        copy = Path(log_dir) / 'mentoring_before.jsonl'
+        shutil.copyfile(self.path, copy)
+        new = self.path.with_name(f'{self.path.name}.new')
+        with new.open('w') as file:
+            file.writelines(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self.path)
+        return (
+            f'Training goes on after iteration {iteration}: {len(lines) - len(kept)} later records '
+            f'of {self.path} are dropped; the file as it was is {copy}.'
+        )
+
+    def append(self, record: dict[str, Any]) -> None:
+        """Add a record."""
+        with self.path.open('a') as file:
+            file.write(json.dumps(record) + '\n')
+
+
+def _is_of(line: str, iteration: int) -> bool:
+    """Whether a line is a whole record of the iterations so far; a crash may cut the last short."""
+    try:
+        return line.endswith('\n') and json.loads(line)['iter'] <= iteration
+    except ValueError:
+        return False
+
+
+def scalars(record: dict[str, Any]) -> dict[str, float]:
+    """The statistics of a record by the names of their curves.
+
+    Example:
+        >>> scalars(dict(iter=50, epoch=1, student_score=0.4, mentors=dict(a=dict(share=0.2))))
+        {'student_score': 0.4, 'mentor/a/share': 0.2}
+    """
+    numbers = {k: v for k, v in record.items() if k not in ('iter', 'epoch', 'mentors')}
+    of_mentors = {
+        f'mentor/{name}/{key}': value
+        for name, values in record['mentors'].items()
+        for key, value in values.items()
+    }
+    return {**numbers, **of_mentors}
+
+
+def summary(record: dict[str, Any]) -> str:
+    """A record in one line, with each mentor's name once.
+
+    Example:
+        >>> mentors = dict(a=dict(active=0.8, score=0.6), b=dict(active=0.4, score=0.5))
+        >>> summary(dict(student_score=0.45, mentors=mentors))
+        'a, b: active 0.80 0.40 | score 0.60 0.50 (student 0.45)'
+    """
+    mentors = record['mentors']
+    columns = []
+    for key in _SHOWN:
+        figures = [f'{values[key]:.2f}' for values in mentors.values() if key in values]
+        if figures:
+            student = record.get('student_score') if key == 'score' else None
+            figures += [] if student is None else [f'(student {student:.2f})']
+            columns.append(' '.join([key, *figures]))
+    if any(values.get('invalid') for values in mentors.values()):
+        columns.append(' '.join(['invalid', *(str(v.get('invalid', 0)) for v in mentors.values())]))
+    return f'{", ".join(mentors)}: {" | ".join(columns)}'
