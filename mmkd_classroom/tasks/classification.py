@@ -10,11 +10,13 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
+from ..features import made_for
 from ..functional import at_least_float32
-from ..metainfo import class_names
+from ..metainfo import class_names, image_size
 from ..registry import TASK_UTILS
 from ..structures import ClassTruth, Geometry, Prediction
 from .base import Reader, Task, finite_part
+from .classifiers import has_branches, num_classes, read_logits
 
 
 @TASK_UTILS.register_module()
@@ -26,16 +28,26 @@ class ClassificationTask(Task):
 
     def check_student(self, student: nn.Module) -> None:
         """The student must be a classifier with a loss on its logits."""
-        _check_classifier(student, 'model.student')
-        if not isinstance(getattr(student.head, 'loss_module', None), nn.Module):
+        num_classes(student, 'model.student')
+        head = getattr(student, 'head', None)
+        if not isinstance(getattr(head, 'loss_module', None), nn.Module):
+            what = 'no head' if head is None else f'a {type(head).__name__} without a loss_module'
             raise ClassroomError(
-                f'model.student.head is a {type(student.head).__name__} without a loss_module: '
-                'use a head such as LinearClsHead.'
+                f'model.student is a {type(student).__name__} with {what}: use ImageClassifier '
+                'with a head such as LinearClsHead.'
             )
 
     def input_size(self, model: nn.Module, key: str) -> None:
-        """A classifier takes any size."""
+        """No size that a classifier must have; see :meth:`usual_size`."""
         num_classes(model, key)
+
+    def usual_size(self, model: nn.Module, config: Config) -> tuple[int, int] | None:
+        """The size at which the config tests the model, else what its backbone says.
+
+        A network is best at its own size, and many take no other. What tests it comes first: some
+        of MMPretrain's transformers are built for 224 pixels and tested at 384.
+        """
+        return image_size(config) or made_for(model)
 
     def reader(
         self,
@@ -47,21 +59,21 @@ class ClassificationTask(Task):
         **options: Any,
     ) -> 'ClassReader':
         """See :meth:`Task.reader`; the option is ``class_map``, see :func:`class_indices`."""
-        classes, expected = num_classes(mentor, key), student.head.num_classes
+        classes, expected = num_classes(mentor, key), num_classes(student, 'model.student')
+        branches = has_branches(mentor)
         if options.get('class_map') is not None:
             names = class_names(config)
             if names is not None and len(names) != classes:
                 names = None  # of a data set that the mentor was not trained on
-            return ClassReader(
-                class_indices(options['class_map'], expected, classes, names, key), key
-            )
+            indices = class_indices(options['class_map'], expected, classes, names, key)
+            return ClassReader(indices, key, classes, branches)
         if classes != expected:
             raise ClassroomError(
                 f'{key} knows {classes} classes, the student {expected} (head.num_classes): '
                 f"choose a mentor trained on the student's classes, or give {key}.class_map, the "
                 "mentor's class for each of the student's."
             )
-        return ClassReader(None, key)
+        return ClassReader(None, key, classes, branches)
 
     def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
         """Samples must have a label."""
@@ -83,8 +95,7 @@ class ClassificationTask(Task):
 
     def as_prediction(self, student: nn.Module, output: Tensor) -> Prediction:
         """Logits ``(N, C)``."""
-        _check_logits(output, 'model.student')
-        return Prediction(output)
+        return Prediction(read_logits(output, has_branches(student), 'model.student'))
 
     def judged(self, prediction: Prediction) -> Tensor:
         """The logits."""
@@ -119,20 +130,30 @@ class ClassReader(Reader):
     Args:
         indices: The mentor's class for each of the student's; None where they are the same.
         key: The mentor's config key, such as ``model.mentors[0]``, for messages.
+        classes: How many classes the mentor knows, where it is known.
+        branches: See :func:`~mmkd_classroom.tasks.classifiers.has_branches`.
     """
 
-    def __init__(self, indices: list[int] | None, key: str = 'A mentor') -> None:
+    def __init__(
+        self,
+        indices: list[int] | None,
+        key: str = 'A mentor',
+        classes: int | None = None,
+        branches: bool = False,
+    ) -> None:
         self._key = key
+        self._classes = classes
+        self._branches = branches
         self._indices = None if indices is None else torch.tensor(indices)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the indices."""
         self._indices = None if self._indices is None else function(self._indices)
 
-    def __call__(self, output: Tensor) -> Prediction:
+    def __call__(self, output: Any) -> Prediction:
         """See :class:`Reader`."""
-        _check_logits(output, self._key)
-        (logits,), finite = finite_part([output])
+        logits = read_logits(output, self._branches, self._key, self._classes)
+        (logits,), finite = finite_part([logits])
         if self._indices is not None:
             logits = logits.index_select(1, self._indices)
         return Prediction(logits, valid=finite)
@@ -194,50 +215,3 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
-
-
-def _check_logits(output: Any, key: str) -> None:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        what = tuple(output.shape) if isinstance(output, Tensor) else f'a {type(output).__name__}'
-        raise ClassroomError(
-            f'{key} returned {what} instead of logits (N, C): its neck or head leaves more than '
-            'one vector a sample.'
-        )
-
-
-def num_classes(model: nn.Module, key: str) -> int:
-    """How many classes a classifier knows: one with a head, or a wrapped foreign network.
-
-    MMPretrain's ``TimmClassifier`` and ``HuggingFaceClassifier`` have no head; their network says
-    ``num_classes`` or ``num_labels``.
-
-    Raises:
-        ClassroomError: The model is no classifier that says it.
-    """
-    from mmpretrain.models import BaseClassifier
-
-    network = getattr(model, 'model', None)
-    said = (
-        getattr(getattr(model, 'head', None), 'num_classes', None),
-        getattr(network, 'num_classes', None),
-        getattr(network, 'num_labels', None),
-    )
-    known = [classes for classes in said if isinstance(classes, int)]
-    if not isinstance(model, BaseClassifier) or not known:
-        raise ClassroomError(
-            f'{key} is a {type(model).__name__}, but model.task is ClassificationTask: it takes '
-            "MMPretrain's ImageClassifier with a classification head, TimmClassifier, "
-            'HuggingFaceClassifier, or a BaseClassifier whose `model` has `num_classes`.'
-        )
-    return known[0]
-
-
-def _check_classifier(model: nn.Module, key: str) -> None:
-    from mmpretrain.models import BaseClassifier
-
-    head = getattr(model, 'head', None)
-    if not isinstance(model, BaseClassifier) or not hasattr(head, 'num_classes'):
-        raise ClassroomError(
-            f'{key} is a {type(model).__name__}, but model.task is ClassificationTask: it takes '
-            "MMPretrain's ImageClassifier with a classification head."
-        )
