@@ -63,6 +63,8 @@ class MultiMentorDistiller(BaseModel):
         self.strategy = MODELS.build(strategy)
         self.task.check_student(student)
         self.strategy.check(self.task)
+        if self.strategy.weighs_samples:
+            self.task.check_per_sample(student)
         self.bank = MentorBank.build(mentors, student, self.task)
         self._stages = self._adapt_strategy()
         self.journal = Journal()

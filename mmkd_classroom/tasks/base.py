@@ -75,6 +75,9 @@ class Task(nn.Module, ABC):
             ClassroomError: The model is of another kind.
         """
 
+    def check_per_sample(self, student: nn.Module) -> None:  # noqa: B027 (may do nothing)
+        """Raise a :class:`ClassroomError` if :meth:`per_sample` cannot split the student's loss."""
+
     def usual_size(self, model: nn.Module, config: Config) -> tuple[int, int] | None:
         """Width and height to show a mentor where :meth:`input_size` leaves it open.
 

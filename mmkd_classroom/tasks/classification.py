@@ -6,6 +6,7 @@ from typing import Any
 
 import mmengine
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
@@ -28,13 +29,24 @@ class ClassificationTask(Task):
 
     def check_student(self, student: nn.Module) -> None:
         """The student must be a classifier with a loss on its logits."""
-        num_classes(student, 'model.student')
+        classes = num_classes(student, 'model.student')
         head = getattr(student, 'head', None)
         if not isinstance(getattr(head, 'loss_module', None), nn.Module):
             what = 'no head' if head is None else f'a {type(head).__name__} without a loss_module'
             raise ClassroomError(
                 f'model.student is a {type(student).__name__} with {what}: use ImageClassifier '
                 'with a head such as LinearClsHead.'
+            )
+        _check_soft_labels(student.data_preprocessor, classes)
+
+    def check_per_sample(self, student: nn.Module) -> None:
+        """Try the loss: what it gives to three samples must have the mean that stock has."""
+        loss = student.head.loss_module
+        if not _splits(loss, self.per_sample, num_classes(student, 'model.student')):
+            raise ClassroomError(
+                f'model.student.head.loss is a {type(loss).__name__} that cannot be split into '
+                "one loss a sample, which model.strategy.task_weight='score' weighs: use "
+                "task_weight='one', or a loss of MMPretrain's with reduction='mean'."
             )
 
     def input_size(self, model: nn.Module, key: str) -> None:
@@ -76,12 +88,18 @@ class ClassificationTask(Task):
         return ClassReader(None, key, classes, branches)
 
     def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
-        """Samples must have a label."""
+        """Samples must have one label."""
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
             raise ClassroomError(
                 'The training samples have no gt_label: check train_dataloader.dataset and the '
                 "'PackInputs' of its pipeline."
+            )
+        labels = len(sample.gt_label) if 'gt_label' in sample else 1
+        if labels != 1:
+            raise ClassroomError(
+                f'A training sample has {labels} labels (gt_label): a classroom needs one label a '
+                'sample, so choose another train_dataloader.dataset.'
             )
 
     def truth(self, data_samples: Sequence[Any], device: torch.device) -> ClassTruth:
@@ -116,10 +134,18 @@ class ClassificationTask(Task):
         return samples
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """MMPretrain's losses can leave out their reduction."""
+        """MMPretrain's losses can leave out their reduction.
+
+        Binary ones then have a value for each class, ``(N, C)``, of which stock sums those of a
+        sample where the head gives ``avg_factor``.
+        """
 
         def unreduced(*args: Any, avg_factor: Any = None, **kwargs: Any) -> Tensor:
-            return loss(*args, reduction_override='none', **kwargs)
+            values = loss(*args, reduction_override='none', **kwargs)
+            values = values.reshape(len(values), -1)
+            if avg_factor is None:
+                return values.mean(dim=1)
+            return values.sum(dim=1) * (len(values) / avg_factor)
 
         return unreduced
 
@@ -215,3 +241,34 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
+
+
+def _check_soft_labels(preprocessor: nn.Module, classes: int) -> None:
+    """Mixup and CutMix mix one-hot labels, which the data preprocessor makes."""
+    said = getattr(preprocessor, 'num_classes', None)
+    if getattr(preprocessor, 'to_onehot', False) and said != classes:
+        raise ClassroomError(
+            f'data_preprocessor.num_classes is {said}, but the student knows {classes} classes, '
+            'and data_preprocessor.to_onehot or a batch augmentation such as Mixup makes one-hot '
+            f'labels: write data_preprocessor=dict(num_classes={classes}, ...).'
+        )
+
+
+def _splits(loss: nn.Module, per_sample: Callable[..., Callable], classes: int) -> bool:
+    """Whether the losses of samples have the mean that stock has, on labels that stock takes."""
+    scores = torch.linspace(-2, 2, 3 * classes).view(classes, 3).t()
+    hard = torch.arange(3) % classes
+    soft = F.one_hot(hard, classes) * 0.7 + F.one_hot(hard.flip(0), classes) * 0.3
+    for labels in (hard, soft):
+        try:
+            # On copies, as Seesaw counts what it sees.
+            stock = copy.deepcopy(loss)(scores, labels, avg_factor=3).mean()
+        except Exception:  # an assertion, or whatever torch says: the other labels are its own
+            continue
+        try:
+            split = per_sample(copy.deepcopy(loss))(scores, labels, avg_factor=3)
+        except Exception:  # no reduction_override, no sample dimension
+            return False
+        if split.shape != (3,) or not torch.allclose(split.mean(), stock, rtol=1e-4):
+            return False
+    return True
