@@ -149,6 +149,8 @@ class Classroom:
         self.task.check_student(self)
         self.strategy = build_part(strategy or dict(type='ClassroomKD'), MODELS, 'model.strategy')
         self.strategy.check(self.task)
+        if self.strategy.weighs_samples:
+            self.task.check_per_sample(self)
         self.bank = MentorBank.build(mentors, self, self.task)
         self._stages = self._adapt_strategy()
         self.journal = Journal()

@@ -59,7 +59,9 @@ def recorded(model: nn.Module, stages: Sequence[str]) -> Iterator[dict[str, Tens
         yield maps
 
 
-def stage_channels(model: nn.Module, stages: Sequence[str], key: str) -> dict[str, int]:
+def stage_channels(
+    model: nn.Module, stages: Sequence[str], key: str, size: tuple[int, int] | None = None
+) -> dict[str, int]:
     """Number of channels of each stage, found by one forward pass on zeros.
 
     The model is as it was afterwards: buffers, training mode and random numbers.
@@ -68,6 +70,7 @@ def stage_channels(model: nn.Module, stages: Sequence[str], key: str) -> dict[st
         model: Stock model.
         stages: Names of stages.
         key: The model's config key, such as ``model.mentors[0]``, for messages.
+        size: Width and height of its input, where they are known better than it says itself.
 
     Returns:
         C of each ``(N, C, h, w)``.
@@ -85,7 +88,7 @@ def stage_channels(model: nn.Module, stages: Sequence[str], key: str) -> dict[st
     for stage in stages:
         if _stage(model.backbone, stage) is None:
             raise ClassroomError(f'{key}.backbone has no stage {stage!r}. {_choices(model)}')
-    maps = _dry_run(model, stages, key)
+    maps = _dry_run(model, stages, key, size or made_for(model))
     for stage in stages:
         if stage not in maps:
             raise ClassroomError(
@@ -113,6 +116,21 @@ def finite_features(features: dict[str, Tensor]) -> tuple[dict[str, Tensor], Ten
     }, finite[:, None]
 
 
+def made_for(model: nn.Module) -> tuple[int, int] | None:
+    """Width and height that a model says it is made for, by its head's codec or its backbone."""
+    codec = getattr(getattr(model, 'head', None), 'decoder', None)
+    if hasattr(codec, 'input_size'):
+        width, height = codec.input_size
+        return int(width), int(height)
+    backbone = getattr(model, 'backbone', None)
+    patches = getattr(backbone, 'patch_embed', None)
+    size = getattr(backbone, 'img_size', None) or getattr(patches, 'init_input_size', None)
+    if size is None:
+        return None
+    height, width = (size, size) if isinstance(size, int) else size
+    return int(width), int(height)
+
+
 def _stage(backbone: nn.Module, name: str) -> nn.Module | None:
     if name == OUTPUT:
         return backbone
@@ -133,14 +151,16 @@ def _choices(model: nn.Module) -> str:
     return f'The stages of {type(model.backbone).__name__} are {names}.'
 
 
-def _dry_run(model: nn.Module, stages: Sequence[str], key: str) -> dict[str, Tensor]:
-    """The maps of one image of zeros."""
+def _dry_run(
+    model: nn.Module, stages: Sequence[str], key: str, size: tuple[int, int] | None
+) -> dict[str, Tensor]:
+    """The maps of one image of zeros, of a given width and height or of some that suit most."""
     parameter = next(model.backbone.parameters())
     problem: Exception | None = None
-    for size in _input_sizes(model):
+    for width, height in [size] if size else _DRY_SIZES:
         try:
             with _at_rest(model.backbone), recorded(model, stages) as maps:
-                model.backbone(parameter.new_zeros(1, 3, *size))
+                model.backbone(parameter.new_zeros(1, 3, height, width))
             return maps
         except ClassroomError as error:
             raise ClassroomError(f'{key}.backbone: {error} {_choices(model)}') from None
@@ -164,18 +184,6 @@ def _at_rest(module: nn.Module) -> Iterator[None]:
     finally:
         for child, mode in training.items():
             child.training = mode
-
-
-def _input_sizes(model: nn.Module) -> Sequence[tuple[int, int]]:
-    """Heights and widths to try: what the model is made for, or some that suit most."""
-    codec = getattr(getattr(model, 'head', None), 'decoder', None)
-    if codec is not None and hasattr(codec, 'input_size'):
-        width, height = codec.input_size
-        return [(int(height), int(width))]
-    size = getattr(model.backbone, 'img_size', None)  # transformers of MMPretrain
-    if size is not None:
-        return [(size, size) if isinstance(size, int) else tuple(size)]
-    return _DRY_SIZES
 
 
 def _as_map(output: Any, size: tuple[int, int], extra_tokens: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""What data sets tell of themselves: names and sigmas of joints, names of classes."""
+"""What data sets tell of themselves: names and sigmas of joints, names of classes, image sizes."""
 
 import warnings
 from collections.abc import Iterator, Sequence
@@ -10,6 +10,16 @@ from mmengine.registry import DefaultScope, Registry
 from .errors import ClassroomError
 
 Names = tuple[str, ...]
+
+# Transforms that give every image one size, and their option that says it.
+_SIZES = {
+    'CenterCrop': 'crop_size',
+    'EfficientNetCenterCrop': 'crop_size',
+    'EfficientNetRandomCrop': 'scale',
+    'RandomCrop': 'crop_size',
+    'RandomResizedCrop': 'scale',
+    'Resize': 'scale',
+}
 
 
 def joint_names(metainfo: dict | str | None, key: str) -> Names | None:
@@ -77,6 +87,22 @@ def class_names(config: Config) -> Sequence[str] | None:
         ):
             if (metainfo or {}).get('classes'):
                 return metainfo['classes']
+    return None
+
+
+def image_size(config: Config) -> tuple[int, int] | None:
+    """Width and height of the images that a classifier's config tests it with, if it says so.
+
+    Where it tests images as they are, as of CIFAR, those that it trains with.
+    """
+    for dataset in _datasets(config):
+        for step in reversed(dataset.get('pipeline') or []):
+            kind = step['type'] if isinstance(step['type'], str) else step['type'].__name__
+            kind = kind.rsplit('.', 1)[-1]
+            size = step.get(_SIZES.get(kind))
+            if size is not None and not step.get('keep_ratio'):
+                size = (size, size) if isinstance(size, int) else tuple(size)
+                return size[::-1] if kind.startswith('Random') else size  # these say height first
     return None
 
 

@@ -1,11 +1,14 @@
 """Tiny stock models and samples in memory, for tests through the whole stack without a file."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.registry import MODELS
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 CLASSES = 4
 JOINTS = 17  # COCO's, so that its sigmas apply
@@ -140,6 +143,26 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
                 fan_in = tensor[0].numel()
                 tensor.copy_(torch.randn(tensor.shape, generator=generator) / fan_in**0.5)
     return model
+
+
+class _NumbersOnCPU(TorchFunctionMode):
+    """What stock code reads while it builds a model lies on no meta device."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        kwargs = dict(kwargs or {})
+        if function in (torch.tensor, torch.linspace, torch.arange):
+            kwargs.setdefault('device', 'cpu')
+        return function(*args, **kwargs)
+
+
+@contextmanager
+def on_meta() -> Iterator[None]:
+    """Build stock models of full size without memory or time: only their shapes are left.
+
+    Move what was built to ``'meta'`` before it runs.
+    """
+    with torch.device('meta'), _NumbersOnCPU():
+        yield
 
 
 def class_batch(size: int = 4, seed: int = 0, soft: bool = False) -> tuple[Tensor, list[Any]]:

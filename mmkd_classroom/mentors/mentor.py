@@ -45,6 +45,7 @@ class Mentor:
         precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``: the mentor's own, whatever the student
             trains in; None follows the student's automatic mixed precision.
         channels_last: Whether it runs in that memory format.
+        size_key: The config key that says its input size, where that is open, for messages.
     """
 
     def __init__(
@@ -55,8 +56,10 @@ class Mentor:
         reader: Reader,
         precision: str | None = None,
         channels_last: bool = False,
+        size_key: str | None = None,
     ) -> None:
         self.name = name
+        self.size_key = size_key
         self.model = model.eval().requires_grad_(False)
         self.view = view
         self.reader = reader
@@ -91,7 +94,7 @@ class Mentor:
         if self.dtype is not None:
             # Models are built on a CPU, where some torch has no convolution in half precision.
             self.model.float()
-        channels = stage_channels(self.model, stages, key)
+        channels = stage_channels(self.model, stages, key, self.view.size)
         self.model.to(dtype=self.dtype)
         self.stages = stages
         return channels
@@ -103,13 +106,26 @@ class Mentor:
         follows = self.dtype is None
         precision = nullcontext() if follows else without_autocast(view)
         with precision, recorded(self.model, self.stages) as features:
-            output = self.model(view, None, mode='tensor')
+            output = self._run(view)
         prediction = self.reader(output)
         if features:
             features = {name: self.view.content(maps, inputs) for name, maps in features.items()}
             prediction.features, finite = finite_features(features)
             prediction.valid = prediction.valid & finite
         return prediction
+
+    def _run(self, inputs: Tensor) -> Any:
+        """What the stock model returns; many networks take images of one size only."""
+        try:
+            return self.model(inputs, None, mode='tensor')
+        except Exception as error:  # whatever a network says to an input that it is not made for
+            clear = isinstance(error, (torch.cuda.OutOfMemoryError, ClassroomError))
+            if clear or self.size_key is None:
+                raise
+            raise ClassroomError(
+                f'{self.size_key}: {self.name} cannot take a batch {tuple(inputs.shape)} '
+                f'({type(error).__name__}: {error}). Give the (width, height) that it was made for.'
+            ) from error
 
 
 def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) -> Mentor:
@@ -118,8 +134,9 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     Args:
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
-            ``input_size`` (a classifier's width and height, by default the student's; a pose
-            estimator's is its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
+            ``input_size`` (a classifier's width and height, by default those that its config
+            tests it with or its backbone is made for, else the student's; a pose estimator's is
+            its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
             ``channels_last`` (see :class:`Mentor`), and what the task takes
             (:attr:`Task.mentor_options`): ``keypoint_map`` and ``metainfo``, or ``class_map``.
         key: The entry's config key, such as ``model.mentors[0]``, for messages.
@@ -138,7 +155,7 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     model = _build_model(config, key)
     options = {name: cfg[name] for name in task.mentor_options if name in cfg}
     ours, theirs = task.input_size(student, 'model.student'), task.input_size(model, key)
-    size = tuple(cfg.get('input_size') or theirs or ()) or None
+    size = tuple(cfg.get('input_size') or theirs or task.usual_size(model, config) or ()) or None
     if theirs is not None and size != theirs:
         raise ClassroomError(
             f'{key}.input_size is {size}, but its codec is made for {theirs}: leave it out.'
@@ -157,7 +174,15 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
         cfg.get('flip_channels'),
     )
     name = cfg.get('name') or _default_name(cfg['config'], model)
-    return Mentor(name, model, view, reader, cfg.get('precision'), cfg.get('channels_last', False))
+    return Mentor(
+        name,
+        model,
+        view,
+        reader,
+        cfg.get('precision'),
+        cfg.get('channels_last', False),
+        f'{key}.input_size' if theirs is None else None,
+    )
 
 
 def _check_entry(cfg: Any, key: str, task: Task) -> None:

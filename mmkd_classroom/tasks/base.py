@@ -79,11 +79,26 @@ class Task(nn.Module, ABC):
 
     @abstractmethod
     def input_size(self, model: nn.Module, key: str) -> tuple[int, int] | None:
-        """Width and height that a model was made for, or None where it does not say.
+        """Width and height that a model must have, or None where it may take others.
 
         Raises:
             ClassroomError: The model is of another kind.
         """
+
+    def check_per_sample(self, student: nn.Module) -> None:  # noqa: B027 (may do nothing)
+        """Raise a :class:`ClassroomError` if :meth:`per_sample` cannot split the student's loss."""
+
+    def usual_size(self, model: nn.Module, config: Config) -> tuple[int, int] | None:
+        """Width and height to show a mentor where :meth:`input_size` leaves it open.
+
+        Args:
+            model: Stock model that passed :meth:`input_size`.
+            config: Its whole config, which may name how it is tested.
+
+        Returns:
+            None takes the student's.
+        """
+        return None
 
     @abstractmethod
     def reader(

@@ -6,15 +6,18 @@ from typing import Any
 
 import mmengine
 import torch
+import torch.nn.functional as F
 from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
+from ..features import made_for
 from ..functional import at_least_float32
-from ..metainfo import class_names
+from ..metainfo import class_names, image_size
 from ..registry import TASK_UTILS
 from ..structures import ClassTruth, Geometry, Prediction
 from .base import Reader, Task, finite_part
+from .classifiers import has_branches, num_classes, read_logits
 
 
 @TASK_UTILS.register_module()
@@ -26,16 +29,37 @@ class ClassificationTask(Task):
 
     def check_student(self, student: nn.Module) -> None:
         """The student must be a classifier with a loss on its logits."""
-        _check_classifier(student, 'model.student')
-        if not isinstance(getattr(student.head, 'loss_module', None), nn.Module):
+        classes = num_classes(student, 'model.student')
+        head = getattr(student, 'head', None)
+        if not isinstance(getattr(head, 'loss_module', None), nn.Module):
+            what = 'no head' if head is None else f'a {type(head).__name__} without a loss_module'
             raise ClassroomError(
-                f'model.student.head is a {type(student.head).__name__} without a loss_module: '
-                'use a head such as LinearClsHead.'
+                f'model.student is a {type(student).__name__} with {what}: use ImageClassifier '
+                'with a head such as LinearClsHead.'
+            )
+        _check_soft_labels(student.data_preprocessor, classes)
+
+    def check_per_sample(self, student: nn.Module) -> None:
+        """Try the loss: what it gives to three samples must have the mean that stock has."""
+        loss = student.head.loss_module
+        if not _splits(loss, self.per_sample, num_classes(student, 'model.student')):
+            raise ClassroomError(
+                f'model.student.head.loss is a {type(loss).__name__} that cannot be split into '
+                "one loss a sample, which model.strategy.task_weight='score' weighs: use "
+                "task_weight='one', or a loss of MMPretrain's with reduction='mean'."
             )
 
     def input_size(self, model: nn.Module, key: str) -> None:
-        """A classifier takes any size."""
+        """No size that a classifier must have; see :meth:`usual_size`."""
         num_classes(model, key)
+
+    def usual_size(self, model: nn.Module, config: Config) -> tuple[int, int] | None:
+        """The size at which the config tests the model, else what its backbone says.
+
+        A network is best at its own size, and many take no other. What tests it comes first: some
+        of MMPretrain's transformers are built for 224 pixels and tested at 384.
+        """
+        return image_size(config) or made_for(model)
 
     def reader(
         self,
@@ -47,29 +71,35 @@ class ClassificationTask(Task):
         **options: Any,
     ) -> 'ClassReader':
         """See :meth:`Task.reader`; the option is ``class_map``, see :func:`class_indices`."""
-        classes, expected = num_classes(mentor, key), student.head.num_classes
+        classes, expected = num_classes(mentor, key), num_classes(student, 'model.student')
+        branches = has_branches(mentor)
         if options.get('class_map') is not None:
             names = class_names(config)
             if names is not None and len(names) != classes:
                 names = None  # of a data set that the mentor was not trained on
-            return ClassReader(
-                class_indices(options['class_map'], expected, classes, names, key), key
-            )
+            indices = class_indices(options['class_map'], expected, classes, names, key)
+            return ClassReader(indices, key, classes, branches)
         if classes != expected:
             raise ClassroomError(
                 f'{key} knows {classes} classes, the student {expected} (head.num_classes): '
                 f"choose a mentor trained on the student's classes, or give {key}.class_map, the "
                 "mentor's class for each of the student's."
             )
-        return ClassReader(None, key)
+        return ClassReader(None, key, classes, branches)
 
     def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
-        """Samples must have a label."""
+        """Samples must have one label."""
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
             raise ClassroomError(
                 'The training samples have no gt_label: check train_dataloader.dataset and the '
                 "'PackInputs' of its pipeline."
+            )
+        labels = len(sample.gt_label) if 'gt_label' in sample else 1
+        if labels != 1:
+            raise ClassroomError(
+                f'A training sample has {labels} labels (gt_label): a classroom needs one label a '
+                'sample, so choose another train_dataloader.dataset.'
             )
 
     def truth(self, data_samples: Sequence[Any], device: torch.device) -> ClassTruth:
@@ -83,8 +113,7 @@ class ClassificationTask(Task):
 
     def as_prediction(self, student: nn.Module, output: Tensor) -> Prediction:
         """Logits ``(N, C)``."""
-        _check_logits(output, 'model.student')
-        return Prediction(output)
+        return Prediction(read_logits(output, has_branches(student), 'model.student'))
 
     def judged(self, prediction: Prediction) -> Tensor:
         """The logits."""
@@ -105,10 +134,18 @@ class ClassificationTask(Task):
         return samples
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """MMPretrain's losses can leave out their reduction."""
+        """MMPretrain's losses can leave out their reduction.
+
+        Binary ones then have a value for each class, ``(N, C)``, of which stock sums those of a
+        sample where the head gives ``avg_factor``.
+        """
 
         def unreduced(*args: Any, avg_factor: Any = None, **kwargs: Any) -> Tensor:
-            return loss(*args, reduction_override='none', **kwargs)
+            values = loss(*args, reduction_override='none', **kwargs)
+            values = values.reshape(len(values), -1)
+            if avg_factor is None:
+                return values.mean(dim=1)
+            return values.sum(dim=1) * (len(values) / avg_factor)
 
         return unreduced
 
@@ -119,10 +156,20 @@ class ClassReader(Reader):
     Args:
         indices: The mentor's class for each of the student's; None where they are the same.
         key: The mentor's config key, such as ``model.mentors[0]``, for messages.
+        classes: How many classes the mentor knows, where it is known.
+        branches: See :func:`~mmkd_classroom.tasks.classifiers.has_branches`.
     """
 
-    def __init__(self, indices: list[int] | None, key: str = 'A mentor') -> None:
+    def __init__(
+        self,
+        indices: list[int] | None,
+        key: str = 'A mentor',
+        classes: int | None = None,
+        branches: bool = False,
+    ) -> None:
         self._key = key
+        self._classes = classes
+        self._branches = branches
         self._indices = None if indices is None else torch.tensor(indices)
 
     @property
@@ -136,10 +183,10 @@ class ClassReader(Reader):
         """Move the indices."""
         self._indices = None if self._indices is None else function(self._indices)
 
-    def __call__(self, output: Tensor) -> Prediction:
+    def __call__(self, output: Any) -> Prediction:
         """See :class:`Reader`."""
-        _check_logits(output, self._key)
-        (logits,), finite = finite_part([output])
+        logits = read_logits(output, self._branches, self._key, self._classes)
+        (logits,), finite = finite_part([logits])
         if self._indices is not None:
             logits = logits.index_select(1, self._indices)
         return Prediction(logits, valid=finite)
@@ -203,48 +250,32 @@ def class_indices(
     return indices
 
 
-def _check_logits(output: Any, key: str) -> None:
-    if not isinstance(output, Tensor) or output.ndim != 2:
-        what = tuple(output.shape) if isinstance(output, Tensor) else f'a {type(output).__name__}'
+def _check_soft_labels(preprocessor: nn.Module, classes: int) -> None:
+    """Mixup and CutMix mix one-hot labels, which the data preprocessor makes."""
+    said = getattr(preprocessor, 'num_classes', None)
+    if getattr(preprocessor, 'to_onehot', False) and said != classes:
         raise ClassroomError(
-            f'{key} returned {what} instead of logits (N, C): its neck or head leaves more than '
-            'one vector a sample.'
+            f'data_preprocessor.num_classes is {said}, but the student knows {classes} classes, '
+            'and data_preprocessor.to_onehot or a batch augmentation such as Mixup makes one-hot '
+            f'labels: write data_preprocessor=dict(num_classes={classes}, ...).'
         )
 
 
-def num_classes(model: nn.Module, key: str) -> int:
-    """How many classes a classifier knows: one with a head, or a wrapped foreign network.
-
-    MMPretrain's ``TimmClassifier`` and ``HuggingFaceClassifier`` have no head; their network says
-    ``num_classes`` or ``num_labels``.
-
-    Raises:
-        ClassroomError: The model is no classifier that says it.
-    """
-    from mmpretrain.models import BaseClassifier
-
-    network = getattr(model, 'model', None)
-    said = (
-        getattr(getattr(model, 'head', None), 'num_classes', None),
-        getattr(network, 'num_classes', None),
-        getattr(network, 'num_labels', None),
-    )
-    known = [classes for classes in said if isinstance(classes, int)]
-    if not isinstance(model, BaseClassifier) or not known:
-        raise ClassroomError(
-            f'{key} is a {type(model).__name__}, but model.task is ClassificationTask: it takes '
-            "MMPretrain's ImageClassifier with a classification head, TimmClassifier, "
-            'HuggingFaceClassifier, or a BaseClassifier whose `model` has `num_classes`.'
-        )
-    return known[0]
-
-
-def _check_classifier(model: nn.Module, key: str) -> None:
-    from mmpretrain.models import BaseClassifier
-
-    head = getattr(model, 'head', None)
-    if not isinstance(model, BaseClassifier) or not hasattr(head, 'num_classes'):
-        raise ClassroomError(
-            f'{key} is a {type(model).__name__}, but model.task is ClassificationTask: it takes '
-            "MMPretrain's ImageClassifier with a classification head."
-        )
+def _splits(loss: nn.Module, per_sample: Callable[..., Callable], classes: int) -> bool:
+    """Whether the losses of samples have the mean that stock has, on labels that stock takes."""
+    scores = torch.linspace(-2, 2, 3 * classes).view(classes, 3).t()
+    hard = torch.arange(3) % classes
+    soft = F.one_hot(hard, classes) * 0.7 + F.one_hot(hard.flip(0), classes) * 0.3
+    for labels in (hard, soft):
+        try:
+            # On copies, as Seesaw counts what it sees.
+            stock = copy.deepcopy(loss)(scores, labels, avg_factor=3).mean()
+        except Exception:  # an assertion, or whatever torch says: the other labels are its own
+            continue
+        try:
+            split = per_sample(copy.deepcopy(loss))(scores, labels, avg_factor=3)
+        except Exception:  # no reduction_override, no sample dimension
+            return False
+        if split.shape != (3,) or not torch.allclose(split.mean(), stock, rtol=1e-4):
+            return False
+    return True
