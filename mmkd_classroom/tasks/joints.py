@@ -70,9 +70,9 @@ def _no_joint(mentor: Names, student: Names, key: str) -> str:
             f'{remedy}'
         )
     return (
-        f"{key} has no joint of the student's: {numbers[0]} to {numbers[-1]} are numbers, not names, "
-        f'and each data set counts its points in its own way. {remedy} Where these two count alike, '
-        f"say so: {key}.metainfo = the definition of the student's data set."
+        f"{key} has no joint of the student's: {numbers[0]} to {numbers[-1]} are numbers, no names:"
+        f' each data set counts in its own way. {remedy} Where these two count alike, say so: '
+        f"{key}.metainfo = the definition of the student's data set."
     )
 
 
