@@ -1,7 +1,9 @@
 """What data sets tell of themselves: names and sigmas of joints, names of classes, image sizes."""
 
+import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -9,7 +11,35 @@ from mmengine.registry import DefaultScope, Registry
 
 from .errors import ClassroomError
 
-Names = tuple[str, ...]
+# A name that ends in a number, and what says no more than that it is a point.
+_NUMBERED = re.compile(r'(?P<stem>.*?)\d+')
+_POINT = re.compile(
+    r'(.*[\W_])?(kpts?|kps?|key[\W_]?points?|points?|pts?|joints?|landmarks?|lmk?s?|markers?)[\W_]*'
+    r'|[\W_]*',
+    re.IGNORECASE,
+)
+# No finger, leg or back has more joints: up to here a number counts along a limb (``thumb4``).
+_LIMB = 5
+
+
+class Names(tuple):
+    """Names of a data set's joints: a tuple of strings.
+
+    Attributes:
+        keys: What to match each by. A name stands for itself. A number such as ``kpt-12`` says
+            nothing alone: it stands for the same point only in the same series, one with as many
+            points that are mirrored alike. Where no point is mirrored, two series that look alike
+            may still differ, so there they must be of one data set, too.
+    """
+
+    keys: tuple[Hashable, ...]
+
+    def __new__(cls, names: Iterable[str], keys: Iterable[Hashable] | None = None) -> 'Names':
+        """By default the keys are those of ``names``, or the names themselves."""
+        self = super().__new__(cls, names)
+        self.keys = tuple(keys or getattr(names, 'keys', self))
+        return self
+
 
 # Transforms that give every image one size, and their option that says it.
 _SIZES = {
@@ -34,7 +64,24 @@ def joint_names(metainfo: dict | str | None, key: str) -> Names | None:
         ClassroomError: It cannot be read.
     """
     meta = read_metainfo(metainfo, key)
-    return None if meta is None else tuple(meta['keypoint_id2name'].values())
+    return None if meta is None else Names(meta['keypoint_id2name'].values(), _match_keys(meta))
+
+
+def _match_keys(meta: dict[str, Any]) -> list[Hashable]:
+    """See :attr:`Names.keys`."""
+    names = meta['keypoint_id2name']
+    mirrored = {name: names[other] for name, other in zip(names.values(), meta['flip_indices'])}
+    series = defaultdict(set)
+    for name, other in mirrored.items():
+        if numbered := _NUMBERED.fullmatch(name):
+            series[numbered['stem']].add((name, other))
+    keys: dict[str, Hashable] = {}
+    for stem, points in series.items():
+        if len(points) > _LIMB or _POINT.fullmatch(stem):
+            symmetric = any(name != other for name, other in points)
+            origin = None if symmetric else meta['dataset_name']
+            keys.update({name: (name, frozenset(points), origin) for name, _ in points})
+    return [keys.get(name, name) for name in names.values()]
 
 
 def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | None:
@@ -120,4 +167,9 @@ def _class_metainfo(dataset: dict, registry: Registry, scope: str) -> dict | Non
     if isinstance(kind, str):
         with DefaultScope.overwrite_default_scope(scope):
             kind = registry.get(kind)
+    if hasattr(kind, '_check_subset_and_metainfo'):
+        # DeepFashionDataset sets its class's METAINFO to that of the subset built last: let it set
+        # that of a class of its own.
+        kind = type(kind.__name__, (kind,), {})
+        kind._check_subset_and_metainfo(dataset.get('subset', ''))
     return getattr(kind, 'METAINFO', None)

@@ -112,15 +112,26 @@ def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
         ``(K,)``.
 
     Raises:
-        ClassroomError: MMPose has no such definition.
+        ClassroomError: MMPose has no such definition, or it has no sigmas.
     """
-    remedy = 'give model.ranker.sigmas, one value per joint, or use PCKRanker.'
+    remedy = (
+        "rank by PCK, model.ranker = dict(type='mmkd_classroom.PCKRanker'), or give "
+        'model.ranker.sigmas, one value per joint.'
+    )
     if metainfo is None:
-        raise ClassroomError(f'The training samples name no data set, so no sigmas: {remedy}')
+        raise ClassroomError(
+            f'model.ranker is an OKSRanker, but the training samples name no data set: {remedy}'
+        )
     try:
-        sigmas = read_metainfo(metainfo, 'dataset_name')['sigmas']
+        meta = read_metainfo(metainfo, 'dataset_name')
     except ClassroomError as error:
         raise ClassroomError(
-            f'MMPose has no sigmas for the data set {metainfo!r}: {remedy}'
+            f'model.ranker is an OKSRanker, but MMPose does not define the data set {metainfo!r}, '
+            f'so nothing tells its sigmas: {remedy}'
         ) from error
-    return torch.as_tensor(sigmas, dtype=torch.float32)
+    if len(meta['sigmas']) == 0:
+        raise ClassroomError(
+            f'model.ranker is an OKSRanker, but the data set {meta["dataset_name"]!r} has no '
+            f'sigmas: {remedy}'
+        )
+    return torch.as_tensor(meta['sigmas'], dtype=torch.float32)

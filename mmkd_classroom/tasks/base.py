@@ -296,7 +296,7 @@ class Task(nn.Module, ABC):
         Returns:
             The prediction, with gradient, and the stock losses.
         """
-        head = student.head
+        head = self.head(student)
         with ExitStack() as stack:
             outputs = stack.enter_context(shadowed(head, 'forward', recording))
             if per_sample:
@@ -305,6 +305,10 @@ class Task(nn.Module, ABC):
                     stack.enter_context(shadowed(module, 'forward', self._per_sample))
             losses = stock_loss(inputs, data_samples)
         return self.as_prediction(student, outputs[-1]), losses
+
+    def head(self, student: nn.Module) -> nn.Module:
+        """The head that returns the student's prediction."""
+        return student.head
 
     def _per_sample(self, loss: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], None]:
         return self.per_sample(loss), None

@@ -4,7 +4,9 @@ A form knows where its cells lie in the input, what its values mean, and how its
 decode them.
 """
 
+import copy
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -60,6 +62,11 @@ class HeatmapForm:
     def values(output: Any) -> Tensor:
         """``(N, K, H, W)``; of several stages (Hourglass, CPM, MSPN) the last, as MMPose."""
         return output[-1] if isinstance(output, (list, tuple)) else output
+
+    @staticmethod
+    def cells_of(values: Tensor) -> tuple[int, int]:
+        """Number of cells along x and y that values have."""
+        return values.shape[-1], values.shape[-2]
 
     def joints(self, values: Tensor) -> Tensor:
         """``(N, K, 2)`` in input pixels, as the inverse of the codec's ``encode``."""
@@ -120,6 +127,11 @@ class SimCCForm:
         x, y = output[-1] if isinstance(output[-1], (list, tuple)) else output
         return x, y
 
+    @staticmethod
+    def cells_of(values: tuple[Tensor, Tensor]) -> tuple[int, int]:
+        """Number of bins along x and y that values have."""
+        return values[0].shape[-1], values[1].shape[-1]
+
     def joints(self, values: tuple[Tensor, Tensor]) -> Tensor:
         """``(N, K, 2)`` in input pixels, to the bin, as the codec decodes without DARK."""
         x, y = values
@@ -153,14 +165,75 @@ def form_of(model: nn.Module, key: str) -> Form:
             f"{key} is a {type(model).__name__}, but model.task is for poses: it takes MMPose's "
             'TopdownPoseEstimator with a heatmap or SimCC head.'
         )
-    codec = getattr(model.head, 'decoder', None)
+    head = pose_head(model)
+    codec = getattr(head, 'decoder', None)
     if isinstance(codec, SimCCLabel):
-        return SimCCForm(codec, float(getattr(model.head.loss_module, 'beta', 1.0)))
-    if isinstance(codec, MSRAHeatmap) or (
-        isinstance(codec, UDPHeatmap) and codec.heatmap_type == 'gaussian'
-    ):
+        return SimCCForm(codec, float(getattr(head.loss_module, 'beta', 1.0)))
+    kind = getattr(codec, 'heatmap_type', 'gaussian')
+    if isinstance(codec, (MSRAHeatmap, UDPHeatmap)) and kind == 'gaussian':
         return HeatmapForm(codec)
+    option = '' if kind == 'gaussian' else f' and heatmap_type={kind!r}'
     raise ClassroomError(
-        f'{key}.head is a {type(model.head).__name__} with the codec {type(codec).__name__}: '
-        "model.task takes MSRAHeatmap, UDPHeatmap with heatmap_type='gaussian', or SimCCLabel."
+        f'{key}.head is a {type(head).__name__} with the codec {type(codec).__name__}{option}: '
+        "model.task takes heads with MSRAHeatmap, UDPHeatmap with heatmap_type='gaussian', or "
+        'SimCCLabel; choose a config with such a head.'
     )
+
+
+def pose_head(model: nn.Module) -> nn.Module:
+    """The head that tells where joints are: what ``VisPredictHead`` wraps, or the head itself."""
+    return model.head.pose_head if predicts_visibility(model) else model.head
+
+
+def predicts_visibility(model: nn.Module) -> bool:
+    """Whether the head returns its joints beside their visibility (``VisPredictHead``)."""
+    from mmpose.models.heads import VisPredictHead
+
+    return isinstance(model.head, VisPredictHead)
+
+
+def read_values(form: Form, output: Any, key: str) -> Any:
+    """What a head returned, as the form's values.
+
+    Args:
+        form: Of the head.
+        output: What its ``forward`` returned, without a visibility.
+        key: The model's config key, such as ``model.student``.
+
+    Returns:
+        ``(N, K, H, W)``, or ``(N, K, W_x)`` and ``(N, K, W_y)``.
+
+    Raises:
+        ClassroomError: They have another size than the codec says.
+    """
+    values = form.values(output)
+    found = form.cells_of(values)
+    if found == form.cells:
+        return values
+    option = 'heatmap_size' if isinstance(form, HeatmapForm) else 'simcc_split_ratio'
+    raise ClassroomError(
+        f'{key}.head gives {found[0]} x {found[1]} cells (along x, y) for a joint, but its codec '
+        f'{type(form.codec).__name__} is for {form.cells[0]} x {form.cells[1]}, from an input of '
+        f'{form.input_size[0]} x {form.input_size[1]}: MMPose itself would decode joints in the '
+        f'wrong places. Correct input_size or {option} of {key}.head.decoder.'
+    )
+
+
+@torch.no_grad()
+def check_size(model: nn.Module, form: Form, key: str) -> None:
+    """Raise a :class:`ClassroomError` if a head's output has another size than its codec says.
+
+    Args:
+        model: It is left as it is.
+        form: See :func:`form_of`.
+        key: Its config key, for messages.
+    """
+    # A copy whose tensors have a shape and no values: quick, and without memory.
+    tensors = chain(model.parameters(), model.buffers())
+    ghost = copy.deepcopy(model, {id(tensor): tensor.to('meta') for tensor in tensors}).eval()
+    width, height = form.input_size
+    try:
+        output = ghost(torch.zeros(1, 3, height, width, device='meta'), None, mode='tensor')
+    except Exception:  # an operation that needs values: `read_values` checks in training
+        return
+    read_values(form, output[0] if predicts_visibility(model) else output, key)

@@ -1,8 +1,5 @@
 """Students that draw one heatmap per joint."""
 
-from collections.abc import Callable
-
-import torch
 from torch import Tensor
 
 from ..errors import ClassroomError
@@ -71,11 +68,3 @@ class HeatmapTask(PoseTask):
             return super().divergence(student, mentor, temperature, student_temperature)
         difference = at_least_float32(student.values) - at_least_float32(mentor.values)
         return difference.square().mean(dim=(-2, -1))
-
-    def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """MMPose's heatmap losses have no ``reduction``; each sample is mapped on its own."""
-
-        def unreduced(*tensors: Tensor) -> Tensor:
-            return torch.vmap(lambda *parts: loss(*(part[None] for part in parts)))(*tensors)
-
-        return unreduced

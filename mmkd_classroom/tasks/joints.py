@@ -1,15 +1,21 @@
 """Which of a mentor's joints is which of the student's: by name, or as the config says."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..errors import ClassroomError
 from ..metainfo import Names
+
+# Of 98 or 294 names, a message shows so many.
+_LISTED = 26
 
 
 def match_joints(
     mentor: Names, student: Names, keypoint_map: Mapping | None, key: str
 ) -> list[int | None]:
     """The mentor's joint for each of the student's.
+
+    Names are equal where their :attr:`Names.keys` are, so ``kpt-12`` of one face set is not that
+    of another.
 
     Args:
         mentor: Names of the mentor's joints.
@@ -46,14 +52,34 @@ def match_joints(
                 f"{mentor[source]!r}, for the student's {student[target]!r}: choose one."
             )
         chosen[target] = source
-    by_name = {name: index for index, name in enumerate(mentor) if index not in spoken_for}
-    matched = [chosen.get(index, by_name.get(name)) for index, name in enumerate(student)]
+    theirs, ours = Names(mentor).keys, Names(student).keys
+    by_key = {joint: index for index, joint in enumerate(theirs) if index not in spoken_for}
+    matched = [chosen.get(index, by_key.get(joint)) for index, joint in enumerate(ours)]
     if all(index is None for index in matched):
-        raise ClassroomError(
-            f"{key} has no joint of the student's: {', '.join(mentor)} against "
-            f'{", ".join(student)}. Give {where} = {{mentor joint: student joint}}.'
-        )
+        raise ClassroomError(_no_joint(mentor, student, key))
     return matched
+
+
+def _no_joint(mentor: Names, student: Names, key: str) -> str:
+    pairs = zip(mentor, Names(mentor).keys)
+    numbers = [name for name, joint in pairs if joint != name and name in student]
+    remedy = f'Give {key}.keypoint_map = {{mentor joint: student joint}}.'
+    if not numbers:
+        return (
+            f"{key} has no joint of the student's: {_listed(mentor)} against {_listed(student)}. "
+            f'{remedy}'
+        )
+    return (
+        f"{key} has no joint of the student's: {numbers[0]} to {numbers[-1]} are numbers, no names:"
+        f' each data set counts in its own way. {remedy} Where these two count alike, say so: '
+        f"{key}.metainfo = the definition of the student's data set."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """All of them, or the first few of many."""
+    more = f', ... ({len(names)} in all)' if len(names) > _LISTED else ''
+    return ', '.join(names[:_LISTED]) + more
 
 
 def _index(joint: str | int, names: Names, where: str, whose: str) -> int:
@@ -62,6 +88,5 @@ def _index(joint: str | int, names: Names, where: str, whose: str) -> int:
     if joint in names:
         return names.index(joint)
     raise ClassroomError(
-        f'{where} names {joint!r}, which is none of {whose} {len(names)} joints: '
-        f'{", ".join(names)}.'
+        f'{where} names {joint!r}, which is none of {whose} {len(names)} joints: {_listed(names)}.'
     )

@@ -3,6 +3,8 @@
 import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,24 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from ..errors import ClassroomError
 from ..functional import at_least_float32, item_weights
 from ..metainfo import Names, joint_names, metainfo_of
 from ..rankers import Ranker
 from ..structures import Geometry, KeypointTruth, Prediction
-from .base import Reader, Task, finite_part
+from .base import Reader, Task, finite_part, shadowed
 from .conversion import Conversion
-from .forms import Form, HeatmapForm, form_of
+from .forms import (
+    Form,
+    HeatmapForm,
+    check_size,
+    form_of,
+    pose_head,
+    predicts_visibility,
+    read_values,
+)
 from .joints import match_joints
 
 # A box's share that a person covers, where no area is annotated: MMPose's and xtcocotools' rule.
@@ -68,10 +79,11 @@ class PoseTask(Task):
         form = form_of(student, 'model.student')
         if not isinstance(form, self.form):
             raise ClassroomError(
-                f'model.student.head is a {type(student.head).__name__} with the codec '
+                f'model.student.head is a {type(pose_head(student)).__name__} with the codec '
                 f'{type(form.codec).__name__}, but model.task is a {type(self).__name__}: use '
                 "'mmkd_classroom.HeatmapTask' for heatmaps, 'mmkd_classroom.SimCCTask' for SimCC."
             )
+        check_size(student, form, 'model.student')
         student.train_cfg.setdefault('compute_acc', False)
 
     def input_size(self, model: nn.Module, key: str) -> tuple[int, int]:
@@ -89,6 +101,7 @@ class PoseTask(Task):
     ) -> 'PoseReader':
         """See :meth:`Task.reader`; the options are ``keypoint_map`` and ``metainfo``."""
         ours, theirs = form_of(student, 'model.student'), form_of(mentor, key)
+        check_size(mentor, theirs, key)
         geometry = geometry or Geometry(theirs.input_size)
         names = joint_names(
             options.get('metainfo') or metainfo_of(config, mentor.head.out_channels),
@@ -104,6 +117,7 @@ class PoseTask(Task):
             names,
             counts,
             options.get('keypoint_map'),
+            predicts_visibility(mentor),
         )
         if self.names is not None:
             reader.bind(self.names)
@@ -157,10 +171,37 @@ class PoseTask(Task):
             metainfo=self._metainfo(data_samples),
         )
 
+    def head(self, student: nn.Module) -> nn.Module:
+        """See :meth:`Task.head`."""
+        return pose_head(student)
+
+    def capture(
+        self,
+        student: nn.Module,
+        stock_loss: Callable[..., dict[str, Tensor]],
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool,
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """See :meth:`Task.capture`; where the head predicts visibility, its loss is one of them."""
+        with ExitStack() as stack:
+            if predicts_visibility(student):
+                # Its `loss` keeps to itself that the stock accuracy is off.
+                told = shadowed(pose_head(student), 'loss', partial(_told, student.train_cfg))
+                stack.enter_context(told)
+                if per_sample:
+                    visibility = shadowed(student.head.loss_module, 'forward', _of_each_sample)
+                    stack.enter_context(visibility)
+            return super().capture(student, stock_loss, inputs, data_samples, per_sample)
+
+    def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """MMPose's losses have no ``reduction`` to choose; each sample is mapped on its own."""
+        return _of_each_sample(loss)[0]
+
     def as_prediction(self, student: nn.Module, output: Any) -> Prediction:
         """The values of the student's form."""
         form = form_of(student, 'model.student')
-        return Prediction(form.values(output), form)
+        return Prediction(read_values(form, output, 'model.student'), form)
 
     def judged(self, prediction: Prediction) -> Tensor:
         """Joints ``(N, K, 2)`` in input pixels, as the head's own codec would decode them."""
@@ -200,6 +241,7 @@ class PoseReader(Reader):
         names: The mentor's joints, or None where nothing names them.
         counts: Number of the mentor's joints and of the student's.
         keypoint_map: See :func:`match_joints`.
+        predicts_visibility: Whether its head returns visibility beside the joints.
 
     Raises:
         ClassroomError: Nothing tells which joint is which.
@@ -215,12 +257,14 @@ class PoseReader(Reader):
         names: Names | None,
         counts: tuple[int, int],
         keypoint_map: Mapping | None,
+        predicts_visibility: bool = False,
     ) -> None:
         self._key = key
         self._mentor, self._student = mentor, student
         self._conversion = conversion
         self._counts = counts
         self._map = keypoint_map
+        self._predicts_visibility = predicts_visibility
         if names is not None and len(names) != counts[0]:
             raise ClassroomError(
                 f'{key} has {counts[0]} joints, but the data set of its config {len(names)}: give '
@@ -291,7 +335,8 @@ class PoseReader(Reader):
 
     def __call__(self, output: Any) -> Prediction:
         """The mentor's prediction, with its joints decoded in its own form."""
-        values = self._mentor.values(output)
+        output = output[0] if self._predicts_visibility else output
+        values = read_values(self._mentor, output, self._key)
         tensors, finite = finite_part([values] if isinstance(values, Tensor) else values)
         if self._index is not None:
             tensors = [tensor.index_select(1, self._index) for tensor in tensors]
@@ -305,6 +350,22 @@ class PoseReader(Reader):
 def _describe(form: Form) -> str:
     kind = 'heatmap' if isinstance(form, HeatmapForm) else 'SimCC'
     return f'{kind} {form.cells[0]}x{form.cells[1]}'
+
+
+def _told(train_cfg: dict, loss: Callable) -> tuple[Callable, None]:
+    return partial(loss, train_cfg=train_cfg), None
+
+
+def _of_each_sample(loss: Callable[..., Tensor]) -> tuple[Callable[..., Tensor], None]:
+    """A loss of ``(N, ...)`` tensors that is a mean over samples, as ``(N,)``."""
+
+    def alone(*sample: Any) -> Tensor:
+        return loss(*tree_map(lambda tensor: tensor[None], sample))
+
+    def unreduced(*parts: Any) -> Tensor:
+        return torch.vmap(alone)(*[part for part in parts if part is not None])
+
+    return unreduced, None
 
 
 def _host_truth(sample: Any) -> np.ndarray:

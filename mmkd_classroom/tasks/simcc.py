@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from ..functional import at_least_float32
 from ..registry import TASK_UTILS
@@ -72,16 +71,6 @@ class SimCCTask(PoseTask):
         return self.as_prediction(student, output), dict(loss_kpt=loss(output, targets, weights))
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Each sample is mapped on its own.
-
-        ``KLDiscretLoss`` sums over the batch, so a sample's part is multiplied by its size: the
-        mean over the samples is the stock loss.
-        """
-
-        def unreduced(*parts: Any) -> Tensor:
-            def alone(*sample: Any) -> Tensor:
-                return loss(*tree_map(lambda tensor: tensor[None], sample))
-
-            return torch.vmap(alone)(*parts) * len(parts[-1])
-
-        return unreduced
+        """``KLDiscretLoss`` sums over the batch, so a sample's part is multiplied by its size."""
+        each = super().per_sample(loss)
+        return lambda *parts: each(*parts) * len(parts[-1])

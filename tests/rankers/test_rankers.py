@@ -124,7 +124,7 @@ def test_given_sigmas_come_first_and_travel_with_the_model():
 
 def test_unknown_data_sets_have_no_sigmas():
     prediction, truth, _ = keypoints(dataset='no_such_set')
-    with pytest.raises(ClassroomError, match=r"'no_such_set'.*model\.ranker\.sigmas"):
+    with pytest.raises(ClassroomError, match=r"not define.*'no_such_set'.*model\.ranker\.sigmas"):
         OKSRanker().score(prediction, truth)
 
 
@@ -134,8 +134,23 @@ def test_sigmas_of_another_skeleton_are_refused():
     OKSRanker().check(17, 'coco')
     with pytest.raises(ClassroomError, match='17 joints, but have 14: give model.task.metainfo'):
         OKSRanker().check(14, 'coco')
-    with pytest.raises(ClassroomError, match='name no data set'):
+    with pytest.raises(ClassroomError, match=r'name no data set: rank by PCK, model\.ranker'):
         OKSRanker().check(14, None)
+
+
+@pytest.mark.parametrize(
+    'name, joints', [('wflw', 98), ('onehand10k', 21), ('deepfashion_upper', 6), ('horse10', 22)]
+)
+def test_a_data_set_without_sigmas_is_named(name, joints):
+    with pytest.raises(ClassroomError) as caught:
+        OKSRanker().check(joints, name)
+    assert str(caught.value) == (
+        f"model.ranker is an OKSRanker, but the data set '{name}' has no sigmas: rank by PCK, "
+        "model.ranker = dict(type='mmkd_classroom.PCKRanker'), or give model.ranker.sigmas, one "
+        'value per joint.'
+    )
+    PCKRanker().check(joints, name)
+    OKSRanker(sigmas=[0.05] * joints).check(joints, name)
 
 
 def test_a_head_size_must_be_there():

@@ -26,7 +26,7 @@ from mmkd_classroom.functional import kl_divergence, oks
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.rankers.keypoints import dataset_sigmas
 from mmkd_classroom.structures import Prediction
-from mmkd_classroom.tasks import HeatmapTask
+from mmkd_classroom.tasks import HeatmapTask, SimCCTask
 from mmkd_classroom.tasks.forms import HeatmapForm
 
 CODECS = ['msra', 'dark', 'udp']
@@ -152,6 +152,68 @@ def test_the_stock_accuracy_is_off_unless_asked_for(task):
     student = build(dict(estimator(), train_cfg=dict(compute_acc=True)))
     task.check_student(student)
     assert task.capture(student, *pose_batch(2), False)[1].keys() == {'loss_kpt', 'acc_pose'}
+
+
+# --- a head that predicts visibility, too -------------------------------------------------------
+
+
+def with_visibility(weighted=True, **options):
+    config = estimator(**options)
+    bce = dict(type='BCELoss', use_target_weight=weighted, use_sigmoid=True, loss_weight=0.3)
+    config['head'] = dict(type='VisPredictHead', pose_cfg=config['head'], loss=bce)
+    return build(config)
+
+
+@pytest.mark.parametrize('weighted', [True, False])
+@pytest.mark.parametrize('kind', ['msra', 'simcc'])
+def test_a_student_keeps_the_loss_of_its_visibility(kind, weighted):
+    task = (SimCCTask if kind == 'simcc' else HeatmapTask)(OKSRanker())
+    student = with_visibility(weighted, codec_name=kind)
+    stock = copy.deepcopy(student)
+    task.check_student(student)
+    inputs, samples = pose_batch(4, codec_name=kind)
+    expected = stock.loss(inputs, samples)
+    prediction, losses = task.capture(student, inputs, samples, per_sample=False)
+    for name in ('loss_kpt', 'loss_vis', 'acc_vis'):
+        assert torch.equal(losses[name], expected[name])
+    if kind == 'msra':  # MMPose's SimCC heads always compute their accuracy
+        assert losses.keys() == expected.keys() - {'acc_pose'}
+    for result in (losses, expected):
+        (result['loss_kpt'] + result['loss_vis']).backward()
+    for ours, theirs in zip(student.parameters(), stock.parameters()):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    pose, visibility = stock(inputs, None, mode='tensor')
+    assert visibility.shape == (4, JOINTS)
+    for ours, theirs in zip(task.logits(prediction), task.logits(task.as_prediction(stock, pose))):
+        assert torch.equal(ours, theirs) and ours.requires_grad
+
+
+@pytest.mark.parametrize('weighted', [True, False])
+@pytest.mark.parametrize('kind', ['msra', 'simcc'])
+def test_the_loss_of_visibility_has_a_part_of_each_sample(kind, weighted):
+    task = (SimCCTask if kind == 'simcc' else HeatmapTask)(OKSRanker())
+    student = with_visibility(weighted, codec_name=kind).eval()
+    before = [set(vars(module)) for module in student.modules()]
+    inputs, samples = pose_batch(4, codec_name=kind)
+    losses = task.capture(student, inputs, samples, per_sample=True)[1]
+    alone = [student.loss(inputs[[i]], samples[i : i + 1]) for i in range(4)]
+    for name in ('loss_kpt', 'loss_vis'):
+        expected = torch.stack([one[name] for one in alone])
+        if (kind, name) == ('simcc', 'loss_kpt'):
+            expected *= len(alone)  # MMPose sums it over the batch
+        torch.testing.assert_close(losses[name], expected)
+        assert losses[name].std() > 1e-4
+    assert [set(vars(module)) for module in student.modules()] == before
+
+
+def test_a_mentor_teaches_its_joints_beside_its_visibility(task):
+    mentor, student = with_visibility(width=16).eval(), quiet(build(estimator()))
+    inputs, _ = pose_batch(3)
+    reader = task.reader(mentor, student, 'model.mentors[0]', Config())
+    with torch.no_grad():
+        pose, _ = output = mentor(inputs, None, mode='tensor')
+    assert torch.equal(reader(output).values, pose) and reader(output).valid.all()
+    assert task.input_size(mentor, 'model.mentors[0]') == INPUT_SIZE
 
 
 # --- joints from heatmaps -----------------------------------------------------------------------
@@ -394,7 +456,7 @@ def test_half_precision_heatmaps_are_decoded_in_float32(task, dtype):
         (estimator(decoder=None), r'\.head is a HeatmapHead with the codec NoneType'),
         (
             estimator(decoder=dict(codec('udp'), heatmap_type='combined')),
-            r"codec\s+UDPHeatmap.*heatmap_type='gaussian'",
+            r"codec UDPHeatmap and heatmap_type='combined'.*heatmap_type='gaussian'",
         ),
         (
             estimator(decoder=dict(
@@ -408,6 +470,50 @@ def test_half_precision_heatmaps_are_decoded_in_float32(task, dtype):
 def test_other_models_are_refused(task, model, message):
     with pytest.raises(ClassroomError, match='^model.student.*' + message):
         task.check_student(build(model))
+
+
+def test_a_bottom_up_model_is_refused(task):
+    from mmpose.models import BottomupPoseEstimator
+
+    config = estimator()
+    model = BottomupPoseEstimator(config['backbone'], head=config['head'])
+    with pytest.raises(
+        ClassroomError, match=r'model\.mentors\[1\] is a BottomupPoseEstimator, but'
+    ):
+        task.input_size(model, 'model.mentors[1]')
+
+
+def of_another_size():
+    head = dict(decoder=dict(codec(), heatmap_size=(32, 48)))
+    return build(estimator(**head))
+
+
+def test_a_head_of_another_size_than_its_codec_s_is_named_before_training(task):
+    """Found on a copy without values: the model is as it was."""
+    wrong, right = of_another_size(), build(estimator())
+    before = {name: value.clone() for name, value in wrong.state_dict().items()}
+    message = (
+        r'head gives 16 x 24 cells .* codec MSRAHeatmap is for 32 x 48, from an input of 64 x 96'
+        r'.*Correct input_size or heatmap_size of '
+    )
+    with pytest.raises(ClassroomError, match=r'^model\.student\.' + message + 'model.student.head'):
+        task.check_student(wrong)
+    with pytest.raises(ClassroomError, match=r'^model\.mentors\[2\]\.' + message):
+        task.reader(wrong, right, 'model.mentors[2]', Config())
+    assert wrong.training and all(p.requires_grad for p in wrong.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in wrong.state_dict().items())
+
+
+def test_a_size_that_only_training_shows_is_named_there(task):
+    """The pipeline feeds another size than the codec's, or a model needs values to be run."""
+    student = quiet(build(estimator()))
+    inputs, samples = pose_batch(2)
+    maps = student(inputs, None, mode='tensor')
+    with pytest.raises(ClassroomError, match=r'model\.student\.head gives 16 x 12 cells'):
+        task.as_prediction(student, maps[..., ::2, :])
+    reader = task.reader(build(estimator(16)), student, 'model.mentors[2]', Config())
+    with pytest.raises(ClassroomError, match=r'model\.mentors\[2\]\.head gives 8 x 24 cells'):
+        reader(maps[..., ::2])
 
 
 def test_a_ranker_of_classes_is_refused():

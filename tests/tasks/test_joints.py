@@ -1,11 +1,17 @@
 """Which joint is which: by name through MMPose's own definitions, or as the config says."""
 
+import copy
+from functools import cache
+from pathlib import Path
+
+import mmpose
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmpose.datasets import DeepFashionDataset
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.metainfo import joint_names, metainfo_of
+from mmkd_classroom.metainfo import Names, joint_names, metainfo_of
 from mmkd_classroom.tasks.joints import match_joints
 
 KEY = 'model.mentors[2]'
@@ -70,6 +76,110 @@ def test_nothing_in_common_is_named():
         match_joints(('wing', 'beak'), COCO, None, KEY)
 
 
+# --- numbers are no names -----------------------------------------------------------------------
+
+SETS_OF_MMPOSE = sorted(
+    path.stem for path in Path(mmpose.__file__).parent.glob('.mim/configs/_base_/datasets/*.py')
+)
+# Data sets that count the same points in the same way: iBUG's 68 of a face, and COCO-WholeBody's.
+SAME_COUNT = [
+    {'300w', '300vw'},
+    {
+        'coco_wholebody', 'coco_wholebody_face', 'coco_wholebody_openpose', 'h3wb', 'halpe',
+        'ubody2d',
+    },
+]  # fmt: skip
+
+
+@cache
+def joints_of(name):
+    return joint_names(name, 'x')
+
+
+def is_number(name):
+    return name.lower().startswith(('kpt-', 'face')) or '_kpt' in name
+
+
+def matched_names(mentor, student):
+    """Names of the student's joints that are taken for a mentor's of the same name."""
+    try:
+        matched = match_joints(mentor, student, None, KEY)
+    except ClassroomError:
+        return set()
+    assert all(mentor[i] == name for name, i in zip(student, matched) if i is not None)
+    return {name for name, index in zip(student, matched) if index is not None}
+
+
+@pytest.mark.parametrize('mentor', SETS_OF_MMPOSE)
+def test_a_number_never_matches_another_data_set_s(mentor):
+    """Names of all of MMPose's definitions do, in all pairs of them."""
+    assert len(SETS_OF_MMPOSE) > 50
+    theirs = joints_of(mentor)
+    for student in SETS_OF_MMPOSE:
+        ours = joints_of(student)
+        same = mentor == student or any({mentor, student} <= group for group in SAME_COUNT)
+        shared = set(theirs) & set(ours)
+        expected = {name for name in shared if same or not is_number(name)}
+        assert matched_names(theirs, ours) == expected, (mentor, student)
+
+
+def test_numbers_occur_in_the_definitions_and_fingers_are_names():
+    numbered = {name for name in SETS_OF_MMPOSE if any(map(is_number, joints_of(name)))}
+    assert {'wflw', 'lapa', '300w', 'cofw', 'aflw', 'deepfashion2', 'ubody3d'} < numbered
+    hands = matched_names(joints_of('rhd2d'), joints_of('onehand10k'))
+    assert len(hands) == 21 and 'thumb4' in hands
+
+
+@pytest.mark.parametrize('mentor, student', [('lapa', 'wflw'), ('300wlp', '300w')])
+def test_a_mentor_that_has_numbers_only_is_refused(mentor, student):
+    with pytest.raises(ClassroomError) as caught:
+        match_joints(joints_of(mentor), joints_of(student), None, KEY)
+    message = str(caught.value)
+    assert message.startswith("model.mentors[2] has no joint of the student's: kpt-0 to kpt-")
+    assert 'are numbers, no names' in message
+    assert 'model.mentors[2].keypoint_map' in message and 'model.mentors[2].metainfo' in message
+    by_hand = match_joints(joints_of(mentor), joints_of(student), {'kpt-5': 'kpt-7'}, KEY)
+    assert [pair for pair in enumerate(by_hand) if pair[1] is not None] == [(7, 5)]
+
+
+def numbered(dataset_name, count, name='p{}', mirrored=()):
+    """Joint names of a data set with nothing but numbers."""
+    swap = {a: b for pair in mirrored for a, b in (pair, pair[::-1])}
+    info = {
+        index: dict(name=name.format(index), swap=name.format(swap[index]) if index in swap else '')
+        for index in range(count)
+    }
+    ones = [1.0] * count
+    definition = dict(
+        dataset_name=dataset_name, keypoint_info=info, skeleton_info={}, joint_weights=ones,
+        sigmas=ones,
+    )  # fmt: skip
+    return joint_names(definition, 'x')
+
+
+@pytest.mark.parametrize('name', ['p{}', 'kpt-{}', 'corner_{}', '{}', 'Landmark {}'])
+def test_numbers_of_one_s_own_data_set_match_it_alone(name):
+    ours = numbered('ours', 8, name)
+    assert len(matched_names(ours, numbered('ours', 8, name))) == 8
+    assert not matched_names(ours, numbered('theirs', 8, name))
+    assert not matched_names(ours, numbered('ours', 9, name))
+    assert not matched_names(ours, numbered('ours', 8, name, mirrored=[(0, 1)]))
+
+
+@pytest.mark.parametrize('name', ['kpt{}', '{}', 'left_point_{}'])
+def test_a_few_points_are_numbers_too(name):
+    """Where the word before the number names nothing."""
+    assert not matched_names(numbered('ours', 4, name), numbered('theirs', 4, name))
+    assert len(matched_names(numbered('ours', 4, name), numbered('ours', 4, name))) == 4
+
+
+def test_names_keep_what_they_match_by():
+    names = joints_of('wflw')
+    for same in (copy.deepcopy(names), Names(names)):
+        assert same == names and same.keys == names.keys
+    assert names.keys[3] != names[3] and Names(['nose']).keys == ('nose',)
+
+
 @pytest.mark.parametrize(
     'path, name, count',
     [
@@ -98,3 +208,16 @@ def test_a_config_without_data_names_none():
 def test_a_wrong_definition_is_named(wrong):
     with pytest.raises(ClassroomError, match=r"model\.task\.metainfo = .*such as 'coco'"):
         joint_names(wrong, 'model.task.metainfo')
+
+
+@pytest.mark.parametrize('subset, count', [('full', 8), ('upper', 6), ('lower', 4), ('', 8)])
+@pytest.mark.parametrize('before', ['upper', 'full'])
+def test_deep_fashion_s_joints_are_those_of_the_subset(subset, count, before, monkeypatch):
+    """Whatever subset was built before: building one changes the class."""
+    monkeypatch.setattr(DeepFashionDataset, 'METAINFO', DeepFashionDataset.METAINFO)
+    DeepFashionDataset._check_subset_and_metainfo(before)
+    built = DeepFashionDataset.METAINFO
+    dataset = dict(type='DeepFashionDataset', subset=subset)
+    metainfo = metainfo_of(Config(dict(train_dataloader=dict(dataset=dataset))), count)
+    assert len(joint_names(metainfo, 'x')) == count
+    assert DeepFashionDataset.METAINFO is built
