@@ -254,7 +254,8 @@ def config_root(package: str) -> Path:
 def load(name: str) -> Config:
     """A stock config, in whose scope things are built from here on."""
     cfg = read(name)
-    init_default_scope(cfg.get('default_scope', name.split('::')[0]))
+    cfg.setdefault('default_scope', name.split('::')[0])  # headless backbones do not say
+    init_default_scope(cfg.default_scope)
     set_mmpretrain_dataloaders(cfg)
     return cfg
 
