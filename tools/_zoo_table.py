@@ -1,0 +1,83 @@
+"""What sweep_zoo.py found, as Markdown."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from _zoo import EXCLUDED, MOST_PARAMETERS, ROLES, STOCK
+
+
+def table(records: Sequence[dict[str, Any]], command: str) -> str:
+    """The records as Markdown: counts, reasons and one line a config."""
+    roles = [STOCK, *ROLES]
+    counts = {role: Counter(_kind(r['outcomes'].get(role, '–')) for r in records) for role in roles}
+    kinds = sorted({kind for counter in counts.values() for kind in counter} - {'–'})
+    lines = [
+        '# The zoo: stock configs as students and as mentors',
+        '',
+        f'`{command}` wrote this table. Each config made one stock training step on generated',
+        'labels; then one as the student of a mentor of its own kind, where its own losses must be',
+        'those of the stock step to the last bit and its learning rates the same; then one as the',
+        'mentor of a small standard student (ResNet-18), classifiers made for 224 pixels also of a',
+        'student at 160. Weights are random, batches have two samples, precision is full, and',
+        f'models of more than {MOST_PARAMETERS / 1e6:.0f} M parameters are skipped. A config that',
+        'fails alone (`fails`) was not tried as a student.',
+        '',
+        'Not tried: '
+        + '; '.join(
+            f'{package}: {reason}'
+            for package, patterns in EXCLUDED.items()
+            for reason in patterns.values()
+        )
+        + '. Of classifiers, one of each kind (architecture, head, loss) unless `--all`.',
+        '',
+        f'| {len(records)} configs | {" | ".join(kinds)} |',
+        f'|---|{"---|" * len(kinds)}',
+    ]
+    lines += [
+        f'| {role} | {" | ".join(str(counts[role][kind] or "") for kind in kinds)} |'
+        for role in roles
+    ]
+    return '\n'.join([*lines, '', *_reasons(records), *_rows(records, roles)])
+
+
+def _reasons(records: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Each reason once, with the number of configs."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for role, outcome in record['outcomes'].items():
+            if outcome not in ('ok', '–'):
+                found.setdefault((role, _general(outcome)), []).append(record['made_from'])
+    yield from ('## Reasons', '', '| role | configs | outcome | such as |', '|---|---|---|---|')
+    for (role, outcome), names in sorted(
+        found.items(), key=lambda item: (item[0][0], -len(item[1]))
+    ):
+        yield f'| {role} | {len(names)} | {_cell(outcome)} | {names[0]} |'
+    yield ''
+
+
+def _rows(records: Sequence[dict[str, Any]], roles: Sequence[str]) -> Iterator[str]:
+    yield from (
+        '## Configs',
+        '',
+        f'| config | {" | ".join(roles)} |',
+        '|---' * (len(roles) + 1) + '|',
+    )
+    for record in sorted(records, key=lambda record: record['made_from']):
+        cells = (_cell(record['outcomes'].get(role, '–')) for role in roles)
+        yield f'| {record["made_from"]} | {" | ".join(cells)} |'
+    yield ''
+
+
+def _kind(outcome: str) -> str:
+    return outcome.split(':')[0]
+
+
+def _general(outcome: str) -> str:
+    """Without the numbers in which configs of one kind differ."""
+    return re.sub(r'\d+(\.\d+)?(e[-+]\d+)?', 'N', outcome)
+
+
+def _cell(text: str) -> str:
+    return text.replace('|', '\\|').replace('\n', ' ')
