@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from mmengine.registry import DefaultScope, Registry
+from torch import nn
 
 from .errors import ClassroomError, did_you_mean
 
@@ -46,16 +47,15 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
     Raises:
         ClassroomError: An option is unknown, missing or of another type.
     """
-    known, hints = _named(builder), typing.get_type_hints(_function(builder))
-    parameters = inspect.signature(_function(builder)).parameters
-    refuse_unknown([name for name in options if name not in known], builder, key)
-    for name in _named(builder):
-        parameter = parameters[name]
+    function = _function(builder)
+    known, hints = _named(builder), typing.get_type_hints(function)
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    if not takes_any or function is nn.Module.__init__:  # which takes them to complain
+        refuse_unknown([name for name in options if name not in known], builder, key)
+    for name in known:
         if name not in options:
-            if (
-                parameter.default is parameter.empty
-                and parameter.kind is not parameter.VAR_POSITIONAL
-            ):
+            if parameters[name].default is inspect.Parameter.empty:
                 raise ClassroomError(f'{key}.{name} is missing.')
         elif name in hints and not _fits(options[name], hints[name]):
             raise ClassroomError(

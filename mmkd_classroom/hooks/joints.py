@@ -44,6 +44,7 @@ def pack_input_joints(dataset: Any) -> bool:
 def restart_loading(loop: BaseLoop) -> None:
     """Start the workers of an iteration-based loop again: they have copies of the data set."""
     if hasattr(loop, 'dataloader_iterator'):
+        loop.dataloader._iterator = None  # or persistent workers would be taken over
         loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
 
 
