@@ -8,12 +8,14 @@ by name, and the calls to ``getattr`` do nothing.
 
 import codecs
 import contextlib
+import hashlib
 import os
 import pickle
 import re
 import tarfile
 import types
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
@@ -26,7 +28,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 from torch import Tensor, nn
 
-from .errors import ClassroomError
+from .errors import ClassroomError, reason
 
 _SHOWN_KEYS = 10
 # OpenMMLab ends a file's name with its SHA-256: `-f257d4e6.pth`, `-71403f1c_20220913.pth`.
@@ -36,6 +38,9 @@ _REFUSED = re.compile(r'GLOBAL (\S+)')
 
 def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkpoint') -> None:
     """Load a checkpoint into a model of which every weight is in the file, and the reverse.
+
+    Some architectures make buffers anew and drop them from what they load, such as Swin's tables
+    of relative positions. These need not be in the file.
 
     Args:
         model: Stock model; its own hooks for weights of older versions run.
@@ -50,12 +55,14 @@ def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkp
     where = f'{key} = {str(checkpoint)!r}'
     state_dict = _state_dict(read_checkpoint(checkpoint, key=key), where)
     try:
-        model.load_state_dict(state_dict, strict=True)
-    except RuntimeError as error:
+        with _forgiving(model, _made_anew(model) | set(state_dict)):
+            model.load_state_dict(state_dict, strict=True)
+    except Exception as error:  # a RuntimeError is torch's account, others are those of hooks
+        account = _shorten(str(error)) if type(error) is RuntimeError else ''
         raise ClassroomError(
-            f'{where} does not fit {type(model).__name__}:\n{_shorten(str(error))}\n'
+            f'{where} does not fit {type(model).__name__}:\n{account or reason(error)}\n'
             'Give the checkpoint that belongs to this config, or the config that belongs to it.'
-        ) from None
+        ) from error
 
 
 def read_checkpoint(
@@ -124,20 +131,49 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
     Raises:
         ClassroomError: The file could not be fetched, or is not the one its name says.
     """
-    directory = Path(torch.hub.get_dir()) / 'checkpoints'
-    path = directory / Path(urlparse(url).path).name
-    if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not path.is_file():
-        directory.mkdir(parents=True, exist_ok=True)
-        digest = _HASH.search(path.name)
-        try:
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
+    failure = None
+    try:
+        if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            digest = _HASH.search(path.name)
             torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=True)
-        except (OSError, RuntimeError) as error:
-            raise ClassroomError(
-                f'{key} = {url!r} could not be downloaded ({error}). Fetch it by other means and '
-                f'write its path instead, or put it at {path}.'
-            ) from error
-    barrier()
+    except (OSError, RuntimeError) as error:
+        failure = error
+    barrier()  # also after a failure, for the other processes wait here
+    if not path.is_file():
+        why = failure or 'by the first process of this machine'
+        raise ClassroomError(
+            f'{key} = {url!r} could not be downloaded ({why}). Fetch it by other means and '
+            f'write its path instead, or put it at {path}.'
+        ) from failure
+    check_hash(path, f'{key} = {url!r}')
     return path
+
+
+def check_hash(path: Path, where: str) -> None:
+    """Compare a file with the SHA-256 in its name, where it has one.
+
+    Args:
+        path: An existing file.
+        where: What the user wrote, for messages, such as ``model.mentors[1].checkpoint = 'x.pth'``.
+
+    Raises:
+        ClassroomError: The file is not the one its name says.
+    """
+    expected = _HASH.search(path.name)
+    if expected is None:
+        return
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if not digest.hexdigest().startswith(expected[1]):
+        raise ClassroomError(
+            f'{where}: the SHA-256 of {path} begins with {digest.hexdigest()[:8]}, not with '
+            f'{expected[1]} as its name says. Delete it and fetch it again, or, if it is what you '
+            'want, rename it.'
+        )
 
 
 def register_safe_loader() -> None:
@@ -156,6 +192,33 @@ def load_from_weights_only(filename: str, map_location: Any | None = None) -> di
     MMEngine logs "Loads checkpoint by weights_only backend", from the function's name.
     """
     return read_checkpoint(filename, map_location=map_location)
+
+
+def _made_anew(model: nn.Module) -> set[str]:
+    """What a model does not even take from its own weights: its hooks drop it."""
+    return set(model.load_state_dict(model.state_dict(), strict=False).missing_keys)
+
+
+@contextlib.contextmanager
+def _forgiving(model: nn.Module, names: set[str]) -> Iterator[None]:
+    """Do not call these buffers missing. No parameter is forgiven, for it has been learned.
+
+    Args:
+        model: Loads its state dict within.
+        names: Those that its hooks drop, and all that are in the file: if one of these misses,
+            a hook has dropped it, as Swin's does where the file's windows have another size.
+    """
+    entries = model.state_dict(keep_vars=True).items()
+    forgiven = names & {name for name, value in entries if not isinstance(value, nn.Parameter)}
+
+    def forgive(_: nn.Module, keys: Any) -> None:
+        keys.missing_keys[:] = [name for name in keys.missing_keys if name not in forgiven]
+
+    hook = model.register_load_state_dict_post_hook(forgive)
+    try:
+        yield
+    finally:
+        hook.remove()
 
 
 def _load(path: Path, map_location: Any | None) -> Any:

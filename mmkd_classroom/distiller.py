@@ -45,8 +45,8 @@ def MultiMentorDistiller(
 
     Args:
         student: Config of a stock model, or the model, which is changed in place.
-        mentors: Entries ``dict(config=..., checkpoint=..., name=...)``; see
-            :func:`mmkd_classroom.mentors.build_mentor`.
+        mentors: Entries ``dict(config=..., checkpoint=..., name=...)``, or ``'package::path'``
+            for a config with its zoo's weights; see :func:`mmkd_classroom.mentors.read_entry`.
         task: Config of a task, without its ranker; by default the one of the student's head.
         ranker: Config of the ranker; by default OKS for joints and the probability of the true
             class for classes.

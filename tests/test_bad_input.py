@@ -42,13 +42,18 @@ def entry(cfg, index=1):
 
 
 @pytest.mark.parametrize(
-    'name', ['no_such_config.py', 'mmpretrain::resnet/no_such.py', 'no_package::x.py', '']
+    'name, message',
+    [
+        ('no_such_config.py', 'there is no such file'),
+        ('mmpretrain::resnet/no_such.py', 'could not be loaded: the installed mmpretrain has no'),
+        ('no_package::x.py', "could not be loaded: no package 'no_package' is installed"),
+    ],
 )
-def test_an_unknown_mentor_config(name, refused):
+def test_an_unknown_mentor_config(name, message, refused):
     def change(cfg):
         entry(cfg).config = name
 
-    refused('classes', change, rf"model\.mentors\[1\]\.config = '{re.escape(name)}' could not be")
+    refused('classes', change, rf"^model\.mentors\[1\]\.config = '{re.escape(name)}'.* {message}")
 
 
 def test_a_mentor_config_with_an_error_in_it(refused, tmp_path):
@@ -63,7 +68,7 @@ def test_a_file_is_in_no_zoo(refused):
     def change(cfg):
         entry(cfg).checkpoint = 'zoo'
 
-    refused('classes', change, r"model\.mentors\[1\]\.checkpoint is 'zoo'.*is a file")
+    refused('classes', change, r"model\.mentors\[1\]\.checkpoint is 'zoo'.*, a file: only configs")
 
 
 def test_a_missing_checkpoint(refused):
@@ -74,11 +79,30 @@ def test_a_missing_checkpoint(refused):
     refused('classes', change, message)
 
 
+def test_four_missing_checkpoints_are_one_message(refused):
+    def change(cfg):
+        first = entry(cfg, 0)
+        cfg.model.mentors = [dict(first, checkpoint=f'{n}.pth') for n in range(4)]
+
+    parts = [rf"{n + 1}\. model\.mentors\[{n}\]\.checkpoint = '{n}\.pth': there" for n in range(4)]
+    refused('classes', change, '.*'.join(['^4 things are wrong:', *parts]))
+
+
+def test_a_mentor_whose_config_does_not_build(refused, tmp_path):
+    def change(cfg):
+        resized(cfg, tmp_path, 'type', 'LinearHead')
+
+    message = (
+        r'^model\.mentors\[1\]\.config: its model cannot be built \(KeyError: LinearHead is not'
+    )
+    refused('classes', change, message)
+
+
 def test_no_checkpoint_named(refused):
     def change(cfg):
         entry(cfg).pop('checkpoint')
 
-    refused('classes', change, r"model\.mentors\[1\] lacks \['checkpoint'\]")
+    refused('classes', change, r"model\.mentors\[1\] lacks 'checkpoint'")
 
 
 @pytest.mark.parametrize('kept', [0, 100, 0.5, 0.999])
@@ -180,7 +204,7 @@ def test_a_mentor_that_is_no_dict(refused):
     def change(cfg):
         cfg.model.mentors = dict(cfg.model.mentors[0])  # the brackets are missing
 
-    refused('classes', change, r'model\.mentors.*dict\(config=')
+    refused('classes', change, r'^model\.mentors is .*, not a list: write \[dict\(config=')
 
 
 @pytest.mark.parametrize('mentors', [[], None])

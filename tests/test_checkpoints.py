@@ -1,4 +1,5 @@
 import http.server
+import inspect
 import io
 import os
 import pickle
@@ -13,8 +14,10 @@ import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
+from mmengine.registry import MODELS
 from mmengine.runner import load_checkpoint
 from mmpose.models import HeatmapHead
+from mmpretrain.models.backbones import beit, swin_transformer
 from torch import nn
 
 from mmkd_classroom import checkpoints
@@ -255,6 +258,149 @@ class TestLoadingStrictly:
         load_weights(norm, tmp_path / 'x.pth')
 
 
+VIT = dict(
+    arch=dict(embed_dims=32, num_layers=2, num_heads=2, feedforward_channels=32),
+    img_size=32,
+    patch_size=8,
+)
+SWIN = dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2])
+# Every backbone that has its own way to load, small.
+LOADING_BACKBONES = dict(
+    BEiTViT=dict(VIT, use_abs_pos_emb=False, use_rel_pos_bias=True),
+    DeiT3=VIT,
+    DistilledVisionTransformer=VIT,
+    RevVisionTransformer=VIT,
+    SwinTransformer=dict(arch=SWIN, img_size=32, window_size=4, out_indices=(1,)),
+    SwinTransformerV2=dict(
+        arch=dict(SWIN, extra_norm_every_n_blocks=0), img_size=32, window_size=4, out_indices=(1,)
+    ),
+    T2T_ViT=dict(
+        img_size=32,
+        embed_dims=32,
+        num_layers=2,
+        layer_cfgs=dict(num_heads=2, feedforward_channels=32),
+    ),
+    ViTEVA02=VIT,
+    ViTSAM=dict(
+        VIT, arch=dict(VIT['arch'], global_attn_indexes=[1]), window_size=2, use_rel_pos=True
+    ),
+    VisionTransformer=VIT,
+)
+# What a backbone drops even from its own weights, because it makes it anew.
+MADE_ANEW = dict(SwinTransformerV2={'relative_coords_table', 'relative_position_index'})
+
+
+def loads_its_own_way(cls):
+    own_way = re.compile('load_state_dict_(pre|post)_hook|_load_from_state_dict')
+    return any(
+        own_way.search(inspect.getsource(parent))
+        for parent in cls.__mro__
+        if parent.__module__.startswith(('mmpose', 'mmpretrain'))
+    )
+
+
+def transformer(name, seed, **options):
+    """A classifier whose every parameter depends on the seed."""
+    backbone = dict(dict(LOADING_BACKBONES[name], type=name), **options)
+    head = dict(type='LinearClsHead', num_classes=2, in_channels=4)
+    model = MODELS.build(dict(type='mmpretrain.ImageClassifier', backbone=backbone, head=head))
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator)
+    return model
+
+
+class TestArchitecturesThatLoadTheirOwnWay:
+    def test_all_of_them_are_here(self):
+        import mmpose.models
+        import mmpretrain.models
+
+        found = {
+            name
+            for package in (mmpose.models.backbones, mmpretrain.models.backbones)
+            for name, cls in vars(package).items()
+            if inspect.isclass(cls) and loads_its_own_way(cls)
+        }
+        assert found == set(LOADING_BACKBONES)
+
+    @pytest.mark.parametrize('name', LOADING_BACKBONES)
+    def test_a_model_s_own_weights_fit(self, name, tmp_path):
+        saved, other = transformer(name, 0), transformer(name, 1)
+        torch.save(saved.state_dict(), tmp_path / 'own.pth')
+        load_weights(other, tmp_path / 'own.pth')
+        assert_equal(other, saved.state_dict())
+
+    @pytest.mark.parametrize('name', LOADING_BACKBONES)
+    def test_but_not_without_one_of_them(self, name, tmp_path):
+        model, path = transformer(name, 0), tmp_path / 'x.pth'
+        kinds = {key.split('.')[-1]: key for key in model.state_dict()}
+        refused = set()
+        for kind, key in kinds.items():
+            weights = model.state_dict()
+            del weights[key]
+            torch.save(weights, path)
+            try:
+                load_weights(model, path)
+            except ClassroomError as error:
+                assert f'Missing key(s) in state_dict: "{key}"' in str(error)
+                refused.add(kind)
+        assert set(kinds) - refused == MADE_ANEW.get(name, set())
+
+    @pytest.mark.parametrize(
+        'name, options',
+        [
+            ('SwinTransformer', dict(window_size=2)),
+            ('SwinTransformerV2', dict(window_size=2)),
+            ('BEiTViT', dict(img_size=48)),
+        ],
+    )
+    def test_tables_of_another_size_are_resized_and_their_index_made_anew(
+        self, name, options, tmp_path, monkeypatch
+    ):
+        def resize(ours, theirs, table, heads):  # MMPretrain's needs a function that SciPy dropped
+            table = table.T.view(1, heads, ours, ours)
+            return nn.functional.interpolate(table, (theirs, theirs)).view(heads, -1).T
+
+        for module in (swin_transformer, beit):
+            monkeypatch.setattr(module, 'resize_relative_position_bias_table', resize)
+        saved, path = transformer(name, 0), tmp_path / 'x.pth'
+        weights = saved.state_dict()
+        torch.save(weights, path)
+        other = transformer(name, 1, **options)
+        fresh = {key: value.clone() for key, value in other.state_dict().items()}
+        load_weights(other, path)
+        for key, value in other.state_dict().items():
+            if key.endswith('relative_position_index'):
+                assert torch.equal(value, fresh[key])
+            elif value.shape == weights[key].shape and 'coords' not in key:
+                assert torch.equal(value, weights[key]), key
+            elif 'coords' not in key:
+                assert not torch.equal(value, fresh[key]), key
+        del weights['head.fc.weight']
+        torch.save(weights, path)
+        with pytest.raises(ClassroomError, match=r'Missing key.*head\.fc\.weight'):
+            load_weights(other, path)
+
+    def test_what_a_hook_raises_is_told(self, tmp_path):
+        model = nn.Linear(2, 2)
+        torch.save(model.state_dict(), tmp_path / 'x.pth')
+        model._register_load_state_dict_pre_hook(lambda weights, *_: weights['index'])
+        with pytest.raises(ClassroomError, match=r'does not fit Linear:\nKeyError: index\nGive'):
+            load_weights(model, tmp_path / 'x.pth')
+
+    @pytest.mark.parametrize('learned', [True, False])
+    def test_what_was_learned_is_never_made_anew(self, learned, tmp_path):
+        model = nn.Linear(2, 2, bias=False)
+        if not learned:
+            model.register_buffer('weight', model._parameters.pop('weight').detach())
+        model._register_load_state_dict_pre_hook(lambda weights, *_: weights.pop('weight', None))
+        torch.save(model.state_dict(), tmp_path / 'x.pth')
+        if not learned:
+            return load_weights(model, tmp_path / 'x.pth')
+        with pytest.raises(ClassroomError, match='Missing key.*weight'):
+            load_weights(model, tmp_path / 'x.pth')
+
+
 class TestDownloading:
     @pytest.fixture
     def server(self, tmp_path):
@@ -313,8 +459,26 @@ class TestDownloading:
         assert (found and found[1]) == digest
 
     def test_other_ranks_wait(self, monkeypatch, cache):
-        waited = []
-        monkeypatch.setattr(checkpoints, 'barrier', lambda: waited.append(True))
+        def arrives():
+            cache.mkdir(parents=True)
+            (cache / 'x.pth').touch()
+
+        monkeypatch.setattr(checkpoints, 'barrier', arrives)
         monkeypatch.setenv('LOCAL_RANK', '1')
         assert download('http://127.0.0.1:9/x.pth') == cache / 'x.pth'
-        assert waited and not cache.exists()
+
+    @pytest.mark.parametrize('rank, why', [('0', 'refused'), ('1', 'by the first process')])
+    def test_none_waits_for_ever(self, rank, why, monkeypatch, cache):
+        waited = []
+        monkeypatch.setattr(checkpoints, 'barrier', lambda: waited.append(True))
+        monkeypatch.setenv('LOCAL_RANK', rank)
+        with pytest.raises(ClassroomError, match=rf'could not be downloaded \(.*{why}'):
+            download('http://127.0.0.1:9/x.pth')
+        assert waited and not (cache / 'x.pth').exists()
+
+    def test_what_lies_there_is_checked(self, cache):
+        cache.mkdir(parents=True)
+        (cache / 'x-0123abcd.pth').write_bytes(b'something else')
+        message = r'mentor = .*x-0123abcd\.pth begins with [0-9a-f]{8}, not with 0123abcd'
+        with pytest.raises(ClassroomError, match=message):
+            download('http://127.0.0.1:9/x-0123abcd.pth', key='mentor')

@@ -151,7 +151,7 @@ def test_the_entrance_check_reads_every_kind(tmp_path):
             dict(input_size=(96, 96)),
             r'mentors\[0\]\.input_size is \(96, 96\), but its codec',
         ),
-        (dict(class_map=[0]), r"unknown keys \['class_map'\]"),
+        (dict(class_map=[0]), r"the unknown key 'class_map'"),
     ],
 )
 def test_a_wrong_entry_is_named_before_training(change, message, tmp_path):

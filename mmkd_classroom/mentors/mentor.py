@@ -1,35 +1,26 @@
 """One frozen mentor: a stock model with its weights, in its own view of the data."""
 
 import copy
+import logging
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
-from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from ..checkpoints import load_weights
-from ..errors import ClassroomError
+from ..errors import ClassroomError, reason
 from ..features import finite_features, recorded, stage_channels
 from ..functional import without_autocast
 from ..structures import Prediction
 from ..tasks import Reader, Task
+from .entry import PRECISIONS, Entry
 from .view import Normalisation, View, fit
-
-_KEYS = {
-    'config', 'checkpoint', 'name', 'input_size', 'flip_channels', 'precision', 'channels_last',
-}  # fmt: skip
-_PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-_FORM = (
-    "a mentor is dict(config=..., checkpoint='zoo' | path | URL), and optionally name, input_size, "
-    'flip_channels, precision, channels_last'
-)
 
 
 class Mentor:
@@ -64,7 +55,7 @@ class Mentor:
         self.view = view
         self.reader = reader
         self.stages: list[str] = []
-        self.dtype = None if precision is None else _PRECISIONS[precision]
+        self.dtype = None if precision is None else PRECISIONS[precision]
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.model.to(dtype=self.dtype, memory_format=self.memory_format)
 
@@ -128,30 +119,21 @@ class Mentor:
             ) from error
 
 
-def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) -> Mentor:
-    """Build one entry of ``model.mentors``.
+def build_mentor(entry: Entry, student: nn.Module, task: Task) -> Mentor:
+    """Build the mentor of an entry, as yet without its weights.
 
     Args:
-        cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
-            (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
-            ``input_size`` (a classifier's width and height, by default those that its config
-            tests it with or its backbone is made for, else the student's; a pose estimator's is
-            its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
-            ``channels_last`` (see :class:`Mentor`), and what the task takes
-            (:attr:`Task.mentor_options`): ``keypoint_map`` and ``metainfo``, or ``class_map``.
-        key: The entry's config key, such as ``model.mentors[0]``, for messages.
+        entry: See :func:`read_entry`.
         student: Stock model.
         task: Checks that the mentor can teach the student.
 
     Returns:
-        The mentor with its weights.
+        The mentor; see :func:`load_mentor`.
 
     Raises:
-        ClassroomError: A key is missing or unknown, the config or the checkpoint cannot be
-            found or does not fit, or the mentor does not fit the student.
+        ClassroomError: The mentor's config does not build, or it cannot teach the student.
     """
-    _check_entry(cfg, key, task)
-    config, weights_url = _load_config(cfg['config'], cfg['checkpoint'], key)
+    cfg, key, config = entry.options, entry.key, entry.config
     model = _build_model(config, key)
     options = {name: cfg[name] for name in task.mentor_options if name in cfg}
     ours, theirs = task.input_size(student, 'model.student'), task.input_size(model, key)
@@ -162,11 +144,6 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
         )
     geometry = fit(ours, size)[1] if ours and size else None
     reader = task.reader(model, student, key, config, geometry, **options)
-    checkpoint = weights_url if cfg['checkpoint'] == 'zoo' else cfg['checkpoint']
-    if checkpoint is None:
-        print_log(f'{key} has random weights (checkpoint=None).', 'current', level=30)
-    else:
-        load_weights(model, checkpoint, key=f'{key}.checkpoint')
     view = View(
         Normalisation.of(student.data_preprocessor),
         Normalisation.of(model.data_preprocessor),
@@ -185,67 +162,36 @@ def build_mentor(cfg: dict[str, Any], key: str, student: nn.Module, task: Task) 
     )
 
 
-def _check_entry(cfg: Any, key: str, task: Task) -> None:
-    """Raise where an entry is not well formed."""
-    form = ', '.join([_FORM, *sorted(task.mentor_options)]) + '.'
-    if not isinstance(cfg, dict):
-        raise ClassroomError(f'{key} is {cfg!r}: {form}')
-    missing = [name for name in ('config', 'checkpoint') if name not in cfg]
-    unknown = sorted(set(cfg) - _KEYS - task.mentor_options)
-    if missing or unknown:
-        raise ClassroomError(
-            f'{key} lacks {missing or "nothing"} and has the unknown keys {unknown}: {form}'
-        )
-    precision, size = cfg.get('precision'), cfg.get('input_size')
-    if precision is not None and precision not in _PRECISIONS:
-        raise ClassroomError(
-            f'{key}.precision is {precision!r}: choose one of {", ".join(_PRECISIONS)}.'
-        )
-    if size is not None and not (np.shape(size) == (2,) and min(size) > 0):
-        raise ClassroomError(f'{key}.input_size is {size!r}: give (width, height) in pixels.')
+def load_mentor(mentor: Mentor, entry: Entry) -> None:
+    """Give a mentor the weights that its entry names.
 
-
-def _load_config(config: str | dict, checkpoint: str | None, key: str) -> tuple[Config, str | None]:
-    """The mentor's config and, for ``checkpoint='zoo'``, the URL of its weights."""
-    if isinstance(config, dict):
-        if checkpoint == 'zoo':
-            raise ClassroomError(
-                f"{key}.checkpoint is 'zoo', but {key}.config is a dict, which no zoo lists: "
-                'name a file or URL.'
-            )
-        return Config(copy.deepcopy(dict(config))), None
-    try:
-        if '::' in config:
-            loaded = get_config(config, pretrained=checkpoint == 'zoo')
-            return loaded, loaded.get('model_path')
-        loaded = Config.fromfile(config)
-    except Exception as error:  # mmengine raises a different type for each way to be wrong
-        raise ClassroomError(
-            f'{key}.config = {config!r} could not be loaded ({type(error).__name__}: {error}). '
-            "Write a path, or 'mmpose::...' / 'mmpretrain::...' with a config of the installed "
-            "package; checkpoint='zoo' needs one that its model zoo lists."
-        ) from error
-    if checkpoint == 'zoo':
-        raise ClassroomError(
-            f"{key}.checkpoint is 'zoo', but {key}.config = {config!r} is a file: only configs "
-            "written 'package::path' are in a zoo. Name the checkpoint's path or URL."
-        )
-    return loaded, None
+    Raises:
+        ClassroomError: They cannot be fetched or read, or do not fit.
+    """
+    if entry.checkpoint is None:
+        message = f'{entry.key} has random weights (checkpoint=None).'
+        print_log(message, 'current', logging.WARNING)
+    else:
+        load_weights(mentor.model, entry.checkpoint, key=f'{entry.key}.checkpoint')
 
 
 def _build_model(config: Config, key: str) -> nn.Module:
     """The stock model; of a classroom's config, the student."""
-    if 'model' not in config:
-        raise ClassroomError(f'{key}.config has no `model`: it is not the config of a model.')
-    model = ConfigDict(copy.deepcopy(config.model))
-    model = model.get('student', model)
-    if config.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', config.data_preprocessor)
-    scope = config.get('default_scope')
-    if scope is None:
-        return MODELS.build(model)
-    with DefaultScope.overwrite_default_scope(scope):
-        return MODELS.build(model)
+    try:
+        model = ConfigDict(copy.deepcopy(config.model))
+        preprocessors = [model.get('data_preprocessor'), config.get('data_preprocessor')]
+        model = model.get('student', model)
+        for preprocessor in filter(None, preprocessors):
+            model.setdefault('data_preprocessor', preprocessor)
+        with DefaultScope.overwrite_default_scope(config.get('default_scope')):
+            return MODELS.build(model)
+    except ClassroomError:
+        raise
+    except Exception as error:  # stock code raises a different type for each way to be wrong
+        raise ClassroomError(
+            f'{key}.config: its model cannot be built ({reason(error)}). Correct that config, or '
+            'name another. It must build by itself in the stock tools.'
+        ) from error
 
 
 def _default_name(config: str | dict, model: nn.Module) -> str:

@@ -4,13 +4,14 @@ import copy
 
 import pytest
 import torch
+from mmengine.registry import MODELS
 from torch import nn
 from toys import build, class_batch, classifier, estimator
 
 from mmkd_classroom.distiller import MultiMentorDistiller, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor, MentorBank, Normalisation, View
-from mmkd_classroom.mentors.mentor import build_mentor
+from mmkd_classroom.mentors import bank as bank_module
 from mmkd_classroom.rankers import TrueClassRanker
 from mmkd_classroom.tasks import ClassificationTask
 from mmkd_classroom.tasks.classification import ClassReader
@@ -113,9 +114,15 @@ def test_mentors_move_with_the_model(target):
     assert taught.device.type == 'meta' if target == 'meta' else taught.dtype == target
 
 
-def test_equal_names_are_told_apart():
+def test_equal_names_are_told_apart(monkeypatch):
+    said = []
+    monkeypatch.setattr(bank_module, 'print_log', lambda message, *_: said.append(message))
+    assert [m.name for m in bank('a')] == ['a'] and not said
     assert [m.name for m in bank('a', 'b', 'a', 'a')] == ['a_1', 'b', 'a_2', 'a_3']
-    assert [m.name for m in bank('a')] == ['a']
+    assert said == [
+        "3 mentors are called 'a': model.mentors[0] is 'a_1' now, model.mentors[2] is 'a_2' now, "
+        "model.mentors[3] is 'a_3' now. Give each a name of its own: name=..."
+    ]
 
 
 @pytest.mark.parametrize('names', [('a', 'a', 'a_1'), ('a_2', 'a', 'a'), ('a', 'a_1', 'a_1', 'a')])
@@ -136,13 +143,13 @@ def test_somebody_must_teach():
 # --- one entry of model.mentors -----------------------------------------------------------------
 
 
+def built(*cfgs, student=None):
+    task = ClassificationTask(TrueClassRanker())
+    return MentorBank.build(cfgs, build(student or classifier()), task)
+
+
 def entry(model, **cfg):
-    return build_mentor(
-        dict(dict(config=dict(model=model), checkpoint=None), **cfg),
-        'model.mentors[0]',
-        build(classifier()),
-        ClassificationTask(TrueClassRanker()),
-    )
+    return built(dict(dict(config=dict(model=model), checkpoint=None), **cfg))[0]
 
 
 def test_names_come_from_the_entry_the_file_or_the_backbone(tmp_path):
@@ -156,10 +163,8 @@ def test_names_come_from_the_entry_the_file_or_the_backbone(tmp_path):
 def test_a_config_of_the_installed_package_is_found_by_its_name():
     from mmpretrain.models import ResNet
 
-    student = build(classifier(num_classes=1000))
-    task = ClassificationTask(TrueClassRanker())
     cfg = dict(config='mmpretrain::resnet/resnet18_8xb32_in1k.py', checkpoint=None)
-    mentor = build_mentor(cfg, 'model.mentors[0]', student, task)
+    mentor = built(cfg, student=classifier(num_classes=1000))[0]
     assert mentor.name == 'resnet18_8xb32_in1k'
     assert isinstance(mentor.model.backbone, ResNet)
     # Its preprocessor stands beside its model, as in all of MMPretrain's configs.
@@ -173,6 +178,22 @@ def test_weights_are_those_of_the_file(tmp_path):
     mentor = entry(classifier(), checkpoint=str(tmp_path / 'mentor.pth'))
     for name, value in mentor.model.state_dict().items():
         assert torch.equal(value, weights[name])
+
+
+def test_an_architecture_that_makes_buffers_anew_can_teach(tmp_path):
+    """Swin V2 drops two of its buffers from whatever it loads."""
+    arch = dict(embed_dims=8, depths=[1, 1], num_heads=[1, 2], extra_norm_every_n_blocks=0)
+    backbone = dict(
+        type='SwinTransformerV2', arch=arch, img_size=16, patch_size=2, window_size=4,
+        out_indices=(1,),
+    )  # fmt: skip
+    model = dict(classifier(2), backbone=backbone)
+    senior = MODELS.build(model)
+    torch.save(senior.state_dict(), tmp_path / 'swin.pth')
+    mentor = entry(model, checkpoint=str(tmp_path / 'swin.pth'))
+    inputs = class_batch()[0]
+    expected = senior.eval()(mentor.view(inputs))
+    torch.testing.assert_close(mentor.predict(inputs).values.squeeze(1), expected)
 
 
 def test_of_a_classroom_s_config_the_student_is_taken(tmp_path):
@@ -208,23 +229,106 @@ def test_a_mentor_keeps_its_own_normalisation():
     )
 
 
+@pytest.mark.parametrize('beside', [True, False])
+def test_the_preprocessor_may_stand_beside_the_student(beside):
+    """As the classroom itself takes it."""
+    student = classifier(16)
+    preprocessor = dict(student.pop('data_preprocessor'), to_rgb=False)
+    model = dict(type='mmkd_classroom.MultiMentorDistiller', student=student, mentors=['nobody'])
+    if beside:
+        model['data_preprocessor'] = preprocessor
+    other = classifier()['data_preprocessor']
+    mentor = entry(None, config=dict(model=model, data_preprocessor=other))
+    assert mentor.view.flips == beside
+
+
+def test_a_mentor_of_another_task_is_refused_before_its_weights_are_fetched():
+    with pytest.raises(ClassroomError, match=r'model\.mentors\[0\] is a TopdownPoseEstimator'):
+        entry(estimator(), checkpoint='http://127.0.0.1:9/no_such_file.pth')
+
+
+# --- all of them at once ------------------------------------------------------------------------
+
+
+def test_one_message_tells_all_that_is_wrong():
+    right = dict(config=dict(model=classifier()), checkpoint=None)
+    with pytest.raises(ClassroomError) as caught:
+        built(
+            dict(right, checkpoint='a.pth'),
+            right,
+            dict(right, checkpoint='b.pth'),
+            dict(right, chekpoint='c.pth'),
+            3,
+        )
+    first, *parts = str(caught.value).split('\n\n')
+    assert first == '4 things are wrong:'
+    starts = [
+        "1. model.mentors[0].checkpoint = 'a.pth': there is no such file",
+        "2. model.mentors[2].checkpoint = 'b.pth': there is no such file",
+        "3. model.mentors[3] has the unknown key 'chekpoint' (did you mean 'checkpoint'?)",
+        '4. model.mentors[4] is 3.',
+    ]
+    assert len(parts) == len(starts)
+    for part, start in zip(parts, starts):
+        assert part.startswith(start)
+
+
+def test_also_of_models_and_of_weights(tmp_path):
+    other = dict(config=dict(model=estimator()), checkpoint=None)
+    right = dict(config=dict(model=classifier()), checkpoint=None)
+    message = r'2 things.*1\. model\.mentors\[0\] is a Top.*2\. model\.mentors\[2\] is a Top'
+    with pytest.raises(ClassroomError, match=f'(?s){message}'):
+        built(other, right, other)
+    torch.save(build(classifier(16)).state_dict(), tmp_path / 'wide.pth')
+    wide = dict(right, checkpoint=str(tmp_path / 'wide.pth'))
+    message = (
+        r'2 things.*1\. model\.mentors\[1\]\.chec.*2\. model\.mentors\[2\]\.chec.*size mismatch'
+    )
+    with pytest.raises(ClassroomError, match=f'(?s){message}'):
+        built(right, wide, wide)
+
+
+def test_what_is_cheap_to_check_is_checked_first(monkeypatch):
+    def expensive(*_):
+        pytest.fail('a model was built')
+
+    monkeypatch.setattr(bank_module, 'build_mentor', expensive)
+    right = dict(config=dict(model=classifier()), checkpoint=None)
+    with pytest.raises(ClassroomError, match=r'^model\.mentors\[1\]\.checkpoint'):
+        built(right, dict(right, checkpoint='no_such_file.pth'))
+
+
+@pytest.mark.parametrize('mentors', [dict(config='x.py', checkpoint=None), 'mmpretrain::x.py'])
+def test_mentors_without_brackets(mentors):
+    task = ClassificationTask(TrueClassRanker())
+    with pytest.raises(ClassroomError, match=r'model\.mentors is .*, not a list: write \[dict\('):
+        MentorBank.build(mentors, build(classifier()), task)
+
+
+# --- a config whose model does not build --------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    'cfg, message',
+    'change, message',
     [
-        (dict(config='x.py'), r"lacks \['checkpoint'\]"),
-        (dict(checkpoint='x.pth'), r"lacks \['config'\]"),
-        (dict(config='x.py', checkpoint='x.pth', weights=1), r"unknown keys \['weights'\]"),
-        (dict(config=dict(backbone=1), checkpoint=None), r'config has no `model`'),
-        (dict(config=dict(model=1), checkpoint='zoo'), r"checkpoint is 'zoo'.*dict"),
+        (dict(type='mmpretrain.ImageClasifier'), r'KeyError: mmpretrain\.ImageClasifier is not in'),
+        (dict(head=dict(type='LinearClsHead', num_classes=4)), r'TypeError: .*in_channels'),
+        (dict(neck=dict()), r'KeyError: `cfg` or `default_args` must contain the key "type"'),
+        (dict(backbone=dict(type='ResNet', depth=17)), r'KeyError: .*17'),
+        (dict(backbone=None), r'TypeError: cfg should be a dict'),
     ],
 )
-def test_impossible_entries_are_named(cfg, message):
-    with pytest.raises(ClassroomError, match=r'^model\.mentors\[0\].*' + message):
-        build_mentor(
-            cfg, 'model.mentors[0]', build(classifier()), ClassificationTask(TrueClassRanker())
-        )
+def test_errors_of_stock_code_name_the_mentor(change, message):
+    start = r'^model\.mentors\[0\]\.config: its model cannot be built \('
+    with pytest.raises(ClassroomError, match=start + message) as caught:
+        entry(dict(classifier(), **change))
+    assert 'must build by itself in the stock tools' in str(caught.value)
+    assert '\n' not in str(caught.value) and len(str(caught.value)) < 900
 
 
-def test_a_mentor_of_another_task_is_refused_before_its_weights_are_sought():
-    with pytest.raises(ClassroomError, match=r'model\.mentors\[0\] is a TopdownPoseEstimator'):
-        entry(estimator(), checkpoint='no_such_file.pth')
+def test_a_missing_file_is_told_so_too():
+    def missing(**_):
+        return open('no_such_file.txt')
+
+    with pytest.raises(ClassroomError, match=r'mentors\[0\]\.config.*FileNotFoundError: .*no_such'):
+        entry(dict(type=missing))

@@ -1,0 +1,242 @@
+"""One entry of ``model.mentors``: what may stand there, and the files that it means."""
+
+import copy
+import os
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.utils import get_installed_path
+
+from ..checkpoints import check_hash
+from ..errors import ClassroomError, did_you_mean, reason
+from ..runner import running
+
+PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+_KINDS = {
+    'config': ((str, Path, dict), "a path, 'package::path' or a dict with `model`"),
+    'checkpoint': ((str, Path, NoneType), "'zoo', a path, a URL, or None for random weights"),
+    'name': ((str, NoneType), 'a string'),
+    'input_size': ((list, tuple, NoneType), '(width, height) in pixels'),
+    'flip_channels': ((bool, NoneType), 'True, False, or None to have it found out'),
+    'precision': ((str, NoneType), f'one of {", ".join(PRECISIONS)}'),
+    'channels_last': ((bool,), 'True or False'),
+}
+_FORM = (
+    "A mentor is dict(config=..., checkpoint='zoo' | path | URL), or 'package::path' alone for a "
+    "config of an installed package with its zoo's weights"
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of ``model.mentors`` whose config is loaded and whose files are there.
+
+    Attributes:
+        key: Its config key, such as ``model.mentors[0]``, for messages.
+        options: The entry itself.
+        config: The mentor's whole config.
+        checkpoint: Path or URL of the weights, or None for random ones.
+    """
+
+    key: str
+    options: dict[str, Any]
+    config: Config
+    checkpoint: str | None
+
+
+def read_entry(cfg: dict[str, Any] | str, key: str, task_options: Iterable[str] = ()) -> Entry:
+    """Check one entry of ``model.mentors`` as far as is cheap: no model, no download.
+
+    Args:
+        cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
+            (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
+            ``input_size`` (a classifier's width and height, by default the student's; a pose
+            estimator's is its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
+            ``channels_last`` (see :class:`Mentor`), and what the task takes. A string
+            ``'package::path'`` alone means that config with ``checkpoint='zoo'``. Where relative
+            paths are sought, :func:`search_folders` tells.
+        key: The entry's config key, such as ``model.mentors[0]``, for messages.
+        task_options: What the task takes (:attr:`Task.mentor_options`): ``keypoint_map`` and
+            ``metainfo``, or ``class_map``.
+
+    Raises:
+        ClassroomError: The entry is not well formed, its config or checkpoint cannot be found,
+            or the checkpoint is not the one its name says.
+    """
+    if isinstance(cfg, str):
+        cfg = _from_string(cfg, key)
+    _check(cfg, key, task_options)
+    cfg = {name: str(value) if isinstance(value, Path) else value for name, value in cfg.items()}
+    config, checkpoint, source = cfg['config'], cfg['checkpoint'], None
+    if isinstance(config, dict):
+        loaded = _loaded(lambda: Config(copy.deepcopy(dict(config))), f'{key}.config')
+    elif '::' in config:
+        loaded = _from_package(config, checkpoint == 'zoo', key)
+    else:
+        where = f'{key}.config = {config!r}'
+        source = _found(config, search_folders(), where)
+        loaded = _loaded(lambda: Config.fromfile(source), where)
+    if not isinstance(loaded.get('model'), dict):
+        raise ClassroomError(
+            f'{key}.config has no `model` that is a dict: it is not the config of a model.'
+        )
+    if checkpoint == 'zoo':
+        checkpoint = _zoo_weights(config, loaded, key)
+    elif checkpoint is not None:
+        checkpoint = _weights(checkpoint, search_folders(source), key)
+    return Entry(key, cfg, loaded, checkpoint)
+
+
+def search_folders(config: Path | None = None) -> list[Path]:
+    """Where a relative path of an entry is sought, first to last.
+
+    In the working directory, beside the config that a Runner is being built from, and beside the
+    mentor's own.
+
+    Args:
+        config: The mentor's config file, where its checkpoint is sought.
+    """
+    runner = running()
+    main = runner.cfg.filename if runner is not None else None
+    return [Path.cwd(), *(Path(file).absolute().parent for file in (main, config) if file)]
+
+
+def _from_string(text: str, key: str) -> dict[str, Any]:
+    if '::' not in text:
+        raise ClassroomError(
+            f'{key} is {text!r}. A string alone names a config of an installed package, '
+            "'mmpose::...' or 'mmpretrain::...', whose zoo has the weights. For a file of your own "
+            f'write dict(config={text!r}, checkpoint=...) with the path or URL of its weights.'
+        )
+    return dict(config=text, checkpoint='zoo')
+
+
+def _check(cfg: Any, key: str, task_options: Iterable[str]) -> None:
+    """Raise where an entry is not well formed."""
+    if not isinstance(cfg, dict):
+        raise ClassroomError(f'{key} is {cfg!r}. {_FORM}.')
+    known = [*_KINDS, *sorted(task_options)]
+    wrong = [f'lacks {name!r}' for name in ('config', 'checkpoint') if name not in cfg]
+    wrong += [
+        f'has the unknown key {name!r}{did_you_mean(str(name), known)}'
+        for name in cfg
+        if name not in known
+    ]
+    if wrong:
+        raise ClassroomError(
+            f'{key} {" and ".join(wrong)}. {_FORM}; optional: {", ".join(known[2:])}.'
+        )
+    for name, (kinds, what) in _KINDS.items():
+        value = cfg.get(name)
+        if name in cfg and (not isinstance(value, kinds) or value == ''):
+            raise ClassroomError(f'{key}.{name} is {value!r}: give {what}.')
+    precision, size = cfg.get('precision'), cfg.get('input_size')
+    if precision is not None and precision not in PRECISIONS:
+        raise ClassroomError(
+            f'{key}.precision is {precision!r}{did_you_mean(precision, PRECISIONS)}: '
+            f'choose one of {", ".join(PRECISIONS)}.'
+        )
+    if size is not None and not (len(size) == 2 and all(map(_is_length, size))):
+        raise ClassroomError(f'{key}.input_size is {size!r}: give (width, height) in pixels.')
+
+
+def _is_length(value: Any) -> bool:
+    return isinstance(value, int) and value > 0
+
+
+def _from_package(config: str, zoo: bool, key: str) -> Config:
+    """A config of an installed package; for the zoo with ``model_path``, if that has weights."""
+    where = f'{key}.config = {config!r}'
+    package, _, path = config.partition('::')
+    if not (package.isidentifier() and find_spec(package)):  # MMEngine would install it, unasked
+        raise ClassroomError(
+            f'{where} could not be loaded: no package {package!r} is installed'
+            f'{did_you_mean(package, ["mmpose", "mmpretrain"])}.'
+        )
+    root = Path(get_installed_path(package), '.mim', 'configs')
+    if not (root / path).is_file():
+        known = [file.relative_to(root).as_posix() for file in root.rglob('*.py')]
+        raise ClassroomError(
+            f'{where} could not be loaded: the installed {package} has no such config'
+            f'{did_you_mean(path, known)}. It was sought in {root}.'
+        )
+    return _loaded(lambda: get_config(config, pretrained=zoo), where)
+
+
+def _loaded(load: Callable[[], Config], where: str) -> Config:
+    """What ``load`` returns; what it raises, with the line of the config that is wrong."""
+    try:
+        return load()
+    except Exception as error:  # mmengine raises a different type for each way to be wrong
+        raise ClassroomError(
+            f'{where} could not be loaded ({reason(error)}{_line(error)}). Correct that file, or '
+            'name another config.'
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """Where in a config file an error arose, if it did in one."""
+    if isinstance(error, SyntaxError):
+        return f': {error.text.strip()}' if error.text else ''
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f' in line {f.lineno} of {f.filename}' for f in frames if f.name == '<module>']
+    return lines[-1] if lines else ''
+
+
+def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] = ()) -> Path:
+    """The file of that name in the first of the folders that has one.
+
+    Args:
+        path: Absolute, or relative to one of the folders.
+        folders: First to last.
+        where: What the user wrote, for messages.
+        words: What could have been meant besides a file.
+    """
+    places = [Path(os.path.abspath(folder / Path(path).expanduser())) for folder in folders]
+    places = list(dict.fromkeys(places))  # one, where the path is absolute
+    for place in places:
+        if place.is_file():
+            return place
+    names = [file.name for place in places for file in place.parent.glob('*')]
+    raise ClassroomError(
+        f'{where}: there is no such file{did_you_mean(Path(path).name, [*names, *words])}. It was '
+        f'sought at {" and ".join(map(str, places))}.'
+    )
+
+
+def _zoo_weights(config: str | dict, loaded: Config, key: str) -> str:
+    """URL of what the model zoo lists for a config."""
+    if not isinstance(config, str) or '::' not in config:
+        kind = 'a dict' if isinstance(config, dict) else f'{config!r}, a file'
+        raise ClassroomError(
+            f"{key}.checkpoint is 'zoo', but {key}.config is {kind}: only configs written "
+            "'package::path' are in a zoo. Name the checkpoint's path or URL."
+        )
+    url = loaded.get('model_path')
+    if not isinstance(url, str):  # MMEngine says nothing where it has found none
+        raise ClassroomError(
+            f"{key}.checkpoint is 'zoo', but {config.split('::')[0]}'s model zoo lists no weights "
+            f'for {key}.config = {config!r}. Name the path or URL of its checkpoint, or another '
+            'config.'
+        )
+    return url
+
+
+def _weights(checkpoint: str, folders: Sequence[Path], key: str) -> str:
+    """The file that a path means; a URL as it is."""
+    where = f'{key}.checkpoint = {checkpoint!r}'
+    if checkpoint.startswith(('http://', 'https://')):
+        return checkpoint
+    if '://' in checkpoint:
+        raise ClassroomError(f'{where}: give a path, or a URL with http:// or https://.')
+    path = _found(checkpoint, folders, where, words=['zoo'])
+    check_hash(path, where)
+    return str(path)
