@@ -22,10 +22,10 @@ from .journal import Journal
 from .mentors import MentorBank
 from .options import build_part
 from .registry import MODELS, TASK_UTILS
-from .runner import register_classroom_hooks, running
+from .runner import pack_input_joints, register_classroom_hooks, running
 from .strategies import Strategy
 from .tasks import Task
-from .tasks.choose import default_ranker, task_type
+from .tasks.choose import task_type
 
 _STRATEGY = 'strategy.'
 _KEYS = ('student', 'mentors', 'task', 'ranker', 'strategy', 'data_preprocessor')
@@ -71,6 +71,9 @@ def MultiMentorDistiller(
         raise ClassroomError('model.student is a classroom itself: give its own student.')
     student.__class__ = _classroom_type(type(student))
     student._set_up(task, ranker, strategy, mentors)
+    runner = running()
+    if runner is not None:
+        pack_input_joints(runner._train_dataloader)
     return student
 
 
@@ -147,7 +150,7 @@ class Classroom:
         # No child: what is not the student's and does not learn is none of the model's modules.
         vars(self)['task'] = _build_task(self, task, ranker)
         self.task.check_student(self)
-        self.strategy = build_part(strategy or dict(type='ClassroomKD'), MODELS, 'model.strategy')
+        self.strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
         self.strategy.check(self.task)
         if self.strategy.weighs_samples:
             self.task.check_per_sample(self)
@@ -251,12 +254,10 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
 
 def _build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
     kind = task_type(student)
-    if ranker is None:
-        ranker = default_ranker(kind)
-    else:
-        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
-    task = dict(task or dict(type=kind), ranker=ranker)
-    return build_part(task, TASK_UTILS, 'model.task')
+    ranker = build_part(ranker, TASK_UTILS, 'model.ranker', kind.default_ranker)
+    if task is None or isinstance(task, Mapping):
+        task = {**(task or {}), 'ranker': ranker}
+    return build_part(task, TASK_UTILS, 'model.task', kind.__name__)
 
 
 @cache

@@ -14,19 +14,23 @@ from .errors import ClassroomError, did_you_mean
 _SCOPE = 'mmkd_classroom'
 
 
-def build_part(cfg: Any, registry: Registry, key: str) -> Any:
+def build_part(cfg: Any, registry: Registry, key: str, default: str | None = None) -> Any:
     """Build a part of a classroom from its config.
 
     The prefix ``mmkd_classroom.`` of the type may be left out.
 
     Args:
-        cfg: ``dict(type=..., **options)``.
+        cfg: ``dict(type=..., **options)``; None for the default without options.
         registry: Where the type is registered.
         key: The part's config key, such as ``model.strategy``.
+        default: The type where ``cfg`` gives none.
 
     Raises:
         ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
     """
+    cfg = {} if cfg is None else cfg
+    if default is not None and isinstance(cfg, Mapping):
+        cfg = {'type': default, **cfg}
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ClassroomError(f'{key} is {cfg!r}: write dict(type=..., ...).')
     options = {name: value for name, value in cfg.items() if name not in ('type', '_scope_')}

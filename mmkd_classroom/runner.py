@@ -6,6 +6,7 @@ which tool starts the training. So the classroom looks for the Runner that is ca
 """
 
 import sys
+from typing import Any
 
 from mmengine.runner import Runner
 
@@ -28,6 +29,22 @@ def running() -> Runner | None:
             return candidate
         frame = frame.f_back
     return None
+
+
+def pack_input_joints(config: Any) -> None:
+    """Have every ``PackPoseInputs`` in the config of a data loader pack the joints in input space.
+
+    Scoring needs them. Before the data loader is built, for then its workers may have copies; what
+    other hooks put into its place later is ``InputJointsHook``'s.
+    """
+    if isinstance(config, dict):
+        if str(config.get('type')).endswith('PackPoseInputs'):
+            config['pack_transformed'] = True
+        config = config.values()
+    elif not isinstance(config, (list, tuple)):
+        return
+    for part in config:
+        pack_input_joints(part)
 
 
 def register_classroom_hooks(runner: Runner) -> None:

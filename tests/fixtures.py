@@ -216,4 +216,7 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors={mentors})
+custom_hooks = [
+    *(_base_.get('custom_hooks') or []),
+    dict(type='mmkd_classroom.MentoringHook', interval=1)]
 """

@@ -173,37 +173,9 @@ def test_mentors_trained_here_are_where_their_configs_leave_them(path: Path) -> 
 @pytest.mark.parametrize('path', CLASSROOMS, ids=by_name)
 def test_classroom_changes_nothing_else_in_its_base(path: Path) -> None:
     cfg, base = plain(Config.fromfile(path)), plain(Config.fromfile(base_of(path)))
-    student = cfg.pop('model')['student']
-    assert student == base.pop('model')
-    for name in ('zoo', 'classroom_hooks'):
-        cfg.pop(name, None)
-    for name in ('ema_hook', 'switch_hook'):  # parts of the base's own custom_hooks
-        cfg.pop(name, None)
-    if cfg['default_scope'] == 'mmpose':  # the last step of each pipeline keeps the joints
-        assert packed(cfg['train_dataloader']) and not packed(cfg['val_dataloader'])
-        for name in ('train_pipeline', 'train_pipeline_stage2'):
-            assert name not in base or packed(cfg.pop(name)) and base.pop(name)
-        for loader in (cfg['train_dataloader'], base['train_dataloader']):
-            loader['dataset']['pipeline'][-1].pop('pack_transformed', None)
-    ours = ['MentoringHook', 'PlainCheckpointHook', 'EpochSeedHook']
-    *hooks, record, plain_checkpoint, seed = cfg.pop('custom_hooks')
-    assert [record, plain_checkpoint, seed] == [
-        dict(type=f'mmkd_classroom.{name}') for name in ours
-    ]
-    for hook, theirs in zip(hooks, base.pop('custom_hooks', []), strict=True):
-        if 'switch_pipeline' in hook:
-            assert packed(hook['switch_pipeline'])
-            hook['switch_pipeline'][-1].pop('pack_transformed')
-        assert hook == theirs
+    assert cfg.pop('model')['student'] == base.pop('model')
+    cfg.pop('zoo', None)
     assert cfg == base
-
-
-def packed(part: Any) -> bool:
-    """Whether every pipeline in a part of a config keeps the joints in input space."""
-    if isinstance(part, dict) and part.get('type') == 'PackPoseInputs':
-        return part.get('pack_transformed', False)
-    parts = part.values() if isinstance(part, dict) else part
-    return all(packed(item) for item in parts if isinstance(item, (dict, list)))
 
 
 @pytest.mark.parametrize('path', RIVALS, ids=by_name)

@@ -350,7 +350,7 @@ def test_lessons_are_written_into_the_journal(kind):
     means = classroom.journal.read()
     assert isinstance(means.pop('student_score'), float)
     assert {name: len(values) for name, values in means.items()} == dict(
-        active=3, score=3, rank=3, temperature=3, share=3, invalid=3
+        active=3, score=3, rank_share=3, temperature=3, share=3, invalid=3
     )
 
 

@@ -6,7 +6,7 @@ _base_ = ['../classroomkd/hrnet_coco.py']
 model = dict(
     strategy=dict(
         _delete_=True,
-        type='mmkd_classroom.AMTML',
+        type='AMTML',
         # Deep stages learn from strong mentors.
         hints=[
             dict(student='stage2', mentor='res50', stage='layer2'),

@@ -6,7 +6,7 @@ _base_ = ['../classroomkd/resnet18_lspet.py']
 model = dict(
     strategy=dict(
         _delete_=True,
-        type='mmkd_classroom.AMTML',
+        type='AMTML',
         # Deep stages learn from strong mentors.
         hints=[
             dict(student='layer2', mentor='mobilenetv2', stage='layer3'),

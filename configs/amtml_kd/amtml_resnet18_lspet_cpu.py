@@ -7,7 +7,7 @@ _base_ = ['../classroomkd/resnet18_lspet_cpu.py']
 model = dict(
     strategy=dict(
         _delete_=True,
-        type='mmkd_classroom.AMTML',
+        type='AMTML',
         # Deep stages learn from strong mentors.
         hints=[
             dict(student='layer2', mentor='resnet18-w8', stage='layer2'),

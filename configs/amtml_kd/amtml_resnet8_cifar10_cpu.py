@@ -6,7 +6,7 @@ _base_ = ['../classroomkd/resnet8_cifar10_cpu.py']
 model = dict(
     strategy=dict(
         _delete_=True,
-        type='mmkd_classroom.AMTML',
+        type='AMTML',
         # Deep stages learn from strong mentors.
         hints=[
             dict(student='layer1', mentor='resnet8', stage='layer1'),

@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/average_resnet18_lspet.py
 _base_ = ['../classroomkd/resnet18_lspet.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.Average'))
+model = dict(strategy=dict(_delete_=True, type='Average'))

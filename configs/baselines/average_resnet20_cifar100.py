@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/average_resnet20_cifar100.py
 _base_ = ['../classroomkd/resnet20_cifar100.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.Average'))
+model = dict(strategy=dict(_delete_=True, type='Average'))

@@ -3,4 +3,4 @@
 # Train: bash tools/dist_train.sh configs/baselines/average_rtmpose_coco.py 8
 _base_ = ['../classroomkd/rtmpose_coco.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.Average'))
+model = dict(strategy=dict(_delete_=True, type='Average'))

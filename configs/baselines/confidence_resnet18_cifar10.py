@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/confidence_resnet18_cifar10.py
 _base_ = ['../classroomkd/resnet18_cifar10.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.ConfidenceAware'))
+model = dict(strategy=dict(_delete_=True, type='ConfidenceAware'))

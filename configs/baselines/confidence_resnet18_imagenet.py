@@ -3,4 +3,4 @@
 # Train: bash tools/dist_train.sh configs/baselines/confidence_resnet18_imagenet.py 8
 _base_ = ['../classroomkd/resnet18_imagenet.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.ConfidenceAware'))
+model = dict(strategy=dict(_delete_=True, type='ConfidenceAware'))

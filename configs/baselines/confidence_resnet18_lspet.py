@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/confidence_resnet18_lspet.py
 _base_ = ['../classroomkd/resnet18_lspet.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.ConfidenceAware'))
+model = dict(strategy=dict(_delete_=True, type='ConfidenceAware'))

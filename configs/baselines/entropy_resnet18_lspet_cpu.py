@@ -4,4 +4,4 @@
 # Train: python tools/train.py configs/baselines/entropy_resnet18_lspet_cpu.py
 _base_ = ['../classroomkd/resnet18_lspet_cpu.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.EntropyWeighted'))
+model = dict(strategy=dict(_delete_=True, type='EntropyWeighted'))

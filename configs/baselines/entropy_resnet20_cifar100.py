@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/entropy_resnet20_cifar100.py
 _base_ = ['../classroomkd/resnet20_cifar100.py']
 
-model = dict(strategy=dict(_delete_=True, type='mmkd_classroom.EntropyWeighted'))
+model = dict(strategy=dict(_delete_=True, type='EntropyWeighted'))

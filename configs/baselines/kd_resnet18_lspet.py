@@ -5,5 +5,5 @@ _base_ = ['../classroomkd/resnet18_lspet.py']
 
 model = dict(
     mentors=_base_.model.mentors[:1],
-    strategy=dict(_delete_=True, type='mmkd_classroom.Average'),
+    strategy=dict(_delete_=True, type='Average'),
 )

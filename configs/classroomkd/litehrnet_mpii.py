@@ -5,7 +5,6 @@
 # Train: bash tools/dist_train.sh configs/classroomkd/litehrnet_mpii.py 8
 _base_ = [
     'mmpose::body_2d_keypoint/topdown_heatmap/mpii/td-hm_litehrnet-18_8xb64-210e_mpii-256x256.py',
-    '../_base_/classroom.py',
 ]
 
 zoo = 'mmpose::body_2d_keypoint/topdown_heatmap/'
@@ -35,17 +34,5 @@ model = dict(
             checkpoint='zoo',
         ),
     ],
-    task=dict(type='mmkd_classroom.HeatmapTask'),
-    ranker=dict(type='mmkd_classroom.PCKRanker', thr=0.1, norm='bbox'),
-    # Heatmaps teach best as they are, not softened: docs/benchmarks.md.
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=0.0),
+    ranker=dict(type='PCKRanker', thr=0.1, norm='bbox'),
 )
-
-custom_hooks = [*_base_.custom_hooks, *_base_.classroom_hooks]
-
-# Scoring needs the joints in input space, which only `pack_transformed` keeps.
-train_pipeline = [
-    *_base_.train_pipeline[:-1],
-    dict(type='PackPoseInputs', pack_transformed=True),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))

@@ -3,10 +3,7 @@
 # Needs: ImageNet-1k under data/imagenet as MMPretrain lays it out, 8 GPUs; the mentors' weights
 # come from MMPretrain's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/mobilenetv3-small_imagenet.py 8
-_base_ = [
-    'mmpretrain::mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py',
-    '../_base_/classroom.py',
-]
+_base_ = ['mmpretrain::mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py']
 
 zoo = 'mmpretrain::'
 model = dict(
@@ -35,9 +32,4 @@ model = dict(
             checkpoint='zoo',
         ),
     ],
-    task=dict(type='mmkd_classroom.ClassificationTask'),
-    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
 )
-
-custom_hooks = _base_.classroom_hooks

@@ -2,10 +2,7 @@
 # Needs: data/cifar10; one GPU; the three mentors, trained first by their configs in configs/cifar10
 # from the same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_cifar10.py
-_base_ = [
-    '../cifar10/resnet18-w16_1xb128-200e_cifar10.py',
-    '../_base_/classroom.py',
-]
+_base_ = ['../cifar10/resnet18-w16_1xb128-200e_cifar10.py']
 
 model = dict(
     _delete_=True,
@@ -28,9 +25,5 @@ model = dict(
             checkpoint='work_dirs/resnet18-w8_1xb128-200e_cifar10/epoch_200.pth',
         ),
     ],
-    task=dict(type='mmkd_classroom.ClassificationTask'),
-    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+    strategy=dict(type='ClassroomKD', tau_max=12.0),
 )
-
-custom_hooks = _base_.classroom_hooks

@@ -2,10 +2,7 @@
 # Needs: data/cifar10; the three mentors, trained first by their configs in configs/cifar10 from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet8_cifar10_cpu.py
-_base_ = [
-    '../cifar10/resnet8_1xb128-8e_cifar10_cpu.py',
-    '../_base_/classroom.py',
-]
+_base_ = ['../cifar10/resnet8_1xb128-8e_cifar10_cpu.py']
 
 model = dict(
     _delete_=True,
@@ -19,9 +16,5 @@ model = dict(
         )
         for name in ('wrn-16-2', 'resnet20', 'resnet8')
     ],
-    task=dict(type='mmkd_classroom.ClassificationTask'),
-    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+    strategy=dict(type='ClassroomKD', tau_max=12.0),
 )
-
-custom_hooks = _base_.classroom_hooks

@@ -3,10 +3,7 @@
 # Needs: COCO 2017 under data/coco as MMPose lays it out, 8 GPUs; the mentors' weights come from
 # MMPose's zoo at the first start.
 # Train: bash tools/dist_train.sh configs/classroomkd/rtmpose_coco.py 8
-_base_ = [
-    'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py',
-    '../_base_/classroom.py',
-]
+_base_ = ['mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py']
 
 zoo = 'mmpose::body_2d_keypoint/'
 model = dict(
@@ -35,22 +32,5 @@ model = dict(
             checkpoint='zoo',
         ),
     ],
-    task=dict(type='mmkd_classroom.SimCCTask'),
-    ranker=dict(type='mmkd_classroom.OKSRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=4.0),
+    strategy=dict(type='ClassroomKD', tau_max=4.0),
 )
-
-# Scoring needs the joints in input space, which only `pack_transformed` keeps; in the last epochs,
-# too, which MMPose trains with a pipeline of their own.
-train_pipeline = [
-    *_base_.train_pipeline[:-1],
-    dict(type='PackPoseInputs', pack_transformed=True),
-]
-train_pipeline_stage2 = [
-    *_base_.train_pipeline_stage2[:-1],
-    dict(type='PackPoseInputs', pack_transformed=True),
-]
-train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
-ema_hook, switch_hook = _base_.custom_hooks
-switch_hook.switch_pipeline = train_pipeline_stage2
-custom_hooks = [ema_hook, switch_hook, *_base_.classroom_hooks]

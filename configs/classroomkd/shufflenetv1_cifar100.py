@@ -3,10 +3,7 @@
 # Needs: one GPU; the mentors, trained first by their configs in configs/cifar100 from the same
 # working directory.
 # Train: python tools/train.py configs/classroomkd/shufflenetv1_cifar100.py
-_base_ = [
-    '../cifar100/shufflenetv1_1xb64-240e_cifar100.py',
-    '../_base_/classroom.py',
-]
+_base_ = ['../cifar100/shufflenetv1_1xb64-240e_cifar100.py']
 
 model = dict(
     _delete_=True,
@@ -27,9 +24,5 @@ model = dict(
             'resnet8',
         )
     ],
-    task=dict(type='mmkd_classroom.ClassificationTask'),
-    ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-    strategy=dict(type='mmkd_classroom.ClassroomKD', tau_max=12.0),
+    strategy=dict(type='ClassroomKD', tau_max=12.0),
 )
-
-custom_hooks = _base_.classroom_hooks

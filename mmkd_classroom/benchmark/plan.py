@@ -13,6 +13,8 @@ from ..errors import ClassroomError
 from ..options import build_part
 from ..registry import MODELS
 
+_SEEDS = 'mmkd_classroom.EpochSeedHook'
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -129,7 +131,7 @@ class Plan:
                 for mentor in cfg.model.mentors
                 if method.mentors is None or mentor_name(mentor) in method.mentors
             ]
-            cfg.model.strategy = _merge_strategy(cfg.model.strategy, method.strategy)
+            cfg.model.strategy = _merge_strategy(cfg.model.get('strategy') or {}, method.strategy)
         return prepared(cfg, {**self.options, **method.options}, seed)
 
     def mentors(self, method: Method) -> list[dict[str, Any]]:
@@ -255,7 +257,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         )
     model = plan.config(method, plan.seeds[0]).model
     try:
-        strategy = build_part(model.strategy, MODELS, 'strategy')
+        strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(
@@ -284,11 +286,14 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
 def _dismiss_mentors(cfg: Config) -> None:
     """Leave the student alone, else on the classroom's terms: its data, and its epochs' seeds."""
     cfg.model = cfg.model.student
-    cfg.custom_hooks = [
+    hooks = [
         hook
         for hook in cfg.get('custom_hooks') or []
         if hook['type'] != 'mmkd_classroom.MentoringHook'
     ]
+    if not any(hook['type'] == _SEEDS for hook in hooks):  # a classroom has it by itself
+        hooks.append(dict(type=_SEEDS))
+    cfg.custom_hooks = hooks
     if cfg.get('default_scope') == 'mmpose':
         # A classroom has no time for this accuracy either, which MMPose computes in each step.
         cfg.model.train_cfg = {'compute_acc': False, **(cfg.model.get('train_cfg') or {})}

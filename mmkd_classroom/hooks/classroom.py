@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from ..distiller import Classroom
 from ..errors import ClassroomError
 from ..registry import HOOKS
-from .joints import pack_input_joints, restart_loading
+from .joints import pack_input_joints
 from .overview import log_overview
 from .strategy_state import load_strategy, save_strategy
 
@@ -29,8 +29,7 @@ class ClassroomHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the data."""
         dataset = runner.train_dataloader.dataset
-        if pack_input_joints(dataset):
-            restart_loading(runner.train_loop)
+        pack_input_joints(dataset)
         sample = dataset[0]
         classroom = classroom_of(runner)
         classroom.check_samples([sample['data_samples']], getattr(dataset, 'metainfo', None))

@@ -5,7 +5,6 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from mmengine.runner.base_loop import BaseLoop
 
 from ..registry import HOOKS
 
@@ -25,27 +24,15 @@ class InputJointsHook(Hook):
         pack_input_joints(runner.train_dataloader.dataset)
 
 
-def pack_input_joints(dataset: Any) -> bool:
+def pack_input_joints(dataset: Any) -> None:
     """Have every ``PackPoseInputs`` of a data set pack ``transformed_keypoints``.
 
     Args:
         dataset: A data set of MMEngine's, or a wrapper of some.
-
-    Returns:
-        Whether one did not.
     """
-    changed = False
     for transform in _parts(dataset):
         if getattr(transform, 'pack_transformed', None) is False:
-            transform.pack_transformed = changed = True
-    return changed
-
-
-def restart_loading(loop: BaseLoop) -> None:
-    """Start the workers of an iteration-based loop again: they have copies of the data set."""
-    if hasattr(loop, 'dataloader_iterator'):
-        loop.dataloader._iterator = None  # or persistent workers would be taken over
-        loop.dataloader_iterator = type(loop.dataloader_iterator)(loop.dataloader)
+            transform.pack_transformed = True
 
 
 def _parts(whole: Any) -> Iterator[Any]:

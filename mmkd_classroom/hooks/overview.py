@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from mmengine.logging import print_log
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
-from ..distiller import Classroom
+from ..distiller import Classroom, student_of
+from ..dry_run import gigaflops
 from ..mentors import Mentor
 from ..tables import text_table
 
@@ -44,7 +42,7 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     counted as three forward passes, one of them for the gradient of the inputs and one for that of
     the weights; a mentor's step is one forward pass.
     """
-    student = gigaflops(classroom, size)
+    student = gigaflops(student_of(classroom), size)
     mentors = [gigaflops(mentor.model, mentor.view.size or size) for mentor in classroom.bank]
     rows = [
         ['student', _millions(classroom), _figure(student), _pixels(size), _head(classroom), '', '']
@@ -68,41 +66,12 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     return text
 
 
-def gigaflops(model: nn.Module, size: tuple[int, int]) -> float | None:
-    """Billions of multiply-adds of one image's forward pass; nothing is computed.
-
-    Args:
-        model: Stock model.
-        size: Width and height of its input.
-
-    Returns:
-        None for a model whose shapes depend on its values.
-    """
-    parameter = next(model.parameters())
-    training = {module: module.training for module in model.modules()}
-    try:
-        for module in training:
-            module.training = False
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            image = torch.empty(
-                1, 3, size[1], size[0], dtype=parameter.dtype, device=parameter.device
-            )
-            with FlopCounterMode(display=False) as counter:
-                model.forward(image, None, mode='tensor')
-    except Exception:  # a figure to look at is no reason to stop a training
-        return None
-    finally:
-        for module, mode in training.items():
-            module.training = mode
-    return counter.get_total_flops() / 2e9
-
-
 def _millions(model: nn.Module) -> str:
     return f'{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M'
 
 
 def _figure(value: float | None) -> str:
-    return '?' if value is None else f'{value:.2f}'
+    return '?' if value is None else f'{value:.3g}'
 
 
 def _pixels(size: Sequence[int]) -> str:

@@ -57,6 +57,8 @@ class Task(nn.Module, ABC):
     kind: str
     #: What an entry of ``model.mentors`` may say to this task alone.
     mentor_options: frozenset[str] = frozenset()
+    #: Name of the ranker where the config gives none.
+    default_ranker: str
     #: ClassroomKD's ``tau_max`` where the config gives none.
     tau_max: float = 4.0
     #: Whether the divergence is one of distributions, so that mentors' can be mixed.

@@ -1,9 +1,8 @@
-"""The task and the ranker that a student wants, where its config names none."""
+"""The task of a student, where its config names none."""
 
 from torch import nn
 
 from ..errors import ClassroomError
-from ..rankers import OKSRanker, Ranker, TrueClassRanker
 from .base import Task
 from .classification import ClassificationTask
 from .forms import HeatmapForm, form_of
@@ -27,8 +26,3 @@ def task_type(student: nn.Module) -> type[Task]:
         f"model.student is a {type(student).__name__}: a classroom takes MMPose's "
         "TopdownPoseEstimator or MMPretrain's ImageClassifier."
     )
-
-
-def default_ranker(task: type[Task]) -> Ranker:
-    """OKS for joints, the probability of the true class for classes."""
-    return TrueClassRanker() if task.kind == 'classes' else OKSRanker()

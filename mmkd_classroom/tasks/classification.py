@@ -25,6 +25,7 @@ class ClassificationTask(Task):
     """Single-label classifiers whose head returns logits ``(N, C)``."""
 
     kind = 'classes'
+    default_ranker = 'TrueClassRanker'
     mentor_options = frozenset({'class_map'})
 
     def check_student(self, student: nn.Module) -> None:

@@ -4,14 +4,13 @@ A form knows where its cells lie in the input, what its values mean, and how its
 decode them.
 """
 
-import copy
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..dry_run import dry_run
 from ..errors import ClassroomError
 from ..functional import (
     at_least_float32,
@@ -219,7 +218,6 @@ def read_values(form: Form, output: Any, key: str) -> Any:
     )
 
 
-@torch.no_grad()
 def check_size(model: nn.Module, form: Form, key: str) -> None:
     """Raise a :class:`ClassroomError` if a head's output has another size than its codec says.
 
@@ -228,12 +226,6 @@ def check_size(model: nn.Module, form: Form, key: str) -> None:
         form: See :func:`form_of`.
         key: Its config key, for messages.
     """
-    # A copy whose tensors have a shape and no values: quick, and without memory.
-    tensors = chain(model.parameters(), model.buffers())
-    ghost = copy.deepcopy(model, {id(tensor): tensor.to('meta') for tensor in tensors}).eval()
-    width, height = form.input_size
-    try:
-        output = ghost(torch.zeros(1, 3, height, width, device='meta'), None, mode='tensor')
-    except Exception:  # an operation that needs values: `read_values` checks in training
-        return
-    read_values(form, output[0] if predicts_visibility(model) else output, key)
+    output = dry_run(model, form.input_size)
+    if output is not None:  # else `read_values` checks in training
+        read_values(form, output[0] if predicts_visibility(model) else output, key)

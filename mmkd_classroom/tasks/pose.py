@@ -56,6 +56,7 @@ class PoseTask(Task):
     """
 
     kind = 'keypoints'
+    default_ranker = 'OKSRanker'
     mentor_options = frozenset({'keypoint_map', 'metainfo'})
     #: The form that a student of this task has.
     form: type[Form]

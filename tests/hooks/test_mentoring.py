@@ -315,7 +315,7 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
             dict(entrance=dict(num_sample=8)),
             r"MentoringHook\.entrance has no option 'num_sample' \(did you mean 'num_samples'\?\)",
         ),
-        (dict(entrance=dict(samples=8, x=1)), r"no option 'samples' .*it takes \['num_samples'"),
+        (dict(entrance=dict(samples=8, x=1)), r"no option 'samples' .*It takes: num_samples"),
         (dict(entrance=dict(num_samples='64')), r"entrance\.num_samples is '64'"),
         (dict(entrance=True), r'MentoringHook\.entrance is True: give dict\(\)'),
     ],
