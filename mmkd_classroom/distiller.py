@@ -48,8 +48,8 @@ def MultiMentorDistiller(
         mentors: Entries ``dict(config=..., checkpoint=..., name=...)``, or ``'package::path'``
             for a config with its zoo's weights; see :func:`mmkd_classroom.mentors.read_entry`.
         task: Config of a task, without its ranker; by default the one of the student's head.
-        ranker: Config of the ranker; by default OKS for joints and the probability of the true
-            class for classes.
+        ranker: Config of the ranker. By default the probability of the true class for classes; for
+            joints OKS, or, where the data set has no sigmas, PCK.
         strategy: Config of a strategy; by default ``ClassroomKD``.
         data_preprocessor: For the student where its own config has none, as MMPretrain's
             configs do.
@@ -254,7 +254,8 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
 
 def _build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
     kind = task_type(student)
-    ranker = build_part(ranker, TASK_UTILS, 'model.ranker', kind.default_ranker)
+    if ranker is not None:
+        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
     if task is None or isinstance(task, Mapping):
         task = {**(task or {}), 'ranker': ranker}
     return build_part(task, TASK_UTILS, 'model.task', kind.__name__)

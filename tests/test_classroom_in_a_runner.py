@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import get_installed_path
 from runs import WRITERS, config
 
 from mmkd_classroom.distiller import Classroom
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import MentoringHook
+from mmkd_classroom.rankers import OKSRanker, PCKRanker
 
 LEARNING = dict(
     amtml=dict(type='AMTML', hints=[dict(student='layer2', mentor='mentor_0', stage='layer3')]),
@@ -197,3 +200,47 @@ def test_the_prefix_may_be_left_out(name, tmp_path, fresh_runners):
     cfg = config('classes', tmp_path)
     cfg.model.strategy = dict(type=name, tau_max=3)
     assert Runner.from_cfg(cfg).model.strategy.tau_max == 3
+
+
+# --- what is not said is chosen -----------------------------------------------------------------
+
+
+def without_sigmas(folder):
+    """COCO's definition as that of a data set without sigmas."""
+    meta = get_installed_path('mmpose') + '/.mim/configs/_base_/datasets/coco.py'
+    text = Path(meta).read_text() + "\ndataset_info['sigmas'] = []\n"
+    text += "dataset_info['dataset_name'] = 'unmeasured'\n"
+    path = folder / 'unmeasured.py'
+    path.write_text(text)
+    return dict(from_file=str(path))
+
+
+@pytest.mark.parametrize('measured, ranker', [(True, OKSRanker), (False, PCKRanker)])
+def test_joints_are_ranked_by_what_their_data_set_allows(measured, ranker, tmp_path, fresh_runners):
+    cfg = config('pose', tmp_path, epochs=1)
+    if not measured:
+        cfg.train_dataloader.dataset.metainfo = without_sigmas(tmp_path)
+    runner = train(cfg)
+    assert type(runner.model.task.ranker) is ranker
+    (log,) = Path(runner.log_dir).glob('*.log')
+    assert f'ClassroomKD, ranked by {ranker.__name__}.' in log.read_text()
+
+
+def test_a_mentor_with_other_joints_is_not_let_in_silently(tmp_path, fresh_runners):
+    """MPII's 16 joints have 12 of COCO's 17."""
+    cfg = config('pose', tmp_path, epochs=1)
+    mpii = Config.fromfile(tmp_path / 'student.py')
+    mpii.model.head.out_channels = 16
+    mpii.merge_from_dict(
+        {
+            f'{name}_dataloader.dataset.metainfo': dict(from_file='configs/_base_/datasets/mpii.py')
+            for name in ('train', 'val', 'test')
+        }
+    )
+    cfg.model.mentors[1] = dict(config=mpii.to_dict(), checkpoint=None, name='mpii')
+    (log,) = Path(train(cfg).log_dir).glob('*.log')
+    text = log.read_text()
+    assert '12 of 17 joints' in text
+    assert (
+        'model.mentors[1] (mpii) does not teach: nose, left_eye, right_eye, left_ear, right_ear'
+    ) in text

@@ -60,6 +60,9 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
             ]
         )
     text = f'The classroom:\n{text_table(_HEAD, rows)}'
+    text += (
+        f'\n{type(classroom.strategy).__name__}, ranked by {type(classroom.task.ranker).__name__}.'
+    )
     if student and all(mentors):
         ratio = 1 + sum(mentors) / (3 * student)
         text += f"\nBy these figures a step costs {ratio:.1f} times the student's alone."

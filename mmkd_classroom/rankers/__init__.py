@@ -2,6 +2,6 @@
 
 from .base import Ranker
 from .classes import TrueClassRanker
-from .keypoints import KeypointRanker, OKSRanker, PCKRanker
+from .keypoints import KeypointRanker, OKSRanker, PCKRanker, usual_ranker
 
-__all__ = ['KeypointRanker', 'OKSRanker', 'PCKRanker', 'Ranker', 'TrueClassRanker']
+__all__ = ['KeypointRanker', 'OKSRanker', 'PCKRanker', 'Ranker', 'TrueClassRanker', 'usual_ranker']

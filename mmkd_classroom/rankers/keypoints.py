@@ -102,6 +102,19 @@ class PCKRanker(KeypointRanker):
         return correct_keypoints(prediction, truth.joints, size, self.thr)
 
 
+def usual_ranker(metainfo: dict | str | None) -> KeypointRanker:
+    """OKS, or, for a data set without sigmas, PCK.
+
+    Args:
+        metainfo: As in :func:`dataset_sigmas`.
+    """
+    try:
+        dataset_sigmas(metainfo)
+    except ClassroomError:
+        return PCKRanker()
+    return OKSRanker()
+
+
 def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
     """Sigmas of a data set.
 

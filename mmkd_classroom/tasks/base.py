@@ -47,7 +47,7 @@ class Task(nn.Module, ABC):
     """One kind of stock model, and the ranker that judges it.
 
     Args:
-        ranker: A ranker of this task's kind.
+        ranker: A ranker of this task's kind; by default the one that suits the training data.
 
     Raises:
         ClassroomError: The ranker is of another kind.
@@ -57,16 +57,14 @@ class Task(nn.Module, ABC):
     kind: str
     #: What an entry of ``model.mentors`` may say to this task alone.
     mentor_options: frozenset[str] = frozenset()
-    #: Name of the ranker where the config gives none.
-    default_ranker: str
     #: ClassroomKD's ``tau_max`` where the config gives none.
     tau_max: float = 4.0
     #: Whether the divergence is one of distributions, so that mentors' can be mixed.
     compares_distributions: bool = True
 
-    def __init__(self, ranker: Ranker) -> None:
+    def __init__(self, ranker: Ranker | None = None) -> None:
         super().__init__()
-        if ranker.kind != self.kind:
+        if ranker is not None and ranker.kind != self.kind:
             raise ClassroomError(
                 f'model.ranker is a {type(ranker).__name__}, which ranks {ranker.kind}, but '
                 f'model.task is a {type(self).__name__} and needs a ranker of {self.kind}.'

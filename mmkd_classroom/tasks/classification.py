@@ -14,6 +14,7 @@ from ..errors import ClassroomError
 from ..features import made_for
 from ..functional import at_least_float32
 from ..metainfo import class_names, image_size
+from ..rankers import TrueClassRanker
 from ..registry import TASK_UTILS
 from ..structures import ClassTruth, Geometry, Prediction
 from .base import Reader, Task, finite_part
@@ -25,7 +26,6 @@ class ClassificationTask(Task):
     """Single-label classifiers whose head returns logits ``(N, C)``."""
 
     kind = 'classes'
-    default_ranker = 'TrueClassRanker'
     mentor_options = frozenset({'class_map'})
 
     def check_student(self, student: nn.Module) -> None:
@@ -90,6 +90,7 @@ class ClassificationTask(Task):
 
     def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
         """Samples must have one label."""
+        self.ranker = self.ranker or TrueClassRanker()
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
             raise ClassroomError(

@@ -37,7 +37,7 @@ class HeatmapTask(PoseTask):
 
     def __init__(
         self,
-        ranker: Ranker,
+        ranker: Ranker | None = None,
         distance: str = 'kl',
         sharpness: float = 50.0,
         metainfo: dict | str | None = None,

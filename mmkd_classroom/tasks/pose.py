@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_map
 from ..errors import ClassroomError
 from ..functional import at_least_float32, item_weights
 from ..metainfo import Names, joint_names, metainfo_of
-from ..rankers import Ranker
+from ..rankers import Ranker, usual_ranker
 from ..structures import Geometry, KeypointTruth, Prediction
 from .base import Reader, Task, finite_part, shadowed
 from .conversion import Conversion
@@ -56,13 +56,15 @@ class PoseTask(Task):
     """
 
     kind = 'keypoints'
-    default_ranker = 'OKSRanker'
     mentor_options = frozenset({'keypoint_map', 'metainfo'})
     #: The form that a student of this task has.
     form: type[Form]
 
     def __init__(
-        self, ranker: Ranker, sharpness: float = 50.0, metainfo: dict | str | None = None
+        self,
+        ranker: Ranker | None = None,
+        sharpness: float = 50.0,
+        metainfo: dict | str | None = None,
     ) -> None:
         super().__init__(ranker)
         if not sharpness > 0:
@@ -141,7 +143,10 @@ class PoseTask(Task):
                 "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
                 'train_dataloader.dataset.pipeline.'
             )
-        self.ranker.check(instances.transformed_keypoints.shape[1], self._metainfo(data_samples))
+        metainfo = self._metainfo(data_samples)
+        if self.ranker is None:
+            self.ranker = usual_ranker(metainfo)
+        self.ranker.check(instances.transformed_keypoints.shape[1], metainfo)
 
     def _metainfo(self, data_samples: Sequence[Any]) -> dict | str | None:
         return self.metainfo or data_samples[0].metainfo.get('dataset_name')
