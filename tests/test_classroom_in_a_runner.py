@@ -186,7 +186,7 @@ def wrong(change, message, tmp_path):
         ),
         (lambda model: model.update(student=3), r'model\.student is 3'),
         (
-            lambda model: model.update(student=copy.deepcopy(model)),
+            lambda model: model.__setitem__('student', copy.deepcopy(model)),
             r'model\.student is a classroom itself',
         ),
     ],
