@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.runner import pack_input_joints
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
 ROLES = (STUDENT, MENTOR, SMALLER)
@@ -85,21 +86,8 @@ def classroom(cfg: Config, mentors: list[dict[str, Any]]) -> Config:
         mentors: Entries of ``model.mentors``.
     """
     cfg = copy.deepcopy(cfg)
-    task, ranker = 'ClassificationTask', 'TrueClassRanker'
-    if cfg.default_scope == 'mmpose':
-        codec = (cfg.model.get('head') or {}).get('decoder') or {}
-        task = 'SimCCTask' if codec.get('type') == 'SimCCLabel' else 'HeatmapTask'
-        ranker = 'OKSRanker' if len(generated_dataset(cfg).metainfo['sigmas']) else 'PCKRanker'
-    for transform in _nodes(cfg.train_dataloader, 'PackPoseInputs'):
-        transform['pack_transformed'] = True
-    cfg.model = dict(
-        type='mmkd_classroom.MultiMentorDistiller',
-        student=cfg.model,
-        mentors=mentors,
-        task=dict(type=f'mmkd_classroom.{task}'),
-        ranker=dict(type=f'mmkd_classroom.{ranker}'),
-        strategy=dict(type='mmkd_classroom.ClassroomKD'),
-    )
+    pack_input_joints(cfg.train_dataloader)  # as the classroom does by itself under a Runner
+    cfg.model = dict(type='mmkd_classroom.MultiMentorDistiller', student=cfg.model, mentors=mentors)
     return cfg
 
 
@@ -178,7 +166,7 @@ class Trial:
 def difference(losses: dict, rates: dict, losses_now: dict, rates_now: dict) -> str | None:
     """Where a classroom trains its student otherwise than the stock config."""
     for key, stock in losses.items():
-        now = losses_now.get(key)
+        now = losses_now.get('loss_student' if key == 'loss' else key)
         if now is None:
             return f'DIFFERS: no {key} among {", ".join(losses_now)}'
         if not torch.equal(stock, now):
@@ -230,10 +218,9 @@ def step(
         for p in group['params']
     }
     optimizer.step()
-    # A classroom of today calls its student's parameters `student.NAME`.
     return (
         {key: _flat(value) for key, value in losses.items() if 'loss' in key},
-        {key.removeprefix('student.'): rates.get(id(p)) for key, p in named.items()},
+        {key: rates.get(id(p)) for key, p in named.items()},
     )
 
 

@@ -82,12 +82,17 @@ def test_one_end_of_a_config_is_not_that_of_the_sweep(tool, tmp_path, monkeypatc
 def test_one_bit_of_a_loss_or_one_learning_rate_is_a_difference(zoo):
     loss = torch.tensor([0.3], dtype=torch.float64)
     rates = {'head.weight': (0.1, 0.0)}
-    assert zoo.difference({'loss': loss}, rates, {'loss': loss, 'loss_more': loss}, rates) is None
+    assert (
+        zoo.difference({'loss': loss}, rates, {'loss_student': loss, 'loss': loss + 1}, rates)
+        is None
+    )
 
-    other = {'loss': torch.nextafter(loss, loss + 1)}
+    other = {'loss_student': torch.nextafter(loss, loss + 1)}
     assert zoo.difference({'loss': loss}, rates, other, rates).startswith('DIFFERS: loss is')
     assert 'no loss among' in zoo.difference({'loss': loss}, rates, {}, rates)
-    found = zoo.difference({'loss': loss}, rates, {'loss': loss}, {'head.weight': (0.2, 0.0)})
+    found = zoo.difference(
+        {'loss': loss}, rates, {'loss_student': loss}, {'head.weight': (0.2, 0.0)}
+    )
     assert found.startswith('DIFFERS: learning rate or weight decay of 1 of 1 parameters')
 
 
