@@ -17,6 +17,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
+from mmkd_classroom.environment import EnvironmentProblem, explained
 from mmkd_classroom.errors import ClassroomError
 
 
@@ -27,8 +28,9 @@ def run(main: Callable[[], None]) -> None:
     launcher prints; elsewhere the first process, the others in one line.
     """
     try:
-        main()
-    except ClassroomError as error:
+        with explained():
+            main()
+    except (ClassroomError, EnvironmentProblem) as error:
         folder = os.environ.get('CLASSROOM_ERRORS')
         if folder is not None:
             with suppress(FileExistsError), open(Path(folder) / 'message', 'x') as file:
