@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
-from .errors import ClassroomError, did_you_mean
+from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded, stage_channels
 from .journal import Journal
 from .mentors import MentorBank
@@ -66,11 +66,21 @@ def MultiMentorDistiller(
         student = dict(student)
         if data_preprocessor is not None:
             student.setdefault('data_preprocessor', data_preprocessor)
-        student = MMENGINE_MODELS.build(student)
+        try:
+            student = MMENGINE_MODELS.build(student)
+        except ClassroomError:
+            raise
+        except Exception as error:  # whatever stock code raises
+            raise ClassroomError(
+                f'model.student cannot be built ({reason(error)}): it must build by itself in the '
+                'stock tools.'
+            ) from error
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
+    parts = _build_parts(student, task, ranker, strategy, mentors)
+    # Last of all: a student that was given as a model stays as it was where something does not fit.
     student.__class__ = _classroom_type(type(student))
-    student._set_up(task, ranker, strategy, mentors)
+    student._take(*parts)
     runner = running()
     if runner is not None:
         pack_input_joints(runner._train_dataloader)
@@ -110,7 +120,7 @@ class Classroom:
         mentors = self.bank.predict(inputs)
         with recorded(self, self._stages) as features:
             prediction, losses = self.task.capture(
-                self, super().loss, inputs, data_samples, self.strategy.weighs_samples
+                self, inputs, data_samples, self.strategy.weighs_samples, super().loss
             )
         prediction.features = features
         truth = self.task.truth(data_samples, inputs.device)
@@ -139,39 +149,16 @@ class Classroom:
         if runner is not None:
             register_classroom_hooks(runner)
 
-    def _set_up(
-        self,
-        task: dict | None,
-        ranker: dict | None,
-        strategy: dict | None,
-        mentors: Sequence[dict[str, Any] | str] | None,
-    ) -> None:
-        """Build the parts beside the student."""
+    def _take(self, task: Task, strategy: Strategy, bank: MentorBank, stages: list[str]) -> None:
+        """Take the parts beside the student."""
         # No child: what is not the student's and does not learn is none of the model's modules.
-        vars(self)['task'] = _build_task(self, task, ranker)
-        self.task.check_student(self)
-        self.strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
-        self.strategy.check(self.task)
-        if self.strategy.weighs_samples:
-            self.task.check_per_sample(self)
-        self.bank = MentorBank.build(mentors, self, self.task)
-        self._stages = self._adapt_strategy()
+        vars(self)['task'] = task
+        self.strategy = strategy
+        self.bank = bank
         self.journal = Journal()
+        self._stages = stages
         self._samples_checked = False
         self._register_state_dict_hook(_leave_out_strategy)
-
-    def _adapt_strategy(self) -> list[str]:
-        """Fit the strategy to the feature maps it asks for; the student's stages that it reads."""
-        ours, theirs = self.strategy.stages([mentor.name for mentor in self.bank])
-        student = stage_channels(self, ours, 'model.student')
-        mentors = [
-            mentor.watch(stages, f'model.mentors[{index}]')
-            for index, (mentor, stages) in enumerate(zip(self.bank, theirs))
-        ]
-        # As if nothing was drawn: the student's training is the same whatever learns beside it.
-        with torch.random.fork_rng(devices=[]):
-            self.strategy.adapt(student, mentors)
-        return ours
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
         # What is no child moves with the model all the same.
@@ -252,13 +239,41 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
         raise ClassroomError(f'model.student is {student!r}: give the config of a stock model.')
 
 
-def _build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
+def _build_parts(
+    student: nn.Module,
+    task: dict | None,
+    ranker: dict | None,
+    strategy: dict | None,
+    mentors: Sequence[dict[str, Any] | str] | None,
+) -> tuple[Task, Strategy, MentorBank, list[str]]:
+    """The task, the strategy, the mentors, and the student's stages that the strategy reads."""
     kind = task_type(student)
     if ranker is not None:
         ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
     if task is None or isinstance(task, Mapping):
         task = {**(task or {}), 'ranker': ranker}
-    return build_part(task, TASK_UTILS, 'model.task', kind.__name__)
+    task = build_part(task, TASK_UTILS, 'model.task', kind.__name__)
+    task.check_student(student)
+    strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
+    strategy.check(task)
+    if strategy.weighs_samples:
+        task.check_per_sample(student)
+    bank = MentorBank.build(mentors, student, task)
+    return task, strategy, bank, _fit_strategy(strategy, student, bank)
+
+
+def _fit_strategy(strategy: Strategy, student: nn.Module, bank: MentorBank) -> list[str]:
+    """Fit a strategy to the feature maps it asks for; the student's stages that it reads."""
+    ours, theirs = strategy.stages([mentor.name for mentor in bank])
+    channels = stage_channels(student, ours, 'model.student')
+    mentors = [
+        mentor.watch(stages, f'model.mentors[{index}]')
+        for index, (mentor, stages) in enumerate(zip(bank, theirs))
+    ]
+    # As if nothing was drawn: the student's training is the same whatever learns beside it.
+    with torch.random.fork_rng(devices=[]):
+        strategy.adapt(channels, mentors)
+    return ours
 
 
 @cache

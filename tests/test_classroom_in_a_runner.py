@@ -186,6 +186,10 @@ def wrong(change, message, tmp_path):
         ),
         (lambda model: model.update(student=3), r'model\.student is 3'),
         (
+            lambda model: model.student.backbone.update(type='ResNt'),
+            r'model\.student cannot be built \(KeyError: .*ResNt',
+        ),
+        (
             lambda model: model.__setitem__('student', copy.deepcopy(model)),
             r'model\.student is a classroom itself',
         ),

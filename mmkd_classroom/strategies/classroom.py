@@ -94,9 +94,7 @@ class ClassroomKD(Strategy):
         self.weighs_samples = task_weight == 'score' and granularity != 'batch'
 
     def check(self, task: Task) -> None:
-        """Only poses have keypoints; and a temperature suits a kind of output."""
-        if self.tau_max is None:
-            self.tau_max = task.tau_max
+        """Only poses have keypoints."""
         if self.granularity == 'keypoint' and task.kind != 'keypoints':
             raise ClassroomError(
                 "model.strategy.granularity is 'keypoint', but model.task is a "
@@ -161,7 +159,7 @@ class ClassroomKD(Strategy):
             return tau_mentor, tau_student
         if self.pace == 'fixed':
             return torch.full_like(psi, self.temperature), None
-        return temperature(psi, self.tau_max), None
+        return temperature(psi, task.tau_max if self.tau_max is None else self.tau_max), None
 
     def _weigh(self, losses: dict[str, Tensor], score: Tensor, truth: Any) -> dict[str, Tensor]:
         """The student's own losses, times its score where ``task_weight='score'``."""

@@ -279,19 +279,19 @@ class Task(nn.Module, ABC):
     def capture(
         self,
         student: nn.Module,
-        stock_loss: Callable[..., dict[str, Tensor]],
         inputs: Tensor,
         data_samples: Sequence[Any],
         per_sample: bool,
+        stock_loss: Callable[..., dict[str, Tensor]] | None = None,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """Run the student's own loss once and keep the output that its head computed in it.
 
         Args:
             student: Stock model.
-            stock_loss: Its ``loss`` without a classroom.
             inputs: ``(N, 3, H, W)``.
             data_samples: N samples.
             per_sample: Whether losses keep their sample dimension.
+            stock_loss: Its loss without a classroom; by default ``student.loss``.
 
         Returns:
             The prediction, with gradient, and the stock losses.
@@ -303,7 +303,7 @@ class Task(nn.Module, ABC):
                 modules = head.loss_module  # several where each stage has its own
                 for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
                     stack.enter_context(shadowed(module, 'forward', self._per_sample))
-            losses = stock_loss(inputs, data_samples)
+            losses = (stock_loss or student.loss)(inputs, data_samples)
         return self.as_prediction(student, outputs[-1]), losses
 
     def head(self, student: nn.Module) -> nn.Module:

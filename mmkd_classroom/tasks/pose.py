@@ -184,10 +184,10 @@ class PoseTask(Task):
     def capture(
         self,
         student: nn.Module,
-        stock_loss: Callable[..., dict[str, Tensor]],
         inputs: Tensor,
         data_samples: Sequence[Any],
         per_sample: bool,
+        stock_loss: Callable[..., dict[str, Tensor]] | None = None,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`Task.capture`; where the head predicts visibility, its loss is one of them."""
         with ExitStack() as stack:
@@ -198,7 +198,7 @@ class PoseTask(Task):
                 if per_sample:
                     visibility = shadowed(student.head.loss_module, 'forward', _of_each_sample)
                     stack.enter_context(visibility)
-            return super().capture(student, stock_loss, inputs, data_samples, per_sample)
+            return super().capture(student, inputs, data_samples, per_sample, stock_loss)
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """MMPose's losses have no ``reduction`` to choose; each sample is mapped on its own."""

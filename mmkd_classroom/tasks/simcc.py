@@ -47,17 +47,17 @@ class SimCCTask(PoseTask):
     def capture(
         self,
         student: nn.Module,
-        stock_loss: Callable[..., dict[str, Tensor]],
         inputs: Tensor,
         data_samples: Sequence[Any],
         per_sample: bool,
+        stock_loss: Callable[..., dict[str, Tensor]] | None = None,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`Task.capture`."""
         from mmpose.models.heads import RTMCCHead, SimCCHead
 
         stock = type(student.head).loss in (RTMCCHead.loss, SimCCHead.loss)
         if not stock or student.train_cfg.get('compute_acc'):
-            return super().capture(student, stock_loss, inputs, data_samples, per_sample)
+            return super().capture(student, inputs, data_samples, per_sample, stock_loss)
         # The stock `loss` always computes its accuracy in NumPy, which stops the device in each
         # step. This is the rest of it.
         output = student.head(student.extract_feat(inputs))

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS, init_default_scope
 from toys import CLASSES, build, class_batch, classifier, estimator, on_meta
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.mentors.entry import read_entry
 from mmkd_classroom.mentors.mentor import Mentor, build_mentor
 from mmkd_classroom.metainfo import image_size
 from mmkd_classroom.rankers import TrueClassRanker
@@ -41,7 +42,8 @@ def mentor(model: dict | None = None, config: dict | None = None, **options) -> 
     task = ClassificationTask(TrueClassRanker())
     config = dict(config or {}, model=model or classifier(16), default_scope='mmpretrain')
     entry = dict(config=config, checkpoint=None, **options)
-    return build_mentor(entry, 'model.mentors[3]', build(classifier()), task)
+    entry = read_entry(entry, 'model.mentors[3]', task.mentor_options)
+    return build_mentor(entry, build(classifier()), task)
 
 
 @pytest.mark.parametrize(
@@ -168,9 +170,9 @@ def test_each_family_teaches_a_student_of_160_pixels(family):
         student = MODELS.build(cfg)
         if family == 'csra':
             with pytest.raises(ClassroomError, match='one label a sample'):
-                build_mentor(entry, 'model.mentors[0]', student, task)
+                build_mentor(read_entry(entry, 'model.mentors[0]'), student, task)
             return
-        member = build_mentor(entry, 'model.mentors[0]', student, task)
+        member = build_mentor(read_entry(entry, 'model.mentors[0]'), student, task)
     member.apply(lambda tensor: tensor.to('meta'))
     channels = len(config.data_preprocessor.mean)
     prediction = member.predict(torch.zeros(2, channels, 160, 160, device='meta'))
