@@ -233,19 +233,36 @@ def test_flags_and_options_together(run_tool, config, classroom, tmp_path):
                            content['state_dict']['backbone.conv1.weight'])  # fmt: skip
 
 
-def test_two_processes_on_a_cpu(config, run_tool, tmp_path):
-    path = config('pose', True, epochs=1)
+def launch(*command, cwd):
+    """Run a launcher of two processes on a free port."""
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     environment = {**os.environ, 'PORT': port, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
+    return subprocess.run(
+        list(map(str, command)), env=environment, cwd=cwd, capture_output=True, text=True
+    )
+
+
+def test_what_is_wrong_is_the_last_word_of_two_processes(config, tmp_path):
+    path = config('class', True, epochs=1)
+    for index in range(2):
+        (tmp_path / f'class_classroom_mentor_{index}.pth').unlink()
+    result = launch(TOOLS / 'dist_train.sh', path, '2', '--work-dir', 'run', cwd=tmp_path)
+    assert result.returncode != 0
+    *_, message = result.stderr.rpartition('2 things are wrong:')
+    assert '1. model.mentors[0].checkpoint' in message
+    assert '2. model.mentors[1].checkpoint' in message.splitlines()[-1]
+    assert (result.stdout + result.stderr).count('model.mentors[0].checkpoint =') == 1
+
+
+def test_two_processes_on_a_cpu(config, run_tool, tmp_path):
+    path = config('pose', True, epochs=1)
     train = [TOOLS / 'dist_train.sh', path, '2', '--work-dir', tmp_path / 'run']
     test = [TOOLS / 'dist_test.sh', path, tmp_path / 'run/epoch_1.pth', '2',
             '--work-dir', tmp_path / 'test', '--out', tmp_path / 'two.json']  # fmt: skip
     for command in (train, test):
-        result = subprocess.run(
-            list(map(str, command)), env=environment, cwd=tmp_path, capture_output=True, text=True
-        )
+        result = launch(*command, cwd=tmp_path)
         assert result.returncode == 0, result.stderr[-3000:]
     content = read(tmp_path / 'run/epoch_1.pth')
     assert content['meta']['iter'] == 1  # 8 images, 2 processes, batches of 4
