@@ -20,9 +20,9 @@ from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded, stage_channels
 from .journal import Journal
 from .mentors import MentorBank
-from .options import build_part
+from .options import build_part, type_name
 from .registry import MODELS, TASK_UTILS
-from .runner import pack_input_joints, register_classroom_hooks, running
+from .runner import pack_joints_in_config, register_classroom_hooks, running
 from .strategies import Strategy
 from .tasks import Task
 from .tasks.choose import task_type
@@ -78,12 +78,12 @@ def MultiMentorDistiller(
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
     parts = _build_parts(student, task, ranker, strategy, mentors)
-    # Last of all: a student that was given as a model stays as it was where something does not fit.
+    # Last of all, so that a model that was given stays a stock one where something does not fit.
     student.__class__ = _classroom_type(type(student))
     student._take(*parts)
     runner = running()
     if runner is not None:
-        pack_input_joints(runner._train_dataloader)
+        pack_joints_in_config(runner._train_dataloader)
     return student
 
 
@@ -144,7 +144,12 @@ class Classroom:
 
     def init_weights(self) -> None:
         """The student's, and the classroom's hooks: MMEngine calls this before it trains."""
-        super().init_weights()
+        # Not the strategy's: an `init_cfg` of the student's would draw for its layers, too.
+        strategy = self._modules.pop('strategy')
+        try:
+            super().init_weights()
+        finally:
+            self.strategy = strategy
         runner = running()
         if runner is not None:
             register_classroom_hooks(runner)
@@ -202,22 +207,19 @@ def student_config(cfg: Config) -> Config:
     if is_classroom(cfg.get('model')):
         cfg.model = cfg.model.student
         cfg.custom_hooks = [
-            hook
-            for hook in cfg.get('custom_hooks') or []
-            if not _name(hook['type']).startswith('mmkd_classroom.')
+            hook for hook in cfg.get('custom_hooks') or [] if not _is_ours(hook['type'])
         ]
     return cfg
 
 
 def is_classroom(model: Any) -> bool:
     """Whether the ``model`` of a config is a classroom's."""
-    kind = model.get('type', '') if isinstance(model, Mapping) else ''
-    return _name(kind).split('.')[-1] == MultiMentorDistiller.__name__
+    return isinstance(model, Mapping) and type_name(model) == MultiMentorDistiller.__name__
 
 
-def _name(kind: str | type) -> str:
-    """A type as configs write it, also where a lazy config holds the class itself."""
-    return kind if isinstance(kind, str) else f'{kind.__module__}.{kind.__qualname__}'
+def _is_ours(kind: str | type) -> bool:
+    name = kind if isinstance(kind, str) else kind.__module__
+    return name.startswith('mmkd_classroom.')
 
 
 def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
@@ -247,12 +249,7 @@ def _build_parts(
     mentors: Sequence[dict[str, Any] | str] | None,
 ) -> tuple[Task, Strategy, MentorBank, list[str]]:
     """The task, the strategy, the mentors, and the student's stages that the strategy reads."""
-    kind = task_type(student)
-    if ranker is not None:
-        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
-    if task is None or isinstance(task, Mapping):
-        task = {**(task or {}), 'ranker': ranker}
-    task = build_part(task, TASK_UTILS, 'model.task', kind.__name__)
+    task = build_task(student, task, ranker)
     task.check_student(student)
     strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
     strategy.check(task)
@@ -260,6 +257,32 @@ def _build_parts(
         task.check_per_sample(student)
     bank = MentorBank.build(mentors, student, task)
     return task, strategy, bank, _fit_strategy(strategy, student, bank)
+
+
+def build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
+    """The task of a classroom, with its ranker.
+
+    Args:
+        student: Stock model.
+        task: ``model.task``; see :func:`MultiMentorDistiller`.
+        ranker: ``model.ranker``.
+
+    Raises:
+        ClassroomError: They cannot be built, or no task takes such a student.
+    """
+    if ranker is not None:
+        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
+    if isinstance(task, Mapping):
+        if 'ranker' in task:
+            raise ClassroomError('model.task has no option `ranker`: write it as model.ranker.')
+        task = dict(task)
+    elif task is None:
+        task = {}
+    else:
+        raise ClassroomError(f'model.task is {task!r}: write dict(type=..., ...).')
+    if 'type' not in task:
+        task['type'] = task_type(student).__name__
+    return build_part({**task, 'ranker': ranker}, TASK_UTILS, 'model.task')
 
 
 def _fit_strategy(strategy: Strategy, student: nn.Module, bank: MentorBank) -> list[str]:

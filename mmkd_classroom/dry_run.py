@@ -22,7 +22,7 @@ def dry_run(model: nn.Module, size: tuple[int, int]) -> Any:
     """
     tensors = chain(model.parameters(), model.buffers())
     ghost = copy.deepcopy(model, {id(tensor): tensor.to('meta') for tensor in tensors}).eval()
-    dtype = next(model.parameters()).dtype
+    dtype = next(model.parameters(), torch.zeros(())).dtype
     try:
         image = torch.zeros(1, 3, size[1], size[0], device='meta', dtype=dtype)
         return ghost.forward(image, None, mode='tensor')

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 
 from .errors import ClassroomError
+from .options import type_name
 
 # A name that ends in a number, and what says no more than that it is a point.
 _NUMBERED = re.compile(r'(?P<stem>.*?)\d+')
@@ -144,12 +145,12 @@ def image_size(config: Config) -> tuple[int, int] | None:
     """
     for dataset in _datasets(config):
         for step in reversed(dataset.get('pipeline') or []):
-            kind = step['type'] if isinstance(step['type'], str) else step['type'].__name__
-            kind = kind.rsplit('.', 1)[-1]
-            size = step.get(_SIZES.get(kind))
+            size = step.get(_SIZES.get(type_name(step)))
             if size is not None and not step.get('keep_ratio'):
                 size = (size, size) if isinstance(size, int) else tuple(size)
-                return size[::-1] if kind.startswith('Random') else size  # these say height first
+                return (
+                    size[::-1] if type_name(step).startswith('Random') else size
+                )  # these say height first
     return None
 
 

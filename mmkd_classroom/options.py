@@ -40,6 +40,12 @@ def build_part(cfg: Any, registry: Registry, key: str, default: str | None = Non
         return builder(**options)
 
 
+def type_name(cfg: Mapping[str, Any]) -> str:
+    """Name of the type of a config, without its scope or module; in lazy configs it is a class."""
+    kind = cfg.get('type', '')
+    return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
+
+
 def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> None:
     """Check options against a signature.
 
@@ -52,7 +58,11 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
         ClassroomError: An option is unknown, missing or of another type.
     """
     function = _function(builder)
-    known, hints = _named(builder), typing.get_type_hints(function)
+    known = _named(builder)
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError:  # of a type that is imported for type checkers alone
+        hints = {}
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if not takes_any or function is nn.Module.__init__:  # which takes them to complain

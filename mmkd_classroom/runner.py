@@ -8,10 +8,13 @@ which tool starts the training. So the classroom looks for the Runner that is ca
 import sys
 from typing import Any
 
+from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from .options import type_name
+
 # Those that every classroom has. They are built by name, as hooks know the classroom.
-HOOKS = (
+_HOOKS = (
     'ClassroomHook',
     'InputJointsHook',
     'MentoringHook',
@@ -31,20 +34,20 @@ def running() -> Runner | None:
     return None
 
 
-def pack_input_joints(config: Any) -> None:
+def pack_joints_in_config(config: Any) -> None:
     """Have every ``PackPoseInputs`` in the config of a data loader pack the joints in input space.
 
     Scoring needs them. Before the data loader is built, for then its workers may have copies; what
     other hooks put into its place later is ``InputJointsHook``'s.
     """
     if isinstance(config, dict):
-        if str(config.get('type')).endswith('PackPoseInputs'):
+        if type_name(config) == 'PackPoseInputs':
             config['pack_transformed'] = True
         config = config.values()
     elif not isinstance(config, (list, tuple)):
         return
     for part in config:
-        pack_input_joints(part)
+        pack_joints_in_config(part)
 
 
 def register_classroom_hooks(runner: Runner) -> None:
@@ -52,7 +55,7 @@ def register_classroom_hooks(runner: Runner) -> None:
 
     Called before anything is loaded or resumed.
     """
-    present = {type(hook).__name__ for hook in runner.hooks}
-    for name in HOOKS:
-        if name not in present:
-            runner.register_hook(dict(type=f'mmkd_classroom.{name}'))
+    for name in _HOOKS:
+        kind = f'mmkd_classroom.{name}'
+        if not any(isinstance(hook, HOOKS.get(kind)) for hook in runner.hooks):
+            runner.register_hook(dict(type=kind))

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.runner import pack_input_joints
+from mmkd_classroom.runner import pack_joints_in_config
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
 ROLES = (STUDENT, MENTOR, SMALLER)
@@ -86,7 +86,7 @@ def classroom(cfg: Config, mentors: list[dict[str, Any]]) -> Config:
         mentors: Entries of ``model.mentors``.
     """
     cfg = copy.deepcopy(cfg)
-    pack_input_joints(cfg.train_dataloader)  # as the classroom does by itself under a Runner
+    pack_joints_in_config(cfg.train_dataloader)  # as the classroom does by itself under a Runner
     cfg.model = dict(type='mmkd_classroom.MultiMentorDistiller', student=cfg.model, mentors=mentors)
     return cfg
 
@@ -181,7 +181,7 @@ def difference(losses: dict, rates: dict, losses_now: dict, rates_now: dict) -> 
 
 
 def seated(cfg: Config) -> tuple[nn.Module, dict[str, Any], Config]:
-    """A classroom that knows its data, as MentoringHook tells it before training; a batch."""
+    """A classroom that knows its data, as ClassroomHook tells it before training; a batch."""
     model, batch = build(cfg), generated_batch(cfg)
     model.check_samples(batch['data_samples'], generated_dataset(cfg).metainfo)
     return model, batch, cfg

@@ -40,6 +40,8 @@ from mmkd_classroom.benchmark.plan import read_plan
 from mmkd_classroom.distiller import Classroom, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
+from mmkd_classroom.mentors.entry import as_entry
+from mmkd_classroom.runner import pack_joints_in_config
 
 _COCO = 'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_{}_8xb64-210e_coco-256x192.py'
 _RTMPOSE = 'mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-s_8xb256-420e_coco-256x192.py'
@@ -110,7 +112,7 @@ PRESETS = dict(pose=pose_preset, classes=classes_preset, mixed=mixed_preset)
 
 def _classroom(cfg: Config, mentors: dict[str, str], task: str, ranker: str) -> Config:
     cfg.model = dict(
-        type='mmkd_classroom.Classroom',
+        type='mmkd_classroom.MultiMentorDistiller',
         student=cfg.model,
         mentors=[dict(name=name, config=path) for name, path in mentors.items()],
         task=dict(type=f'mmkd_classroom.{task}'),
@@ -146,7 +148,10 @@ def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
         raise ClassroomError(f'{cfg.filename} has no model.mentors: give a classroom config.')
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_mmpretrain_dataloaders(cfg)
-    cfg.model.mentors = [dict(mentor, checkpoint=None) for mentor in cfg.model.mentors]
+    cfg.model.mentors = [
+        dict(as_entry(mentor, 'model.mentors'), checkpoint=None) for mentor in cfg.model.mentors
+    ]
+    pack_joints_in_config(cfg.train_dataloader)  # as the classroom does by itself under a Runner
     if cfg.get('data_preprocessor') is not None:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     distiller = MODELS.build(cfg.model).to(device).train()

@@ -25,7 +25,9 @@ from mmengine.runner import Runner
 
 import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from mmkd_classroom.checkpoints import register_safe_loader
+from mmkd_classroom.distiller import is_classroom
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.options import type_name
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,8 +101,7 @@ def _set_amp(cfg: Config) -> None:
 
 def _add_plain_checkpoints(cfg: Config) -> None:
     hooks = list(cfg.get('custom_hooks') or [])
-    names = [getattr(hook['type'], '__name__', hook['type']) for hook in hooks]
-    if not any(name.split('.')[-1] == 'PlainCheckpointHook' for name in names):
+    if 'PlainCheckpointHook' not in map(type_name, hooks):
         cfg.custom_hooks = [*hooks, ConfigDict(type='mmkd_classroom.PlainCheckpointHook')]
 
 
@@ -108,6 +109,11 @@ def main() -> None:
     """Train."""
     args = parse_args()
     cfg = merge_args(Config.fromfile(args.config), args)
+    if cfg.get('runner_type', 'Runner') == 'FlexibleRunner' and is_classroom(cfg.model):
+        raise ClassroomError(
+            "runner_type is 'FlexibleRunner', which does not tell a classroom when it trains: its "
+            'hooks would be missing. Leave runner_type out.'
+        )
     register_safe_loader()
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

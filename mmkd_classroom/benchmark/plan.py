@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
 
+from ..distiller import build_task
 from ..errors import ClassroomError
-from ..options import build_part
+from ..mentors.entry import as_entry
+from ..options import build_part, type_name
 from ..registry import MODELS
-
-_SEEDS = 'mmkd_classroom.EpochSeedHook'
+from ..tasks import Task
 
 
 @dataclass(frozen=True)
@@ -117,8 +120,25 @@ class Plan:
 
     @cached_property
     def classroom_config(self) -> Config:
-        """The classroom's config."""
-        return Config.fromfile(self.classroom)
+        """The classroom's config, with all entries of ``model.mentors`` written out."""
+        cfg = Config.fromfile(self.classroom)
+        mentors = cfg.get('model', {}).get('mentors') or []
+        if mentors:
+            cfg.model.mentors = [
+                as_entry(entry, f'model.mentors[{index}]') for index, entry in enumerate(mentors)
+            ]
+        return cfg
+
+    @cached_property
+    def task(self) -> Task:
+        """What the student's output means."""
+        cfg = self.classroom_config
+        model = dict(cfg.model.student)
+        if cfg.get('data_preprocessor') is not None:
+            model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
+            student = MMENGINE_MODELS.build(model)
+        return build_task(student, cfg.model.get('task'), cfg.model.get('ranker'))
 
     def config(self, method: Method, seed: int) -> Config:
         """What ``tools/train.py`` runs for a method and a seed."""
@@ -258,6 +278,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
     model = plan.config(method, plan.seeds[0]).model
     try:
         strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
+        strategy.check(plan.task)
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(
@@ -286,13 +307,9 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
 def _dismiss_mentors(cfg: Config) -> None:
     """Leave the student alone, else on the classroom's terms: its data, and its epochs' seeds."""
     cfg.model = cfg.model.student
-    hooks = [
-        hook
-        for hook in cfg.get('custom_hooks') or []
-        if hook['type'] != 'mmkd_classroom.MentoringHook'
-    ]
-    if not any(hook['type'] == _SEEDS for hook in hooks):  # a classroom has it by itself
-        hooks.append(dict(type=_SEEDS))
+    hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'MentoringHook']
+    if 'EpochSeedHook' not in map(type_name, hooks):  # a classroom has it by itself
+        hooks.append(dict(type='mmkd_classroom.EpochSeedHook'))
     cfg.custom_hooks = hooks
     if cfg.get('default_scope') == 'mmpose':
         # A classroom has no time for this accuracy either, which MMPose computes in each step.

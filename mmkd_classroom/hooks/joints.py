@@ -20,7 +20,7 @@ class InputJointsHook(Hook):
     priority = 'LOWEST'  # after the hooks that switch pipelines
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """The epoch's loading workers start after this."""
+        """In training by epochs, the epoch's loading workers start after this."""
         pack_input_joints(runner.train_dataloader.dataset)
 
 

@@ -42,11 +42,10 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     counted as three forward passes, one of them for the gradient of the inputs and one for that of
     the weights; a mentor's step is one forward pass.
     """
-    student = gigaflops(student_of(classroom), size)
+    plain = student_of(classroom)
+    student = gigaflops(plain, size)
     mentors = [gigaflops(mentor.model, mentor.view.size or size) for mentor in classroom.bank]
-    rows = [
-        ['student', _millions(classroom), _figure(student), _pixels(size), _head(classroom), '', '']
-    ]
+    rows = [['student', _millions(plain), _figure(student), _pixels(size), _head(plain), '', '']]
     for mentor, cost in zip(classroom.bank, mentors):
         rows.append(
             [

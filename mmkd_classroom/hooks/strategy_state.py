@@ -48,7 +48,7 @@ def load_strategy(strategy: Strategy, checkpoint: dict[str, Any], resume: bool) 
         raise ClassroomError(
             f'The checkpoint cannot be resumed by model.strategy = {name}: its entry {ENTRY!r} has '
             f'{shapes}, the strategy {expected}. Resume with the strategy, mentors and stages that '
-            'it was trained with, and with MentoringHook in custom_hooks, which saves the entry.'
+            'it was trained with.'
         )
     if ours:
         print_log(

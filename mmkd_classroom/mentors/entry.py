@@ -71,8 +71,7 @@ def read_entry(cfg: dict[str, Any] | str, key: str, task_options: Iterable[str] 
         ClassroomError: The entry is not well formed, its config or checkpoint cannot be found,
             or the checkpoint is not the one its name says.
     """
-    if isinstance(cfg, str):
-        cfg = _from_string(cfg, key)
+    cfg = as_entry(cfg, key)
     _check(cfg, key, task_options)
     cfg = {name: str(value) if isinstance(value, Path) else value for name, value in cfg.items()}
     config, checkpoint, source = cfg['config'], cfg['checkpoint'], None
@@ -109,7 +108,15 @@ def search_folders(config: Path | None = None) -> list[Path]:
     return [Path.cwd(), *(Path(file).absolute().parent for file in (main, config) if file)]
 
 
-def _from_string(text: str, key: str) -> dict[str, Any]:
+def as_entry(text: Any, key: str) -> Any:
+    """An entry written as a string, written out; any other as it is.
+
+    Args:
+        text: ``'package::path'``.
+        key: The entry's config key, for messages.
+    """
+    if not isinstance(text, str):
+        return text
     if '::' not in text:
         raise ClassroomError(
             f'{key} is {text!r}. A string alone names a config of an installed package, '

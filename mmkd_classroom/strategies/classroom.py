@@ -94,7 +94,8 @@ class ClassroomKD(Strategy):
         self.weighs_samples = task_weight == 'score' and granularity != 'batch'
 
     def check(self, task: Task) -> None:
-        """Only poses have keypoints."""
+        """Only poses have keypoints. ``tau_max`` is the task's where the config gives none."""
+        self.tau_max = task.tau_max if self.tau_max is None else self.tau_max
         if self.granularity == 'keypoint' and task.kind != 'keypoints':
             raise ClassroomError(
                 "model.strategy.granularity is 'keypoint', but model.task is a "

@@ -53,9 +53,12 @@ class SimCCTask(PoseTask):
         stock_loss: Callable[..., dict[str, Tensor]] | None = None,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`Task.capture`."""
+        from mmpose.models import TopdownPoseEstimator
         from mmpose.models.heads import RTMCCHead, SimCCHead
 
         stock = type(student.head).loss in (RTMCCHead.loss, SimCCHead.loss)
+        whole = getattr(stock_loss or student.loss, '__func__', None)
+        stock = stock and whole is TopdownPoseEstimator.loss
         if not stock or student.train_cfg.get('compute_acc'):
             return super().capture(student, inputs, data_samples, per_sample, stock_loss)
         # The stock `loss` always computes its accuracy in NumPy, which stops the device in each
