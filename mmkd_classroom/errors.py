@@ -24,8 +24,10 @@ def did_you_mean(word: object, possible: Iterable[str]) -> str:
         >>> did_you_mean('taumax', ['tau_max', 'weight'])
         " (did you mean 'tau_max'?)"
     """
+    if not isinstance(word, str):
+        return ''
     words = {name.lower(): name for name in possible}
-    near = difflib.get_close_matches(str(word).lower(), words, n=1)
+    near = difflib.get_close_matches(word.lower(), words, n=1)
     return f' (did you mean {words[near[0]]!r}?)' if near else ''
 
 

@@ -89,6 +89,11 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
     """MMPose's parsed definition of a data set; see :func:`joint_names`."""
     from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
+    if not isinstance(metainfo, (dict, str, type(None))):
+        raise ClassroomError(
+            f"{key} = {metainfo!r} is no definition of a data set: name one of MMPose's, such as "
+            "'coco', or give dict(from_file=...)."
+        )
     if metainfo is None or 'keypoint_id2name' in metainfo:  # parsed already
         return metainfo
     definition = metainfo

@@ -113,8 +113,12 @@ def _builder(kind: Any, registry: Registry, key: str) -> Callable:
         return kind
     builder = registry.get(kind)
     if builder is None:
-        names = sorted(registry.module_dict)
-        prefix, _, name = kind.rpartition('.')
+        # Those of the same part of the package, such as `strategies`.
+        part = key.rsplit('.', 1)[-1].rstrip('y')
+        names = sorted(
+            name for name, known in registry.module_dict.items() if f'.{part}' in known.__module__
+        )
+        name = kind.rpartition('.')[2]
         raise ClassroomError(
             f'{key}.type is {kind!r}, which is not known{did_you_mean(name, names)}. The prefix of '
             f"what comes with this package is '{_SCOPE}.'; it has {', '.join(names)}."

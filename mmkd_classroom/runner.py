@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner
 
+from .errors import ClassroomError
 from .options import type_name
 
 # Those that every classroom has. They are built by name, as hooks know the classroom.
@@ -54,8 +55,16 @@ def register_classroom_hooks(runner: Runner) -> None:
     """Register the hooks of a classroom that the config does not name.
 
     Called before anything is loaded or resumed.
+
+    Raises:
+        ClassroomError: The config has two of a kind.
     """
     for name in _HOOKS:
         kind = f'mmkd_classroom.{name}'
-        if not any(isinstance(hook, HOOKS.get(kind)) for hook in runner.hooks):
+        present = [hook for hook in runner.hooks if isinstance(hook, HOOKS.get(kind))]
+        if len(present) > 1:
+            raise ClassroomError(
+                f'custom_hooks has {len(present)} hooks of the kind {name}: keep one.'
+            )
+        if not present:
             runner.register_hook(dict(type=kind))

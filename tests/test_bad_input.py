@@ -261,7 +261,7 @@ def test_a_task_that_does_not_fit_the_student(kind, task, ranker, refused):
 
 def test_sigmas_for_other_joints(refused):
     def change(cfg):
-        cfg.model.ranker.sigmas = [0.1] * 14
+        cfg.model.ranker = dict(type='OKSRanker', sigmas=[0.1] * 14)
 
     refused('pose', change, r'model\.ranker\.sigmas has 14 values for 17 joints')
 
@@ -283,7 +283,7 @@ def test_sigmas_for_other_joints(refused):
     ],
 )
 def test_options_of_the_strategy(kind, options, message, refused):
-    refused(kind, lambda cfg: cfg.model.strategy.update(options), message)
+    refused(kind, lambda cfg: cfg.model.update(strategy=options), message)
 
 
 # --- data ---------------------------------------------------------------------------------------
@@ -301,11 +301,27 @@ class Forget:
         return results
 
 
-def test_joints_in_input_space_not_packed(refused):
-    def change(cfg):
-        cfg.train_dataloader.dataset.pipeline[-1].pop('pack_transformed')
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(keypoint_map=['nose']), r"mentors\[1\]\.keypoint_map is \['nose'\]: give a dict"),
+        (dict(metainfo=3), r'mentors\[1\]\.metainfo = 3 is no definition of a data set'),
+    ],
+)
+def test_options_of_joints(options, message, refused):
+    refused('pose', lambda cfg: entry(cfg).update(options), message)
 
-    refused('pose', change, r'pack_transformed=True.*train_dataloader\.dataset\.pipeline')
+
+def test_a_class_map_that_is_none(refused):
+    message = r'mentors\[1\]\.class_map is 3: give a list, a dict or the path of a file'
+    refused('classes', lambda cfg: entry(cfg).update(class_map=3), message)
+
+
+def test_two_hooks_for_one_record(refused):
+    def change(cfg):
+        cfg.custom_hooks = [dict(type='mmkd_classroom.MentoringHook')] * 2
+
+    refused('classes', change, r'custom_hooks has 2 hooks of the kind MentoringHook: keep one')
 
 
 def test_data_without_visibility_of_the_joints(refused):

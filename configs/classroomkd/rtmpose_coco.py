@@ -32,5 +32,4 @@ model = dict(
             checkpoint='zoo',
         ),
     ],
-    strategy=dict(type='ClassroomKD', tau_max=4.0),
 )

@@ -36,7 +36,7 @@ class ClassroomKD(Strategy):
     Args:
         weight: :math:`\lambda`, the factor of the distillation loss.
         tau_max: Temperature added at the widest gap; by default the task's. The authors take 12 on
-            CIFAR-100 and 4 on ImageNet; for heatmaps 0 did better (``docs/benchmarks.md``).
+            CIFAR-100 and 4 on ImageNet; for poses 0 did better (``docs/benchmarks.md``).
         granularity: Score, filter and pace each ``'sample'``, the whole ``'batch'`` (as the
             authors' released code does), or, for poses, each ``'keypoint'``.
         filter: Knowledge filtering; off, every mentor is active.

@@ -217,6 +217,10 @@ def class_indices(
             class_map = mmengine.load(class_map)
         except Exception as error:  # a different type for each format
             raise ClassroomError(f'{where} = {class_map!r} cannot be read: {error}') from error
+    if not isinstance(class_map, (Mapping, list, tuple)):
+        raise ClassroomError(
+            f'{where} is {class_map!r}: give a list, a dict or the path of a file.'
+        )
     if not isinstance(class_map, Mapping):
         class_map = dict(enumerate(class_map))
     class_map = {int(ours): theirs for ours, theirs in class_map.items()}

@@ -36,6 +36,10 @@ def match_joints(
         [1, None]
     """
     where = f'{key}.keypoint_map'
+    if not isinstance(keypoint_map, (Mapping, type(None))):
+        raise ClassroomError(
+            f"{where} is {keypoint_map!r}: give a dict of a mentor's joint and the student's."
+        )
     chosen: dict[int, int] = {}
     spoken_for = set()
     for theirs, ours in (keypoint_map or {}).items():

@@ -29,6 +29,7 @@ class SimCCTask(PoseTask):
     """
 
     form = SimCCForm
+    tau_max = 0.0  # measured, see docs/benchmarks.md
 
     def logits(self, prediction: Prediction) -> tuple[Tensor, Tensor]:
         """``(N, K, W_x)`` and ``(N, K, W_y)``: the values times the head's ``beta``."""

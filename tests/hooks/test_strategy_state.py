@@ -100,6 +100,7 @@ def test_another_run_s_weights_come_with_what_it_learned(tmp_path, fresh_runners
     fresh_runners()
     cfg.load_from = str(tmp_path / 'first' / 'epoch_1.pth')
     runner = Runner.from_cfg(cfg)
+    runner.call_hook('before_run')
     runner._init_model_weights()  # as `train` does before it loads
     runner.load_or_resume()
     assert equal(runner.model.strategy.state_dict(), saved['classroom'])
@@ -113,6 +114,7 @@ def test_another_strategy_starts_anew_from_its_weights(tmp_path, fresh_runners):
     cfg.load_from = str(tmp_path / 'first' / 'epoch_1.pth')
     runner = Runner.from_cfg(cfg)
     before = copy.deepcopy(runner.model.strategy.state_dict())
+    runner.call_hook('before_run')
     runner._init_model_weights()  # as `train` does before it loads
     runner.load_or_resume()
     assert equal(runner.model.strategy.state_dict(), before)
