@@ -12,6 +12,8 @@ from torch import nn
 from .errors import ClassroomError, did_you_mean
 
 _SCOPE = 'mmkd_classroom'
+# What MMEngine reads in a part of a config; it leaves `_delete_` where there was nothing to delete.
+_MARKS = ('type', '_scope_', '_delete_')
 
 
 def build_part(cfg: Any, registry: Registry, key: str, default: str | None = None) -> Any:
@@ -33,7 +35,7 @@ def build_part(cfg: Any, registry: Registry, key: str, default: str | None = Non
         cfg = {'type': default, **cfg}
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ClassroomError(f'{key} is {cfg!r}: write dict(type=..., ...).')
-    options = {name: value for name, value in cfg.items() if name not in ('type', '_scope_')}
+    options = {name: value for name, value in cfg.items() if name not in _MARKS}
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = _builder(cfg['type'], registry, key)
         check_options(builder, options, key)

@@ -135,7 +135,7 @@ def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index)
         assert difference < 1e-6 < expected.abs().max() / 1000
     halves = [result['losses'][index].item() for result in results]
     assert sum(halves) / 2 == pytest.approx(loss.item(), rel=0, abs=1e-6)
-    assert abs(halves[0] - halves[1]) > 1e-3  # the processes did not see the same
+    assert abs(halves[0] - halves[1]) > 1e-4  # the processes did not see the same
 
 
 def test_the_journal_is_the_mean_over_both(results):
