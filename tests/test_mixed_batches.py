@@ -98,7 +98,7 @@ def test_smoothing_is_in_the_student_s_loss_and_not_in_the_scores(
             true = logits.softmax(1)[range(4), labels]
             torch.testing.assert_close(scores, true[:, None])
         smoothed = cross_entropy(lesson.logits[0], labels, label_smoothing=0.2)
-        torch.testing.assert_close(lesson.losses['loss'].detach(), smoothed)
+        torch.testing.assert_close(lesson.losses['loss_student'].detach(), smoothed)
 
 
 def test_nothing_is_mixed_in_validation(tmp_path: Path, fresh_runners) -> None:

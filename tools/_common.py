@@ -18,7 +18,8 @@ from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
 from mmkd_classroom.environment import EnvironmentProblem, explained
-from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.errors import ClassroomError, did_you_mean
+from mmkd_classroom.registry import HOOKS, MODELS
 
 
 def run(main: Callable[[], None]) -> None:
@@ -40,6 +41,29 @@ def run(main: Callable[[], None]) -> None:
         if rank > 0:
             raise SystemExit(f'process {rank}: {str(error).splitlines()[0]}') from None
         raise SystemExit(f'\n{error}') from None
+
+
+def check_types(cfg: Config) -> None:
+    """Raise where ``model`` or a hook means one of ours and does not say it rightly.
+
+    MMEngine imports this package where a type has its prefix; without it, it finds nothing and
+    cannot say why.
+
+    Raises:
+        ClassroomError: The prefix is missing, or there is no such type.
+    """
+    parts = [('model', cfg.get('model'), MODELS)]
+    for index, hook in enumerate(cfg.get('custom_hooks') or []):
+        parts.append((f'custom_hooks[{index}]', hook, HOOKS))
+    for key, part, registry in parts:
+        kind = part.get('type') if isinstance(part, dict) else None
+        scope, _, name = kind.rpartition('.') if isinstance(kind, str) else ('other', '', '')
+        registry.import_from_location()
+        known = registry.module_dict
+        if scope == '' and name in known:
+            raise ClassroomError(f"{key}.type is {kind!r}: write 'mmkd_classroom.{name}'.")
+        if scope == 'mmkd_classroom' and name not in known:
+            raise ClassroomError(f'{key}.type is {kind!r}, unknown{did_you_mean(name, known)}.')
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

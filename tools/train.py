@@ -10,6 +10,7 @@ import argparse
 
 from _common import (
     add_common_arguments,
+    check_types,
     parse,
     prepare_distributed,
     run,
@@ -109,6 +110,7 @@ def main() -> None:
     """Train."""
     args = parse_args()
     cfg = merge_args(Config.fromfile(args.config), args)
+    check_types(cfg)
     if cfg.get('runner_type', 'Runner') == 'FlexibleRunner' and is_classroom(cfg.model):
         raise ClassroomError(
             "runner_type is 'FlexibleRunner', which does not tell a classroom when it trains: its "

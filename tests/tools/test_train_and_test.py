@@ -233,6 +233,24 @@ def test_flags_and_options_together(run_tool, config, classroom, tmp_path):
                            content['state_dict']['backbone.conv1.weight'])  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        ("model['type'] = 'MultiMentorDistiller'", "write 'mmkd_classroom.MultiMentorDistiller'"),
+        ("custom_hooks = [dict(type='MentoringHook')]", "write 'mmkd_classroom.MentoringHook'"),
+        (
+            "custom_hooks = [dict(type='mmkd_classroom.MentoringHok')]",
+            r"custom_hooks\[0\].*did you mean 'MentoringHook'",
+        ),
+    ],
+)
+def test_types_without_their_prefix_are_named(line, message, config, run_tool, tmp_path):
+    path = config('class', True)
+    path.write_text(f'{path.read_text()}\n{line}\n')
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', path, '--work-dir', tmp_path / 'run')
+
+
 def launch(*command, cwd):
     """Run a launcher of two processes on a free port."""
     with socket.socket() as free:
