@@ -130,7 +130,7 @@ def test_zoo_lists_each_mentor_with_the_quoted_figure(path: Path) -> None:
 def test_zoo_gives_the_student_the_quoted_figure(path: Path) -> None:
     source = path.read_text()
     ((metric, figure),) = re.findall(r'alone (AP|PCKh|Top-1) (\d+\.\d+)', source)
-    student = re.search(r"_base_ = \[\s+'(mm\w+::[^']+)'", source).group(1)
+    student = re.search(r"_base_ = \[\s*'(mm\w+::[^']+)'", source).group(1)
     assert float(figure) == zoo_figure(student, metric)
 
 
