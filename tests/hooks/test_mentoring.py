@@ -295,9 +295,9 @@ def test_a_model_without_mentors_is_named(tmp_path, fresh_runners):
 
 def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners):
     cfg = config('classes', tmp_path, extra='')
+    cfg.custom_hooks[-1].tau_max = 1.0
     runner = Runner.from_cfg(cfg)
     del runner.model.strategy.tau_max
-    runner.register_hook(MentoringHook(tau_max=1.0))
     with pytest.raises(ClassroomError, match=r"schedules \['tau_max'\].*ClassroomKD"):
         runner.train()
     assert runner.iter == 0
