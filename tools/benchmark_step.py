@@ -206,7 +206,7 @@ def parts_of_step(
     inputs = distiller.data_preprocessor(batch, True)['inputs']
     student = student_of(distiller)
     # A mentor's view of the batch is made once: what making it costs is the classroom's.
-    views = {mentor.name: mentor.view(inputs) for mentor in distiller.bank}
+    views = {mentor.name: mentor.view(inputs) for mentor in distiller.mentors}
 
     def mentor_forward(mentor: Mentor) -> None:
         with torch.no_grad(), optimizer.optim_context(distiller):
@@ -217,7 +217,7 @@ def parts_of_step(
         STUDENT: lambda: student.train_step(batch, optimizer),
         **{
             f'mentor {mentor.name}': lambda mentor=mentor: mentor_forward(mentor)
-            for mentor in distiller.bank
+            for mentor in distiller.mentors
         },
     }
 
@@ -283,7 +283,7 @@ def report_memory(parts: dict[str, Callable[[], Any]], distiller: Classroom) -> 
         peaks[name] = torch.cuda.max_memory_allocated() / 2**20
     weights = sum(
         tensor.numel() * tensor.element_size()
-        for mentor in distiller.bank
+        for mentor in distiller.mentors
         for tensor in mentor.model.state_dict().values()
     )
     weights /= 2**20
