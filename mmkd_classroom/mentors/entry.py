@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from ..options import type_name
 from ..runner import running
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+# What follows the model in the name of a config: batch size, epochs, data set.
+_SCHEDULE = re.compile(r'[-_]\d+xb\d+.*')
 _KINDS = {
     'config': ((str, Path, dict), "a path, 'package::path' or a dict with `model`"),
     'checkpoint': ((str, Path, NoneType), "'zoo', a path, a URL, or None for random weights"),
@@ -57,12 +60,17 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The one that is given, or that of the config's file, or of the backbone."""
+        """The one that is given, or that of the config's file, or of the backbone.
+
+        Of a file that is named as OpenMMLab's are, the part before the training schedule:
+        ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` is ``hrnet-w48``.
+        """
         if self.options.get('name'):
             return self.options['name']
         config = self.options['config']
         if isinstance(config, str):
-            return Path(config.split('::')[-1]).stem
+            stem = Path(config.split('::')[-1]).stem
+            return _SCHEDULE.sub('', stem).removeprefix('td-hm_') or stem
         model = self.config.model.get('student', self.config.model)
         return type_name(model.get('backbone') or model)
 
