@@ -44,7 +44,7 @@ def build_part(
         raise ClassroomError(f'{key} is {cfg!r}: write dict(type=..., ...).')
     options = {name: value for name, value in cfg.items() if name not in _MARKS}
     with DefaultScope.overwrite_default_scope(_SCOPE):
-        builder = _builder(cfg['type'], registry, key)
+        builder = find_type(cfg['type'], registry, key)
         check_options(builder, options, key, given or {})
         return builder(**options, **(given or {}))
 
@@ -120,10 +120,21 @@ def _function(builder: Callable) -> Callable:
     return builder.__init__ if inspect.isclass(builder) else builder
 
 
-def _builder(kind: Any, registry: Registry, key: str) -> Callable:
+def find_type(kind: Any, registry: Registry, key: str) -> Callable:
+    """What a type means: a class or function, or the name of a registered one.
+
+    Args:
+        kind: Value of ``type`` in a config.
+        registry: Where it is registered.
+        key: Config key of the part, such as ``model.strategy``.
+
+    Raises:
+        ClassroomError: Nothing of that name is registered.
+    """
     if not isinstance(kind, str):
         return kind
-    builder = registry.get(kind)
+    with DefaultScope.overwrite_default_scope(_SCOPE):
+        builder = registry.get(kind)
     if builder is None:
         # Those of the same part of the package, such as `strategies`.
         part = key.rsplit('.', 1)[-1].rstrip('y').replace('adapter', 'heads')

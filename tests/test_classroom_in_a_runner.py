@@ -225,7 +225,7 @@ def test_joints_are_ranked_by_what_their_data_set_allows(measured, ranker, tmp_p
     if not measured:
         cfg.train_dataloader.dataset.metainfo = without_sigmas(tmp_path)
     runner = train(cfg)
-    assert type(runner.model.task.ranker) is ranker
+    assert type(runner.model.ranker) is ranker
     (log,) = Path(runner.log_dir).glob('*.log')
     assert f'ClassroomKD, ranked by {ranker.__name__}.' in log.read_text()
 

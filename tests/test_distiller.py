@@ -201,11 +201,9 @@ def test_mentors_see_their_own_view_of_the_batch(kind):
     model['data_preprocessor'] = dict(
         model['data_preprocessor'], mean=[10.0, 20.0, 30.0], std=[50.0, 60.0, 70.0]
     )
-    classroom = classroom_of(kind)
     config = dict(config=dict(model=model), checkpoint=None)
-    classroom.mentors.mentors[:] = type(classroom.mentors).build(
-        [config], student_of(classroom), classroom.task
-    )
+    classroom = MultiMentorDistiller(student=build(SETTINGS[kind]['model']()), mentors=[config])
+    classroom.prepare(SETTINGS[kind]['batch']()[1])
     seen = []
     classroom.mentors[0].model.backbone.register_forward_pre_hook(
         lambda _, args: seen.append(args[0])
@@ -360,7 +358,7 @@ def test_samples_are_checked_before_the_first_loss():
     classroom = classroom_of('pose')
     sample = packed(person(), pack_transformed=False)['data_samples']
     with pytest.raises(ClassroomError, match='pack_transformed=True'):
-        classroom(torch.randn(1, 3, 96, 64), [sample], mode='loss')
+        classroom.prepare([sample])
 
 
 # --- how it is built ----------------------------------------------------------------------------
@@ -372,7 +370,6 @@ def test_the_preprocessor_may_stand_beside_the_model_as_in_mmpretrain():
     classroom = MultiMentorDistiller(
         student=student,
         mentors=[dict(config=dict(model=classifier()), checkpoint=None)],
-        task=SETTINGS['classes']['task'],
         ranker=SETTINGS['classes']['ranker'],
         strategy=dict(type='mmkd_classroom.ClassroomKD'),
         data_preprocessor=preprocessor,
@@ -381,7 +378,7 @@ def test_the_preprocessor_may_stand_beside_the_model_as_in_mmpretrain():
     assert classroom.data_preprocessor.mean.flatten().tolist() == pytest.approx(
         preprocessor['mean']
     )
-    assert classroom.mentors[0].view.identity
+    assert classroom.mentors[0].input_adapter.identity
 
 
 @both
@@ -392,7 +389,6 @@ def test_built_by_its_name_alone(kind):
             type='mmkd_classroom.MultiMentorDistiller',
             student=setting['model'](),
             mentors=[dict(config=dict(model=setting['model']()), checkpoint=None)],
-            task=setting['task'],
             ranker=setting['ranker'],
             strategy=dict(type='mmkd_classroom.ClassroomKD', granularity='batch'),
         )

@@ -8,7 +8,8 @@ from mmengine.registry import MODELS
 from toys import build, class_batch, classifier, estimator
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.features import finite_features, recorded, stage_channels
+from mmkd_classroom.features import recorded, stage_channels
+from mmkd_classroom.functional import finite_samples
 
 
 def model_with(backbone, neck=None):
@@ -171,10 +172,10 @@ def test_a_model_without_a_backbone_is_named():
 
 
 def test_broken_samples_become_zeros():
-    features = dict(a=torch.ones(4, 2, 3, 3), b=torch.ones(4, 5, 2, 2))
-    features['a'][1, 0, 2, 2] = float('nan')
-    features['b'][2, 4, 0, 1] = float('-inf')
-    clean, finite = finite_features(features)
-    assert finite.tolist() == [[True], [False], [False], [True]]
-    for value in clean.values():
+    maps = [torch.ones(4, 2, 3, 3), torch.ones(4, 5, 2, 2)]
+    maps[0][1, 0, 2, 2] = float('nan')
+    maps[1][2, 4, 0, 1] = float('-inf')
+    clean, finite = finite_samples(maps)
+    assert finite.tolist() == [True, False, False, True]
+    for value in clean:
         assert (value[1:3] == 0).all() and (value[[0, 3]] == 1).all()

@@ -15,6 +15,8 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from mmkd_classroom.structures import Scores
+
 SMOOTH = """
 model.update(
     backbone=dict(type='mmkd_classroom.CifarResNet', depth=8),
@@ -33,25 +35,26 @@ EXTRAS = dict(
 
 
 class Recorder(Hook):
-    """Keeps what each lesson was made of."""
+    """Keeps what each step was made of."""
 
     def before_train(self, runner: Runner) -> None:
-        self.lessons: list[SimpleNamespace] = []
-        distiller, task = runner.model, runner.model.task
-        loss, scores = distiller.loss, task.scores
+        self.steps: list[SimpleNamespace] = []
+        distiller = runner.model
+        loss, rank = distiller.loss, distiller.ranker.forward
 
         def recorded_loss(inputs: Tensor, data_samples: list) -> dict:
-            self.lessons.append(SimpleNamespace(inputs=inputs.clone(), samples=data_samples))
-            self.lessons[-1].losses = loss(inputs, data_samples)
-            return self.lessons[-1].losses
+            self.steps.append(SimpleNamespace(inputs=inputs.clone(), samples=data_samples))
+            self.steps[-1].losses = loss(inputs, data_samples)
+            return self.steps[-1].losses
 
-        def recorded_scores(members: list, truth: Any) -> Tensor:
-            lesson = self.lessons[-1]
-            lesson.logits = [member.values.detach().clone() for member in members]
-            lesson.truth, lesson.scores = truth, scores(members, truth)
-            return lesson.scores
+        def recorded_scores(members: list, targets: Any) -> Scores:
+            step = self.steps[-1]
+            step.logits = [member.logits[0][:, 0].detach().clone() for member in members]
+            step.targets, scores = targets, rank(members, targets)
+            step.scores = scores.item
+            return scores
 
-        distiller.loss, task.scores = recorded_loss, recorded_scores
+        distiller.loss, distiller.ranker.forward = recorded_loss, recorded_scores
 
 
 def train(name: str, folder: Path) -> tuple[Runner, list[SimpleNamespace]]:
@@ -59,46 +62,46 @@ def train(name: str, folder: Path) -> tuple[Runner, list[SimpleNamespace]]:
     recorder = Recorder()
     runner.register_hook(recorder)
     runner.train()
-    assert len(recorder.lessons) == 8
-    return runner, recorder.lessons
+    assert len(recorder.steps) == 8
+    return runner, recorder.steps
 
 
 @pytest.mark.parametrize('name', ['mixup', 'cutmix', 'both'])
 def test_mixed_images_are_scored_against_their_soft_labels(
     name: str, tmp_path: Path, fresh_runners
 ) -> None:
-    runner, lessons = train(name, tmp_path)
-    assert (torch.cat([lesson.truth.labels for lesson in lessons]).amax(1) < 0.9).sum() >= 4
+    runner, steps = train(name, tmp_path)
+    assert (torch.cat([step.targets.labels for step in steps]).amax(1) < 0.9).sum() >= 4
     mentors = list(runner.model.mentors)
-    for lesson in lessons:
-        labels = lesson.truth.labels
+    for step in steps:
+        labels = step.targets.labels
         assert labels.shape == (4, 3) and labels.is_floating_point()
         torch.testing.assert_close(labels.sum(1), torch.ones(4))
-        assert torch.equal(labels, torch.stack([sample.gt_score for sample in lesson.samples]))
-        for logits, scores in zip(lesson.logits, lesson.scores):
+        assert torch.equal(labels, torch.stack([sample.gt_score for sample in step.samples]))
+        for logits, scores in zip(step.logits, step.scores):
             expected = (-cross_entropy(logits, labels, reduction='none')).exp()
             torch.testing.assert_close(scores, expected[:, None])
-        for mentor, logits in zip(mentors, lesson.logits[1:]):  # they saw the mixed images
+        for mentor, logits in zip(mentors, step.logits[1:]):  # they saw the mixed images
             with torch.no_grad():
-                torch.testing.assert_close(mentor.model(lesson.inputs), logits)
+                torch.testing.assert_close(mentor.model(step.inputs), logits)
         # A class is a colour here, 120 brighter in one channel (loaded as BGR, shown as RGB) than
         # noise of 0 to 120; up to 4 of a crop's 32 lines are padding.
-        brightness = (lesson.inputs * 60 + 127.5).mean(dim=(2, 3))
+        brightness = (step.inputs * 60 + 127.5).mean(dim=(2, 3))
         torch.testing.assert_close(brightness, 60 + 120 * labels.flip(1), atol=25, rtol=0)
-        assert lesson.losses['loss_mentors'].isfinite()
+        assert step.losses['loss_mentors'].isfinite()
 
 
 def test_smoothing_is_in_the_student_s_loss_and_not_in_the_scores(
     tmp_path: Path, fresh_runners
 ) -> None:
-    for lesson in train('smooth', tmp_path)[1]:
-        labels = lesson.truth.labels
+    for step in train('smooth', tmp_path)[1]:
+        labels = step.targets.labels
         assert labels.shape == (4,) and not labels.is_floating_point()
-        for logits, scores in zip(lesson.logits, lesson.scores):
+        for logits, scores in zip(step.logits, step.scores):
             true = logits.softmax(1)[range(4), labels]
             torch.testing.assert_close(scores, true[:, None])
-        smoothed = cross_entropy(lesson.logits[0], labels, label_smoothing=0.2)
-        torch.testing.assert_close(lesson.losses['loss_student'].detach(), smoothed)
+        smoothed = cross_entropy(step.logits[0], labels, label_smoothing=0.2)
+        torch.testing.assert_close(step.losses['loss_student'].detach(), smoothed)
 
 
 def test_nothing_is_mixed_in_validation(tmp_path: Path, fresh_runners) -> None:

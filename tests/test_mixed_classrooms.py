@@ -45,13 +45,10 @@ def classroom(folder, student, mentors, **strategy):
                 transform.update(input_size=INPUT_SIZE, use_udp=student == 'udp')
             if transform['type'] == 'GenerateTarget':
                 transform.encoder = codec(student)
-    task = 'SimCCTask' if student in ('simcc', 'smoothed') else 'HeatmapTask'
     cfg.model = dict(
         type='mmkd_classroom.MultiMentorDistiller',
         student=estimator(codec_name=student),
         mentors=mentors,
-        task=dict(type=f'mmkd_classroom.{task}'),
-        ranker=dict(type='mmkd_classroom.OKSRanker'),
         strategy=dict(dict(type='mmkd_classroom.ClassroomKD', filter=False), **strategy),
     )
     cfg.custom_hooks = [dict(type='mmkd_classroom.MentoringHook', interval=1)]
@@ -87,9 +84,7 @@ def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
 
 OTHERS = dict(
     entropy=dict(type='mmkd_classroom.EBKD'),
-    confidence=dict(
-        type='mmkd_classroom.CAMKD', student_stage='layer3', mentor_stages='layer4'
-    ),
+    confidence=dict(type='mmkd_classroom.CAMKD', student_stage='layer3', mentor_stages='layer4'),
     amtml=dict(
         type='mmkd_classroom.AMTML',
         hints=[

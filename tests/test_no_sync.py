@@ -16,34 +16,28 @@ from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.registry import MODELS
 from mmkd_classroom.strategies import ClassroomKD
 
-POSE = ('mmkd_classroom.HeatmapTask', 'mmkd_classroom.OKSRanker')
 OTHERS = dict(
-    average=dict(type='mmkd_classroom.AVER'),
-    entropy=dict(type='mmkd_classroom.EBKD'),
-    confidence=dict(type='mmkd_classroom.CAMKD', mentor_stages='layer2'),
+    aver=dict(type='mmkd_classroom.AVER'),
+    ebkd=dict(type='mmkd_classroom.EBKD'),
+    camkd=dict(type='mmkd_classroom.CAMKD', mentor_stages='layer2'),
     amtml=dict(
         type='mmkd_classroom.AMTML', hints=[dict(student='layer2', mentor=1, stage='layer3')]
     ),
 )
-CLASSES = ('mmkd_classroom.ClassificationTask', 'mmkd_classroom.TrueClassRanker')
-
-
 CODECS = dict(heatmap='msra', simcc='simcc')
-SIMCC = ('mmkd_classroom.SimCCTask', POSE[1])
 
 
-def distiller(student, mentors, kinds, strategy=None, task=None, ranker=None):
+def distiller(student, mentors, strategy=None, **parts):
     return MultiMentorDistiller(
         student=build(student),
         mentors=[dict(config=dict(model=mentor), checkpoint=None) for mentor in mentors],
-        task=dict(type=kinds[0], **(task or {})),
-        ranker=dict(type=kinds[1], **(ranker or {})),
         strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **(strategy or {})),
+        **parts,
     )
 
 
 def other_pixels(model):
-    """The model with another normalisation, so that the view has something to do."""
+    """The model with another normalisation, so that the input adapter has something to do."""
     preprocessor = dict(model['data_preprocessor'], mean=[127.5] * 3, std=[127.5] * 3)
     preprocessor.pop('bgr_to_rgb', None)
     return dict(model, data_preprocessor=preprocessor)
@@ -70,6 +64,7 @@ def step(model, inputs, samples, device='meta'):
     Returns:
         Number of copies from the host to the device in the second step.
     """
+    model.prepare(samples)
     model = model.to(device).train()
     for _ in range(2):
         # On the device, as the data preprocessor leaves them.
@@ -83,46 +78,46 @@ def step(model, inputs, samples, device='meta'):
     return uploads.count
 
 
-@pytest.mark.parametrize('pace', ['gap', 'fixed', 'dtkd'])
+@pytest.mark.parametrize('mode', ['gap', 'fixed', 'dtkd'])
 @pytest.mark.parametrize('granularity', ['sample', 'batch', 'keypoint'])
-def test_a_step_on_poses(granularity, pace):
+def test_a_step_on_poses(granularity, mode):
     inputs, samples = pose_batch(2)
     for switch in (True, False):
         strategy = dict(
-            granularity=granularity, temperature_mode=pace, require_correct=switch, filter=switch,
+            granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
             rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
         )  # fmt: skip
-        model = distiller(estimator(), [other_pixels(estimator())], POSE, strategy)
-        assert step(model, inputs, samples) == 1  # the truth, pinned
+        model = distiller(estimator(), [other_pixels(estimator())], strategy)
+        assert step(model, inputs, samples) == 1  # the targets, pinned
 
 
-@pytest.mark.parametrize('pace', ['gap', 'fixed', 'dtkd'])
+@pytest.mark.parametrize('mode', ['gap', 'fixed', 'dtkd'])
 @pytest.mark.parametrize('granularity', ['sample', 'batch'])
-def test_a_step_on_classes(granularity, pace):
+def test_a_step_on_classes(granularity, mode):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
-            granularity=granularity, temperature_mode=pace, require_correct=switch, filter=switch,
+            granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
             rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
         )  # fmt: skip
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None
         student = classifier(**(dict(loss=loss) if soft else {}))
-        model = distiller(student, [other_pixels(classifier(16))], CLASSES, strategy)
+        model = distiller(student, [other_pixels(classifier(16))], strategy)
         assert step(model, *class_batch(4, soft=soft)) == 0
 
 
 @pytest.mark.parametrize('name', ['dark', 'udp'])
 def test_the_other_codecs(name):
-    model = distiller(estimator(codec_name=name), [estimator(codec_name=name)], POSE)
+    model = distiller(estimator(codec_name=name), [estimator(codec_name=name)])
     assert step(model, *pose_batch(2, codec_name=name)) == 1
 
 
 @pytest.mark.parametrize('norm', ['bbox', 'head'])
-def test_the_other_ranker_and_distance(norm):
+def test_the_other_ranker_and_divergence(norm):
     people = [dict(person(seed), head_size=np.array([30.0], np.float32)) for seed in range(2)]
     records = [packed(record) for record in people]
     model = distiller(
-        estimator(), [estimator()], (POSE[0], 'mmkd_classroom.PCKRanker'),
-        task=dict(distance='mse'), ranker=dict(norm=norm, thr=0.5),
+        estimator(), [estimator()], divergence=dict(type='MSE'),
+        ranker=dict(type='PCKRanker', norm=norm, thr=0.5),
     )  # fmt: skip
     inputs = torch.stack([record['inputs'].float() for record in records])
     assert step(model, inputs, [record['data_samples'] for record in records]) == 1
@@ -132,11 +127,11 @@ def test_the_other_ranker_and_distance(norm):
 @pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
 def test_a_step_with_the_other_strategies(name, task):
     if task != 'classes':
-        student, kinds = estimator(codec_name=CODECS[task]), dict(heatmap=POSE, simcc=SIMCC)[task]
-        model = distiller(student, [other_pixels(estimator())] * 2, kinds, OTHERS[name])
-        assert step(model, *pose_batch(3, codec_name=CODECS[task])) == 1  # the truth, pinned
+        student = estimator(codec_name=CODECS[task])
+        model = distiller(student, [other_pixels(estimator())] * 2, OTHERS[name])
+        assert step(model, *pose_batch(3, codec_name=CODECS[task])) == 1  # the targets, pinned
     else:
-        model = distiller(classifier(), [other_pixels(classifier(16))] * 2, CLASSES, OTHERS[name])
+        model = distiller(classifier(), [other_pixels(classifier(16))] * 2, OTHERS[name])
         assert step(model, *class_batch(3)) == 0
 
 
@@ -164,15 +159,15 @@ class ReadingKD(ClassroomKD):
         super().__init__(**options)
         self.reading = {**READINGS, **UPLOADS}[reading]
 
-    def forward(self, student, mentors, truth, task, losses):
-        self.reading(mentors[0].values)
-        return super().forward(student, mentors, truth, task, losses)
+    def forward(self, student, mentors, *others):
+        self.reading(mentors[0].values[0])
+        return super().forward(student, mentors, *others)
 
 
 @pytest.mark.parametrize('reading', READINGS)
 def test_any_reading_would_be_noticed(reading):
     strategy = dict(type='mmkd_classroom.ReadingKD', reading=reading)
-    model = distiller(classifier(), [classifier()], CLASSES, strategy)
+    model = distiller(classifier(), [classifier()], strategy)
     batch = class_batch(2)
     step(model, *batch, device='cpu')  # where there are values nothing is wrong with it
     model.statistics.read()
@@ -182,11 +177,11 @@ def test_any_reading_would_be_noticed(reading):
 
 def test_a_constant_made_in_each_step_would_be_noticed():
     strategy = dict(type='mmkd_classroom.ReadingKD', reading='constant')
-    assert step(distiller(classifier(), [classifier()], CLASSES, strategy), *class_batch(2)) == 1
+    assert step(distiller(classifier(), [classifier()], strategy), *class_batch(2)) == 1
 
 
 def test_the_stock_accuracy_would_be_noticed():
-    model = distiller(dict(estimator(), train_cfg=dict(compute_acc=True)), [estimator()], POSE)
+    model = distiller(dict(estimator(), train_cfg=dict(compute_acc=True)), [estimator()])
     with pytest.raises((RuntimeError, NotImplementedError)):
         step(model, *pose_batch(2))
 
@@ -198,10 +193,10 @@ def test_the_stock_accuracy_would_be_noticed():
 def test_a_step_on_a_gpu_does_not_wait(strategy, task):
     options = OTHERS.get(strategy)
     if task == 'pose':
-        model = distiller(estimator(), [estimator()] * 2, POSE, options)
+        model = distiller(estimator(), [estimator()] * 2, options)
         inputs, samples = pose_batch(4)
     else:
-        model = distiller(classifier(), [classifier()] * 2, CLASSES, options)
+        model = distiller(classifier(), [classifier()] * 2, options)
         inputs, samples = class_batch(4)
     step(model, inputs, samples, device='cuda')  # sets up kernels and constants
     inputs, samples = inputs.cuda(), [sample.cuda() for sample in samples]

@@ -6,7 +6,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..errors import ClassroomError
-from ..options import build_part
+from ..options import build_part, find_type
 from ..registry import TASK_UTILS
 from .base import HeadAdapter
 
@@ -27,6 +27,12 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
         raise ClassroomError(f'model.adapter is {cfg!r}: write dict(option=...).')
     if 'type' not in (cfg or {}):
         cfg = dict(cfg or {}, type=_adapter_type(student, key))
+    kind = find_type(cfg['type'], TASK_UTILS, 'model.adapter')
+    if not (issubclass(kind, HeadAdapter) and kind.accepts(student)):
+        raise ClassroomError(
+            f'model.adapter.type is {cfg["type"]!r}, but {key} is {_description(student)}: leave '
+            'the type out, it follows from the student.'
+        )
     given = dict(model=student, key=key, config=None)
     return build_part(cfg, TASK_UTILS, 'model.adapter', given=given)
 

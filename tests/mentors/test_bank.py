@@ -4,36 +4,33 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.registry import MODELS
-from torch import nn
 from toys import build, class_batch, classifier, estimator
 
 from mmkd_classroom.distiller import MultiMentorDistiller, student_of
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.mentors import Mentor, MentorBank, Normalisation, View
+from mmkd_classroom.mentors import Entry, distinct_names
 from mmkd_classroom.mentors import bank as bank_module
-from mmkd_classroom.rankers import TrueClassRanker
-from mmkd_classroom.heads import ClassificationTask
-from mmkd_classroom.heads.classification import ClassReader
-
-
-def view():
-    same = Normalisation((0.0,) * 3, (1.0,) * 3, False)
-    return View(same, Normalisation((1.0,) * 3, (2.0,) * 3, False))
-
-
-def bank(*names):
-    return MentorBank([Mentor(name, nn.Linear(2, 2), view(), ClassReader(None)) for name in names])
+from mmkd_classroom.mentors import entry as entry_module
 
 
 def distiller(mentors=2):
-    return MultiMentorDistiller(
+    classroom = MultiMentorDistiller(
         student=build(classifier()),
         mentors=[dict(config=dict(model=classifier(16)), checkpoint=None) for _ in range(mentors)],
-        task=dict(type='mmkd_classroom.ClassificationTask'),
-        ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-        strategy=dict(type='mmkd_classroom.ClassroomKD'),
     )
+    classroom.prepare(class_batch()[1])
+    return classroom
+
+
+def names_of(*names):
+    """Those that mentors get whose entries have these."""
+    entries = [
+        Entry(f'model.mentors[{index}]', dict(name=name), Config(), None)
+        for index, name in enumerate(names)
+    ]
+    return distinct_names(entries)
 
 
 def snapshot(mentors):
@@ -44,20 +41,21 @@ def snapshot(mentors):
 
 
 def test_a_mentor_is_frozen_from_the_start():
-    mentor = Mentor('one', build(classifier()), view(), ClassReader(None))
+    mentor = entry(classifier())
     assert not any(module.training for module in mentor.model.modules())
     assert not any(parameter.requires_grad for parameter in mentor.model.parameters())
     assert mentor.num_parameters == sum(p.numel() for p in build(classifier()).parameters())
 
 
 def test_a_prediction_has_no_graph_and_leaves_the_statistics_of_batchnorm():
-    model = build(classifier(dropout_rate=0.5, type='StackedLinearClsHead', mid_channels=[8]))
-    mentor = Mentor('one', model, view(), ClassReader(None))
+    dropout = dict(dropout_rate=0.5, type='StackedLinearClsHead', mid_channels=[8])
+    mentor = entry(classifier(**dropout))
+    model = mentor.model
     before = snapshot([mentor])
     inputs = class_batch()[0].requires_grad_()
     first, second = (mentor.predict(inputs) for _ in '12')
-    assert not first.values.requires_grad
-    assert torch.equal(first.values, second.values)  # no dropout
+    assert not first.logits[0].requires_grad
+    assert torch.equal(*first.values, *second.values)  # no dropout
     assert all(torch.equal(a, b) for a, b in zip(before[0].values(), model.state_dict().values()))
 
 
@@ -116,9 +114,9 @@ def test_mentors_move_with_the_model(target):
 
 def test_equal_names_are_told_apart(monkeypatch):
     said = []
-    monkeypatch.setattr(bank_module, 'print_log', lambda message, *_: said.append(message))
-    assert [m.name for m in bank('a')] == ['a'] and not said
-    assert [m.name for m in bank('a', 'b', 'a', 'a')] == ['a_1', 'b', 'a_2', 'a_3']
+    monkeypatch.setattr(entry_module, 'print_log', lambda message, *_: said.append(message))
+    assert names_of('a') == ['a'] and not said
+    assert names_of('a', 'b', 'a', 'a') == ['a_1', 'b', 'a_2', 'a_3']
     assert said == [
         "3 mentors are called 'a': model.mentors[0] is 'a_1' now, model.mentors[2] is 'a_2' now, "
         "model.mentors[3] is 'a_3' now. Give each a name of its own: name=..."
@@ -127,25 +125,21 @@ def test_equal_names_are_told_apart(monkeypatch):
 
 @pytest.mark.parametrize('names', [('a', 'a', 'a_1'), ('a_2', 'a', 'a'), ('a', 'a_1', 'a_1', 'a')])
 def test_no_two_names_are_equal_in_the_end(names):
-    assert len({mentor.name for mentor in bank(*names)}) == len(names)
-
-
-def test_a_bank_is_a_sequence():
-    mentors = bank('a', 'b')
-    assert len(mentors) == 2 and mentors[1] is list(mentors)[1]
+    assert len(set(names_of(*names))) == len(names)
 
 
 def test_somebody_must_teach():
     with pytest.raises(ClassroomError, match=r'model\.mentors is empty'):
-        MentorBank([])
+        built()
 
 
 # --- one entry of model.mentors -----------------------------------------------------------------
 
 
 def built(*cfgs, student=None):
-    task = ClassificationTask(TrueClassRanker())
-    return MentorBank.build(cfgs, build(student or classifier()), task)
+    """The mentors of a classroom."""
+    student = build(student or classifier())
+    return MultiMentorDistiller(student=student, mentors=list(cfgs)).mentors
 
 
 def entry(model, **cfg):
@@ -165,11 +159,11 @@ def test_a_config_of_the_installed_package_is_found_by_its_name():
 
     cfg = dict(config='mmpretrain::resnet/resnet18_8xb32_in1k.py', checkpoint=None)
     mentor = built(cfg, student=classifier(num_classes=1000))[0]
-    assert mentor.name == 'resnet18_8xb32_in1k'
+    assert mentor.name == 'resnet18'
     assert isinstance(mentor.model.backbone, ResNet)
     # Its preprocessor stands beside its model, as in all of MMPretrain's configs.
     assert mentor.model.data_preprocessor.to_rgb
-    assert mentor.view.identity
+    assert mentor.input_adapter.identity
 
 
 def test_weights_are_those_of_the_file(tmp_path):
@@ -192,8 +186,8 @@ def test_an_architecture_that_makes_buffers_anew_can_teach(tmp_path):
     torch.save(senior.state_dict(), tmp_path / 'swin.pth')
     mentor = entry(model, checkpoint=str(tmp_path / 'swin.pth'))
     inputs = class_batch()[0]
-    expected = senior.eval()(mentor.view(inputs))
-    torch.testing.assert_close(mentor.predict(inputs).values.squeeze(1), expected)
+    expected = senior.eval()(mentor.input_adapter(inputs))
+    torch.testing.assert_close(mentor.predict(inputs).logits[0][:, 0], expected)
 
 
 def test_of_a_classroom_s_config_the_student_is_taken(tmp_path):
@@ -209,7 +203,7 @@ def test_of_a_classroom_s_config_the_student_is_taken(tmp_path):
     torch.save(build(classifier(16), seed=2).state_dict(), tmp_path / 'epoch_1.pth')
     mentor = entry(None, config=str(path), checkpoint=str(tmp_path / 'epoch_1.pth'))
     assert type(mentor.model).__name__ == 'ImageClassifier'
-    assert mentor.view.identity
+    assert mentor.input_adapter.identity
 
 
 def test_a_mentor_keeps_its_own_normalisation():
@@ -218,14 +212,14 @@ def test_a_mentor_keeps_its_own_normalisation():
         type='mmpretrain.ClsDataPreprocessor', mean=[127.5] * 3, std=[127.5] * 3, to_rgb=False
     )
     mentor = entry(other)
-    assert not mentor.view.identity and mentor.view.flips
+    assert not mentor.input_adapter.identity and mentor.input_adapter.flips
     raw = torch.rand(2, 3, 4, 4) * 255  # BGR
     mean, std = (
         torch.tensor(classifier()['data_preprocessor'][key]).view(1, 3, 1, 1)
         for key in ('mean', 'std')
     )
     torch.testing.assert_close(
-        mentor.view((raw.flip(1) - mean) / std), (raw - 127.5) / 127.5, rtol=0, atol=1e-5
+        mentor.input_adapter((raw.flip(1) - mean) / std), (raw - 127.5) / 127.5, rtol=0, atol=1e-5
     )
 
 
@@ -239,7 +233,7 @@ def test_the_preprocessor_may_stand_beside_the_student(beside):
         model['data_preprocessor'] = preprocessor
     other = classifier()['data_preprocessor']
     mentor = entry(None, config=dict(model=model, data_preprocessor=other))
-    assert mentor.view.flips == beside
+    assert mentor.input_adapter.flips == beside
 
 
 def test_a_mentor_of_another_task_is_refused_before_its_weights_are_fetched():
@@ -300,9 +294,8 @@ def test_what_is_cheap_to_check_is_checked_first(monkeypatch):
 
 @pytest.mark.parametrize('mentors', [dict(config='x.py', checkpoint=None), 'mmpretrain::x.py'])
 def test_mentors_without_brackets(mentors):
-    task = ClassificationTask(TrueClassRanker())
     with pytest.raises(ClassroomError, match=r'model\.mentors is .*, not a list: write \[dict\('):
-        MentorBank.build(mentors, build(classifier()), task)
+        MultiMentorDistiller(student=build(classifier()), mentors=mentors)
 
 
 # --- a config whose model does not build --------------------------------------------------------

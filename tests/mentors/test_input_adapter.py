@@ -1,4 +1,4 @@
-"""A mentor's view is what its own preprocessing of the raw image would be."""
+"""A mentor's adapter is what its own preprocessing of the raw image would be."""
 
 import itertools
 
@@ -6,8 +6,7 @@ import pytest
 import torch
 from mmengine.registry import MODELS
 
-from mmkd_classroom.mentors import Normalisation, View
-from mmkd_classroom.mentors.input_adapter import fit
+from mmkd_classroom.mentors import InputAdapter, Normalisation, letterbox
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 POSE, CLASSES, PLAIN = 'mmpose.PoseDataPreprocessor', 'mmpretrain.ClsDataPreprocessor', (
@@ -57,8 +56,8 @@ def by_hand(preprocessor, images):
 def test_from_the_student_s_batch_to_the_mentor_s(student, mentor):
     student, mentor = stock(student), stock(mentor)
     images = torch.randint(256, (2, 3, 5, 7), dtype=torch.uint8)
-    view = View(Normalisation.of(student), Normalisation.of(mentor))
-    ours = view(preprocess(student, images))
+    adapter = InputAdapter(Normalisation.of(student), Normalisation.of(mentor))
+    ours = adapter(preprocess(student, images))
     theirs = preprocess(mentor, images)
     expected = by_hand(mentor, images)
     scale = expected.abs().max()  # pixels of 0 to 255 where nothing is normalised
@@ -67,32 +66,32 @@ def test_from_the_student_s_batch_to_the_mentor_s(student, mentor):
 
 
 def test_equal_views_are_the_same_tensor():
-    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('classes')))
+    adapter = InputAdapter(Normalisation.of(stock('pose')), Normalisation.of(stock('classes')))
     inputs = torch.randn(2, 3, 4, 4)
-    assert view(inputs) is inputs
+    assert adapter(inputs) is inputs
 
 
 def test_a_flip_alone_keeps_the_values():
     same = dict(mean=(1.0, 1.0, 1.0), std=(2.0, 2.0, 2.0))
-    view = View(Normalisation(**same, flips=True), Normalisation(**same, flips=False))
+    adapter = InputAdapter(Normalisation(**same, flips=True), Normalisation(**same, flips=False))
     inputs = torch.randn(2, 3, 4, 4)
-    assert torch.equal(view(inputs), inputs.flip(1))
+    assert torch.equal(adapter(inputs), inputs.flip(1))
 
 
 def test_the_student_s_batch_is_left_as_it_was():
-    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
+    adapter = InputAdapter(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
     inputs = torch.randn(2, 3, 4, 4)
     before = inputs.clone()
-    assert not torch.equal(view(inputs), inputs)
+    assert not torch.equal(adapter(inputs), inputs)
     assert torch.equal(inputs, before)
 
 
 def test_constants_move_with_the_model():
-    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
-    view.apply(lambda tensor: tensor.to(torch.float64))
-    assert view(torch.randn(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
-    view.apply(lambda tensor: tensor.to('meta'))
-    assert view(torch.empty(1, 3, 2, 2, device='meta')).device.type == 'meta'
+    adapter = InputAdapter(Normalisation.of(stock('pose')), Normalisation.of(stock('pose_bgr')))
+    adapter.apply(lambda tensor: tensor.to(torch.float64))
+    assert adapter(torch.randn(1, 3, 2, 2, dtype=torch.float64)).dtype == torch.float64
+    adapter.apply(lambda tensor: tensor.to('meta'))
+    assert adapter(torch.empty(1, 3, 2, 2, device='meta')).device.type == 'meta'
 
 
 @pytest.mark.parametrize(
@@ -106,9 +105,9 @@ def test_constants_move_with_the_model():
     ],
 )
 def test_of_feature_maps_the_part_that_is_not_black(student, mentor, cells, expected):
-    view = View(Normalisation.of(stock('pose')), Normalisation.of(stock('pose')), mentor)
+    adapter = InputAdapter(Normalisation.of(stock('pose')), Normalisation.of(stock('pose')), mentor)
     maps = torch.randn(2, 3, *cells)
-    found = view.content(maps, torch.empty(2, 3, student[1], student[0]))
+    found = adapter.content(maps, torch.empty(2, 3, student[1], student[0]))
     assert torch.equal(found, maps[(..., *expected)])
 
 
@@ -116,10 +115,10 @@ def test_channels_are_reversed_as_the_config_says():
     """CIFAR loads RGB and does not reverse it; an ImageNet mentor reverses the BGR of its files."""
     student, mentor = stock('classes_raw'), stock('classes')
     images = torch.randint(256, (2, 3, 5, 7), dtype=torch.uint8)
-    view = View(Normalisation.of(student), Normalisation.of(mentor), flips=False)
+    adapter = InputAdapter(Normalisation.of(student), Normalisation.of(mentor), flips=False)
     mean, std = torch.tensor(MEAN).view(3, 1, 1), torch.tensor(STD).view(3, 1, 1)
-    torch.testing.assert_close(view(preprocess(student, images)), (images - mean) / std)
-    both = View(Normalisation.of(student), Normalisation.of(student), flips=True)
+    torch.testing.assert_close(adapter(preprocess(student, images)), (images - mean) / std)
+    both = InputAdapter(Normalisation.of(student), Normalisation.of(student), flips=True)
     inputs = preprocess(student, images)
     assert torch.equal(both(inputs), inputs.flip(1))
 
@@ -134,7 +133,7 @@ def test_channels_are_reversed_as_the_config_says():
     ],
 )
 def test_the_student_s_picture_is_laid_into_the_mentor_s(ours, theirs, content, offset):
-    found, geometry = fit(ours, theirs)
+    found, geometry = letterbox(ours, theirs)
     assert found == content and geometry.size == theirs
     assert geometry.offset == pytest.approx(offset)
     plain = Normalisation.of(stock('classes'))
@@ -142,7 +141,7 @@ def test_the_student_s_picture_is_laid_into_the_mentor_s(ours, theirs, content, 
     x = torch.arange(float(ours[0])).expand(ours[1], -1)
     y = torch.arange(float(ours[1]))[:, None].expand(-1, ours[0])
     inputs = torch.stack([x, y, torch.ones_like(x)])[None]
-    seen = View(plain, plain, theirs)(inputs)[0]
+    seen = InputAdapter(plain, plain, theirs)(inputs)[0]
     assert seen.shape == (3, theirs[1], theirs[0])
     inside = seen[2] > 0.99
     assert inside.sum() == content[0] * content[1]

@@ -10,11 +10,10 @@ from mmengine.registry import MODELS, init_default_scope
 from toys import CLASSES, build, class_batch, classifier, estimator, on_meta
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.heads import build_adapter
 from mmkd_classroom.mentors.entry import read_entry
 from mmkd_classroom.mentors.mentor import Mentor, build_mentor
 from mmkd_classroom.metainfo import image_size
-from mmkd_classroom.rankers import TrueClassRanker
-from mmkd_classroom.heads import ClassificationTask
 
 CONFIGS = Path(mmpretrain.__file__).parent / '.mim/configs'
 FAMILIES = sorted(path.name for path in CONFIGS.iterdir() if path.name != '_base_')
@@ -38,12 +37,15 @@ def loader(*pipeline: dict) -> dict:
     return dict(dataset=dict(type='ImageNet', pipeline=[dict(type='Load'), *pipeline]))
 
 
-def mentor(model: dict | None = None, config: dict | None = None, **options) -> Mentor:
-    task = ClassificationTask(TrueClassRanker())
+def mentor(
+    model: dict | None = None, config: dict | None = None, stages: tuple = (), **options
+) -> Mentor:
+    student = build(classifier())
     config = dict(config or {}, model=model or classifier(16), default_scope='mmpretrain')
     entry = dict(config=config, checkpoint=None, **options)
-    entry = read_entry(entry, 'model.mentors[3]', task.mentor_options)
-    return build_mentor(entry, build(classifier()), task)
+    adapter = build_adapter(student)
+    entry = read_entry(entry, 'model.mentors[3]', adapter.mentor_options)
+    return build_mentor(entry, entry.name, stages, student, adapter)[0]
 
 
 @pytest.mark.parametrize(
@@ -81,28 +83,28 @@ def test_the_mentor_sees_its_own_size():
     member, inputs = mentor(config=tested), class_batch(2)[0]
     seen = []
     member.model.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape)))
-    assert member.predict(inputs).values.shape == (2, CLASSES)
+    assert member.predict(inputs).logits[0].shape == (2, 1, CLASSES)
     assert seen == [(2, 3, 24, 40)]
-    assert mentor(config=tested, input_size=(16, 20)).view.size == (16, 20)
+    assert mentor(config=tested, input_size=(16, 20)).input_adapter.size == (16, 20)
     # Before what the backbone is made for: some transformers are tested larger than built.
-    assert mentor(MIXER, tested).view.size == (40, 24)
-    assert mentor(MIXER).view.size == (32, 24)
+    assert mentor(MIXER, tested).input_adapter.size == (40, 24)
+    assert mentor(MIXER).input_adapter.size == (32, 24)
 
 
 def test_a_mentor_of_the_student_s_size_sees_the_very_batch():
     same = mentor(config=dict(test_dataloader=loader(dict(type='Resize', scale=16))))
     silent = mentor()
-    assert (same.view.size, silent.view.size) == ((16, 16), None)
+    assert (same.input_adapter.size, silent.input_adapter.size) == ((16, 16), None)
     inputs = class_batch(2)[0]
-    assert same.view(inputs) is inputs and silent.view(inputs) is inputs
+    assert same.input_adapter(inputs) is inputs and silent.input_adapter(inputs) is inputs
 
 
 def test_features_are_looked_for_at_the_mentor_s_size():
-    member = mentor(config=dict(test_dataloader=loader(dict(type='Resize', scale=(40, 24)))))
-    seen = []
-    member.model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
-    assert member.watch(['layer1'], 'model.mentors[3]') == dict(layer1=16)
-    assert seen == [(1, 3, 24, 40)]
+    tested = dict(test_dataloader=loader(dict(type='Resize', scale=(40, 24))))
+    features = mentor(config=tested, stages=('layer1',)).predict(class_batch(2)[0]).features
+    assert {name: maps.shape[1] for name, maps in features.items()} == dict(layer1=16)
+    # A network that takes no other size is asked at its own.
+    assert mentor(MIXER, stages=('patch_embed',)).input_adapter.size == (32, 24)
 
 
 def test_a_network_that_cannot_take_the_batch_is_named_with_what_to_give():
@@ -129,7 +131,7 @@ def test_other_errors_are_left_as_they_are():
         member.model.backbone.forward = fail
         with pytest.raises(kind, match='^what it says$'):
             member.predict(class_batch(2)[0])
-    pose = Mentor('pose', build(estimator()), member.view, member.output_adapter)
+    pose = Mentor('pose', build(estimator()), member.input_adapter, member.output_adapter)
     pose.model.backbone.forward = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         pose.predict(torch.zeros(2, 3, 96, 64))
@@ -162,19 +164,24 @@ def test_each_family_teaches_a_student_of_160_pixels(family):
     assert (config is None) == (family in NO_CLASSIFIERS)
     if config is None:
         return
-    task = ClassificationTask(TrueClassRanker())
     classes = {'lenet': 10}.get(family) or config.model.head.get('num_classes', 1000)
     entry = dict(config=config.to_dict(), checkpoint=None)
     with on_meta():
         cfg = dict(classifier(num_classes=classes), data_preprocessor=config.data_preprocessor)
         student = MODELS.build(cfg)
+        adapter = build_adapter(student)
+
+        def build_member():
+            read = read_entry(entry, 'model.mentors[0]')
+            return build_mentor(read, 'member', [], student, adapter)[0]
+
         if family == 'csra':
             with pytest.raises(ClassroomError, match='one label a sample'):
-                build_mentor(read_entry(entry, 'model.mentors[0]'), student, task)
+                build_member()
             return
-        member = build_mentor(read_entry(entry, 'model.mentors[0]'), student, task)
+        member = build_member()
     member.apply(lambda tensor: tensor.to('meta'))
     channels = len(config.data_preprocessor.mean)
     prediction = member.predict(torch.zeros(2, channels, 160, 160, device='meta'))
-    assert prediction.values.shape == (2, classes)
-    task.check_student(member.model)
+    assert prediction.logits[0].shape == (2, 1, classes)
+    build_adapter(member.model).check_student(member.model, per_sample=False)
