@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from toys import JOINTS, build, estimator
 
 from mmkd_classroom.divergences import KLDivergence
 from mmkd_classroom.functional import kl_divergence
+from mmkd_classroom.heads import build_adapter
 from mmkd_classroom.structures import Prediction
 
 N, K = 3, 5
@@ -55,10 +57,13 @@ def test_one_temperature_serves_all():
 
 def test_on_simcc_it_is_a_stock_loss_of_that_target():
     """With the mentor's own distribution as labels, KLDiscretLoss gives the same number."""
-    from mmpose.models.losses import KLDiscretLoss
-
-    student, mentor = predictions('axes')
-    stock = KLDiscretLoss(beta=10.0, use_target_weight=False)
+    model = build(estimator(codec_name='simcc'))
+    adapter = build_adapter(model)
+    student, mentor = (
+        adapter.student_prediction([torch.randn(N, JOINTS, cells) for cells in adapter.cells])
+        for _ in range(2)
+    )
+    stock = type(model.head.loss_module)(beta=10.0, use_target_weight=False)
     targets = tuple((10 * axis).softmax(-1) for axis in mentor.values)
     ours = KLDivergence()(student, mentor, None, 1.0).mean()
     torch.testing.assert_close(ours, stock(student.values, targets, None))

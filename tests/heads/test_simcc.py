@@ -43,3 +43,4 @@ def test_logits_are_the_axes_with_the_head_s_beta(adapter):
         torch.testing.assert_close(logits, beta * axis)
     heights = [beta * (axis.amax(-1) - axis.amin(-1)) for axis in values]
     torch.testing.assert_close(prediction.peaks, sum(heights) / 2)
+    assert prediction.scales == (5 / 128, 5 / 192)  # as MMPose's loss, a sum over the batch
