@@ -92,6 +92,7 @@ def snapshot(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in model.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)  # five HRNets and ResNets in one process, on a machine that may be busy
 @pytest.mark.parametrize('path', CONFIGS, ids=by_name)
 def test_config_takes_a_training_step(
