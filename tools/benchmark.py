@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Compare methods on equal terms: train and test each with each seed, as a plan says.
+"""Compare methods on equal terms: train and test each one with each seed of a plan.
 
-Mentors that are not there are trained first, once. Each finished run adds a line to results.jsonl
-in the plan's folder; started again, after an interruption or with a plan that has more in it, the
-tool does what is missing. At the end it writes PLAN.md, with tables of results and costs, and
-PLAN.png. A run that fails is reported, its logs are kept in failed/, the others go on, and the
-exit code is 1. Data and checkpoints are sought from the current directory, as by train.py.
+Mentors without a checkpoint are trained first, once. Each finished run adds a line to results.jsonl
+in the plan's folder. Started again, after an interruption or with a longer plan, the tool does what
+is missing. At the end it writes PLAN.md, with tables of results and costs, and PLAN.png. If a run
+fails, its logs are kept in failed/, the other runs go on, and the exit code is 1. Relative paths of
+data and checkpoints start at the current directory, as in train.py.
 
 Examples:
     python tools/benchmark.py configs/benchmarks/lspet_cpu.py
@@ -31,11 +31,11 @@ sys.path.insert(0, str(PROJECT))
 import torch  # noqa: E402
 from mmengine.config import DictAction  # noqa: E402
 
-from mmkd_classroom.benchmark.bench import Bench  # noqa: E402
-from mmkd_classroom.benchmark.jobs import Workshop, clock, preload  # noqa: E402
-from mmkd_classroom.benchmark.ledger import Ledger, locked  # noqa: E402
+from mmkd_classroom.benchmark.jobs import JobRunner, clock, preload  # noqa: E402
 from mmkd_classroom.benchmark.plan import Plan, read_plan  # noqa: E402
 from mmkd_classroom.benchmark.report import Results, plot, report  # noqa: E402
+from mmkd_classroom.benchmark.runner import BenchmarkRunner  # noqa: E402
+from mmkd_classroom.benchmark.store import ResultStore, locked  # noqa: E402
 from mmkd_classroom.errors import ClassroomError  # noqa: E402
 
 CORES = os.cpu_count() or 1
@@ -65,11 +65,11 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def places(args: argparse.Namespace) -> list[dict[str, str]]:
-    """Environment variables of each run at a time."""
+def slots(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Environment variables for each of the runs at a time."""
     gpus = args.gpus or visible_gpus()
     at_once = args.at_once or len(gpus) or min(2, CORES)
-    # Runs that all take every core are slower than runs that share them out.
+    # Runs that all use every core are slower than runs that share the cores.
     os.environ.setdefault('OMP_NUM_THREADS', str(max(1, CORES // at_once)))
     if not gpus:
         return [{}] * at_once
@@ -85,29 +85,29 @@ def visible_gpus() -> list[str]:
 
 
 def run(plan: Plan, args: argparse.Namespace) -> bool:
-    """Do what is missing, and show what there is.
+    """Do what has no result yet, and report all results.
 
     Returns:
-        Whether all of the plan is done.
+        Whether the plan is complete.
     """
     start = time.monotonic()
 
-    def say(line: str) -> None:
+    def log(line: str) -> None:
         print(f'[{clock(time.monotonic() - start):>5}] {line}', flush=True)
 
-    ledger = Ledger(plan.folder)
+    store = ResultStore(plan.folder)
     failures = {}
     if not args.report:
         fresh = torch.cuda.is_available()
-        imported = ['mmkd_classroom.benchmark.bench', 'mmkd_classroom.benchmark.report']
+        imported = ['mmkd_classroom.benchmark.runner', 'mmkd_classroom.benchmark.report']
         if not fresh:
             imported += preload(plan.classroom_config.get('default_scope', 'mmengine'))
-        workshop = Workshop(Path.cwd(), places(args), say, imported, fresh)
-        bench = Bench(plan, ledger, workshop, say)
-        say(f'{plan.name}: results go to {ledger.path}')
-        bench.run()
-        failures = bench.failures
-    results = Results.of(plan, ledger)
+        jobs = JobRunner(Path.cwd(), slots(args), log, imported, fresh)
+        runner = BenchmarkRunner(plan, store, jobs, log)
+        log(f'{plan.name}: results go to {store.path}')
+        runner.run()
+        failures = runner.failures
+    results = Results.load(plan, store)
     text = report(results)
     (plan.folder / f'{plan.name}.md').write_text(text)
     plot(results, plan.folder / f'{plan.name}.png')
