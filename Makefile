@@ -50,7 +50,7 @@ IN_TREE := PYTHONPATH='$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))'
 
 demo:
 	@$(call prepare,pose)
-	$(IN_TREE) '$(ENV_PYTHON)' tools/demo.py $(DEMO_ARGS)
+	$(IN_TREE) '$(ENV_PYTHON)' demo/run.py $(DEMO_ARGS)
 
 # One thread a process: two test processes with two threads each are slower than with one.
 test:

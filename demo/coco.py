@@ -7,21 +7,21 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mmkd_classroom.demo.pose import JOINTS
-from mmkd_classroom.demo.scene import Picture, draw_picture
+from demo.pose import JOINTS
+from demo.scene import Picture, draw_picture
 from mmkd_classroom.errors import ClassroomError
 
-# Raise it with every change that changes the pictures: sets made before are then told apart.
+# Version of the renderer. Raise it with every change that changes the pictures.
 RENDERER = 2
-# Says what a set was made from, and that its folder is ours to replace.
+# A file in the data set: its settings. It also says that the folder may be replaced.
 RECORD = 'made_by_demo.json'
 SPLITS = ('train', 'val')
-# How far COCO's annotators were from each other, in square roots of the person's area (OKS).
+# Spread of COCO's annotations of each joint, relative to the square root of the person's area.
 SIGMAS = np.array([
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107,
     0.087, 0.087, 0.089, 0.089,
 ])  # fmt: skip
-# COCO's own person category; its skeleton counts joints from 1.
+# COCO's person category. Its skeleton counts joints from 1.
 PERSON = dict(
     id=1, name='person', supercategory='person', keypoints=list(JOINTS),
     skeleton=[[16, 14], [14, 12], [17, 15], [15, 13], [12, 13], [6, 12], [7, 13], [6, 7], [6, 8],
@@ -32,32 +32,32 @@ PERSON = dict(
 def write_data_set(
     out: Path | str, train: int = 2400, val: int = 300, seed: int = 0, force: bool = False
 ) -> bool:
-    """Render ``out``/images and ``out``/annotations/{train,val}.json, unless they are there.
+    """Render ``out``/images and ``out``/annotations/{train,val}.json, unless they exist.
 
-    The joints of the training pictures are annotated as people do, a little beside the truth; those
-    of the validation pictures are exact.
+    The annotated joints of training pictures are displaced a little, as those of human annotators.
+    Those of validation pictures are exact.
 
-    A picture depends on ``seed``, its split and its number alone, not on how many there are. The
-    set is made beside ``out`` and renamed when it is whole, so ``out`` never holds half of one.
+    A picture depends only on ``seed``, its split and its number, not on the number of pictures. The
+    set is made in a temporary folder and then renamed, so that ``out`` is never incomplete.
 
     Args:
-        out: The data set's folder; its parents are made.
+        out: Folder of the data set. Its parents are made.
         train: Number of training pictures, at least 1.
         val: Number of validation pictures, at least 1.
-        seed: At least 0.
-        force: Replace a different demo set in ``out``. Nothing else is ever replaced.
+        seed: Seed of all pictures, at least 0.
+        force: Replace another demo set in ``out``. Nothing else is ever replaced.
 
     Returns:
-        Whether it was rendered: False if ``out`` already holds this very set.
+        Whether it was rendered: False if ``out`` is this set already.
 
     Raises:
-        ClassroomError: If a number is out of range, or ``out`` holds something else.
+        ClassroomError: A number is out of range, or ``out`` holds something else.
     """
     for name, number, least in (('train', train, 1), ('val', val, 1), ('seed', seed, 0)):
         if number < least:
             raise ClassroomError(f'--{name} is {number}; it must be at least {least}.')
     out = Path(out).resolve()
-    record = dict(renderer=RENDERER, seed=seed, train=train, val=val)
+    record = json.dumps(dict(renderer=RENDERER, seed=seed, train=train, val=val)) + '\n'
     if out.exists() and not _may_write(out, record, force):
         return False
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -67,34 +67,29 @@ def write_data_set(
             (new / folder).mkdir(parents=True)
         for split, count in zip(SPLITS, (train, val)):
             _write_split(new, split, count, seed)
-        (new / RECORD).write_text(json.dumps(record) + '\n')
+        (new / RECORD).write_text(record)
         if out.exists():
             out.rename(Path(scratch) / 'old')
         new.rename(out)
     return True
 
 
-def _may_write(out: Path, record: dict, force: bool) -> bool:
-    """Whether ``out``, which exists, may be replaced; False if it already is what is wanted."""
+def _may_write(out: Path, record: str, force: bool) -> bool:
+    """Whether the existing ``out`` is to be replaced: False if it is the wanted set already."""
     if out.is_dir() and not any(out.iterdir()):
         return True
     if not (out / RECORD).is_file():
         raise ClassroomError(
-            f'{out} holds something that is not a demo data set, and is left as it is. '
+            f'{out} holds something that is not a demo data set, so it is not changed. '
             'Give another folder.'
         )
-    try:
-        found = json.loads((out / RECORD).read_text())
-    except ValueError:
-        found = 'an unreadable record'
-    whole = len(list(out.glob('images/*.jpg'))) == record['train'] + record['val']
-    if found == record and whole and all((out / f'annotations/{s}.json').is_file() for s in SPLITS):
+    found = (out / RECORD).read_text()
+    if found == record:
         return False
     if force:
         return True
-    what = f'another demo data set ({found})' if found != record else 'this set with files missing'
     raise ClassroomError(
-        f'{out} holds {what}; asked for was {record}. '
+        f'{out} holds another demo data set ({found.strip()}); asked for was {record.strip()}. '
         'Give another folder, or --force to replace it.'
     )
 
@@ -107,7 +102,7 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
         annotation = annotate(picture)
         if split == 'train':
             rng = np.random.default_rng((seed, len(SPLITS), number))
-            annotation['keypoints'] = as_people_do(annotation, picture.image.shape[:2], rng)
+            annotation['keypoints'] = displace(annotation, picture.image.shape[:2], rng)
         # COCO's image ids are unique over its splits.
         image_id, name = number + 1_000_000 * SPLITS.index(split), f'{split}_{number:06d}.jpg'
         _, jpeg = cv2.imencode('.jpg', picture.image, (cv2.IMWRITE_JPEG_QUALITY, 90))
@@ -123,7 +118,7 @@ def _write_split(root: Path, split: str, count: int, seed: int) -> None:
 
 
 def sample_picture(seed: int, split: str, number: int) -> Picture:
-    """Picture ``number`` of ``split``: at least six joints in it, and four of them in sight."""
+    """Picture ``number`` of ``split``, with at least six labelled joints, four of them visible."""
     rng = np.random.default_rng((seed, SPLITS.index(split), number))
     while True:
         picture = draw_picture(rng)
@@ -132,10 +127,10 @@ def sample_picture(seed: int, split: str, number: int) -> Picture:
             return picture
 
 
-def as_people_do(
+def displace(
     annotation: dict, shape: tuple[int, int], rng: np.random.Generator
 ) -> list[int | float]:
-    """The labelled joints, each displaced as far as COCO's annotators displaced it.
+    """The labelled joints, displaced at random with the spread of COCO's annotations.
 
     Args:
         annotation: See :func:`annotate`.
@@ -150,13 +145,13 @@ def as_people_do(
     moved = joints[:, :2] + spread * rng.normal(size=(len(joints), 2))
     moved = moved.clip(0, (shape[1] - 1, shape[0] - 1)).round(2)
     joints[:, :2] = np.where(joints[:, 2:] > 0, moved, 0)
-    return [int(n) if i % 3 == 2 else float(n) for i, n in enumerate(joints.ravel())]
+    return _flat(joints)
 
 
 def annotate(picture: Picture) -> dict:
-    """COCO's annotation of ``picture``, but for the ids; numbers to 0.01 px.
+    """COCO's annotation of ``picture`` without the ids; numbers to 0.01 px.
 
-    The area is that of what is seen of the person, the box holds that and every labelled joint.
+    The area is that of the visible part of the person. The box holds it and every labelled joint.
     """
     joints = picture.keypoints.round(2)
     labelled = joints[joints[:, 2] > 0, :2]
@@ -169,9 +164,14 @@ def annotate(picture: Picture) -> dict:
     return dict(
         category_id=PERSON['id'],
         iscrowd=0,
-        keypoints=[int(n) if i % 3 == 2 else float(n) for i, n in enumerate(joints.ravel())],
+        keypoints=_flat(joints),
         num_keypoints=len(labelled),
         bbox=[round(float(n), 2) for n in (*low, *(high - low))],
         area=float(picture.mask.sum()),
         segmentation=[outline.ravel().tolist() for outline in outlines if len(outline) > 2],
     )
+
+
+def _flat(joints: np.ndarray) -> list[int | float]:
+    """Joints (17, 3) as in COCO: x, y and a whole number v."""
+    return [n for x, y, v in joints.tolist() for n in (x, y, int(v))]

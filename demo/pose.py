@@ -120,7 +120,7 @@ def articulate(
         neck: Nod, turn to the left and tilt, shape (3,), degrees.
         arms: Rows like those of ``ARMS`` for the left and the right arm, shape (2, 4).
         legs: Rows like those of ``LEGS`` for the left and the right leg, shape (2, 4).
-        sits: Whether the pose needs a seat; passed on.
+        sits: Whether the pose needs a seat.
     """
     head = 1.2 * build.head  # a little large, as in the young, so that a face has pixels
     spine = [turn('x', trunk[2] / 2) @ turn('z', trunk[3] / 2) @ turn('y', trunk[4] / 2)] * 2

@@ -1,9 +1,7 @@
-"""What the demo has to show: one table and one picture."""
+"""The demo's picture: predictions beside the truth, and what the mentors taught."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import matplotlib
@@ -14,56 +12,10 @@ matplotlib.use('Agg')  # before pyplot: there may be no display
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from mmkd_classroom.demo.coco import PERSON  # noqa: E402
-from mmkd_classroom.demo.pose import JOINTS  # noqa: E402
+from demo.coco import PERSON  # noqa: E402
+from demo.pose import JOINTS  # noqa: E402
 
 LEFT, RIGHT = '#ff9e1b', '#21a7ff'  # of the figure's own sides, as in MMPose
-
-
-class Row(NamedTuple):
-    """One line of the table.
-
-    Attributes:
-        name: Of the model.
-        parameters: Their number.
-        ap: COCO's AP, in [0, 1].
-        pck: PCK, in [0, 1].
-        minutes: That its training took.
-    """
-
-    name: str
-    parameters: int
-    ap: float
-    pck: float
-    minutes: float
-
-
-def table(rows: Sequence[Row]) -> str:
-    """A Markdown table with columns of equal width."""
-    lines = [('model', 'parameters', 'AP', 'PCK', 'minutes')]
-    lines += [
-        (
-            row.name,
-            f'{row.parameters / 1e6:.2f} M',
-            f'{100 * row.ap:.1f}',
-            f'{100 * row.pck:.1f}',
-            f'{row.minutes:.1f}',
-        )
-        for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*lines)]
-    lines.insert(
-        1, tuple('-' * (width - (i > 0)) + ':' * (i > 0) for i, width in enumerate(widths))
-    )
-    return '\n'.join(
-        '| '
-        + ' | '.join(
-            cell.rjust(width) if index else cell.ljust(width)
-            for index, (cell, width) in enumerate(zip(line, widths))
-        )
-        + ' |'
-        for line in lines
-    )
 
 
 def picture(
@@ -73,14 +25,14 @@ def picture(
     mentoring: Path,
     people: int = 6,
 ) -> None:
-    """Draw people of the validation set, as predicted, beside the truth; and who taught them.
+    """Draw predictions beside the truth, and the record of the mentors below.
 
     Args:
         path: Image file to write.
         data: Folder of the data set.
-        predictions: By the row's title, what ``tools/test.py --dump`` wrote.
-        mentoring: The hook's ``mentoring.jsonl``.
-        people: Number of people, spread evenly over the validation set: no choice is made.
+        predictions: Files that ``tools/test.py --dump`` wrote, by the name of the model.
+        mentoring: The file ``mentoring.jsonl`` of ``MentoringHook``.
+        people: Number of people, at equal distances in the validation set.
     """
     truth = json.loads((data / 'annotations' / 'val.json').read_text())
     files = {image['id']: image['file_name'] for image in truth['images']}
@@ -106,7 +58,7 @@ def picture(
 
 
 def _by_annotation(file: Path) -> dict[int, np.ndarray]:
-    """Predicted joints ``(17, 2)`` by the annotation's id."""
+    """Predicted joints ``(17, 2)`` by the id of the annotation."""
     return {
         sample['id']: np.asarray(sample['pred_instances']['keypoints'])[0]
         for sample in mmengine.load(file)
@@ -126,7 +78,7 @@ def _draw_person(axis: plt.Axes, image: np.ndarray, joints: np.ndarray, seen: np
 
 
 def _draw_mentoring(figure: plt.Figure, mentoring: Path) -> None:
-    """Each mentor's share of pupils and of the loss, over the training."""
+    """How many people each mentor taught, its share of the loss, and its score, over time."""
     records = [json.loads(line) for line in mentoring.read_text().splitlines()]
     steps = [record['iter'] for record in records]
     left, middle, right = figure.subplots(1, 3)

@@ -1,16 +1,16 @@
-"""The picture of a dressed figure, with its annotation: camera, light and what hides what."""
+"""Renders a figure and annotates it: camera, light, and which joints are hidden."""
 
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from mmkd_classroom.demo.figure import Mesh, dress, sample_cloth, tube
-from mmkd_classroom.demo.pose import JOINTS, Frame, Pose, sample_pose, turn
-from mmkd_classroom.demo.surroundings import cast_shadow, draw_place, expose, obstruct
+from demo.figure import Mesh, dress, sample_cloth, tube
+from demo.pose import JOINTS, Frame, Pose, sample_pose, turn
+from demo.surroundings import cast_shadow, draw_place, expose, obstruct
 
 FINE = 2  # the figure is painted this much finer than the picture, then averaged: smooth edges
-# A joint this far (metres) behind the surface seen before it is hidden by more than its own flesh.
+# A joint is hidden if it is more than this (metres) behind the visible surface.
 DEPTHS = {'hip': 0.17, 'shoulder': 0.12, 'knee': 0.1, 'elbow': 0.08, 'wrist': 0.07, 'ankle': 0.08}
 DEPTH = np.array([DEPTHS.get(name.split('_')[-1], 0.035) for name in JOINTS])
 
@@ -22,7 +22,7 @@ class Picture(NamedTuple):
         image: BGR, shape (H, W, 3), uint8.
         keypoints: Rows (x, y, v) in COCO's order and meaning, shape (17, 3); v is 0 outside the
             picture (then x = y = 0), 1 hidden, 2 visible.
-        mask: Where the person is seen, shape (H, W), bool.
+        mask: Where the person is visible, shape (H, W), bool.
     """
 
     image: np.ndarray
@@ -31,7 +31,7 @@ class Picture(NamedTuple):
 
 
 class Camera(NamedTuple):
-    """A pinhole camera before the figure, which it sees turned by ``rotation`` (3, 3)."""
+    """A pinhole camera in front of the figure, which is turned by ``rotation`` (3, 3)."""
 
     rotation: np.ndarray
     distance: float
@@ -47,7 +47,7 @@ class Camera(NamedTuple):
 
 
 def draw_picture(rng: np.random.Generator) -> Picture:
-    """Draw a person, a place and a camera from ``rng``, and take the picture."""
+    """Sample a person, a place and a camera, and render the picture."""
     size = rng.integers(160, 201, size=2)
     pose = sample_pose(rng)
     mesh = dress(pose, rng)
@@ -81,7 +81,7 @@ def sample_camera(rng: np.random.Generator, joints: np.ndarray, size: np.ndarray
 def render(
     rng: np.random.Generator, pose: Pose, mesh: Mesh, camera: Camera, size: np.ndarray
 ) -> Picture:
-    """Take the picture, of ``size`` (H, W), of the ``mesh`` that clothes ``pose``."""
+    """Render the ``mesh`` of a ``pose`` to a picture of ``size`` (H, W)."""
     floor = pose.joints[:, 1].min() - 0.08
     light = turn('y', rng.uniform(-70, 70)) @ turn('x', -rng.uniform(20, 70)) @ (0, 0, 1.0)
     people = len(mesh.quads)

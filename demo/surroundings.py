@@ -1,10 +1,10 @@
-"""What surrounds a figure: a wall and a floor, its shadow, things in the way, the film's grain."""
+"""The surroundings of a figure: wall, floor, shadow, objects in front of it, and image noise."""
 
 import cv2
 import numpy as np
 
-from mmkd_classroom.demo.figure import sample_colour
-from mmkd_classroom.demo.pose import turn
+from demo.figure import sample_colour
+from demo.pose import turn
 
 BONES = ((5, 7), (7, 9), (6, 8), (8, 10), (11, 13), (13, 15), (12, 14), (14, 16), (5, 11), (6, 12),
          (5, 12), (0, 5), (0, 6))  # fmt: skip
@@ -34,7 +34,7 @@ def draw_place(rng: np.random.Generator, size: np.ndarray, edge: np.ndarray) -> 
 
 
 def cast_shadow(points: np.ndarray, width: np.ndarray, size: np.ndarray) -> np.ndarray:
-    """What a figure leaves of the light on the floor, shape (H, W, 1), in [0.5, 1].
+    """The shadow of a figure: factors of the brightness, shape (H, W, 1), in [0.5, 1].
 
     Args:
         points: Where the shadow of each joint falls, shape (17, 2), pixels.
@@ -51,7 +51,7 @@ def cast_shadow(points: np.ndarray, width: np.ndarray, size: np.ndarray) -> np.n
 def obstruct(
     rng: np.random.Generator, image: np.ndarray, points: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Put up to two things before the figure; returns the image and where they are, (H, W) bool."""
+    """Put up to two objects in front of the figure; return the image and their mask (H, W)."""
     size = np.array(image.shape[:2])
     mask = np.zeros(size, np.uint8)
     for _ in range(rng.choice(3, p=(0.62, 0.28, 0.1))):
@@ -64,7 +64,7 @@ def obstruct(
 
 
 def expose(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
-    """Brightness, contrast, tint, blur and noise, as a hurried camera adds them; uint8."""
+    """Vary brightness, contrast and tint, add blur and noise, and convert to uint8."""
     gain = (rng.uniform(0.75, 1.15) * rng.normal(1, 0.05, 3)).astype(np.float32)
     image = (image - 110) * gain + np.float32(110 + rng.normal(0, 14))
     if rng.random() < 0.4:

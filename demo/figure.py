@@ -1,11 +1,11 @@
-"""Flesh and clothes on a pose: every part of the body is a tube of small coloured quads."""
+"""A body and clothes on a pose. Each part is a tube of small coloured quads."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
-from mmkd_classroom.demo.pose import SIDES, Frame, Pose, turn
+from demo.pose import SIDES, Frame, Pose, turn
 
 # Radii along a limb, rows (share of its length, sideways, front to back); metres.
 UPPER_ARM = ((-0.2, 0, 0), (-0.13, 0.04, 0.04), (0, 0.056, 0.056), (0.5, 0.048, 0.05),
@@ -38,8 +38,8 @@ class Mesh(NamedTuple):
     Attributes:
         quads: Corners, anticlockwise as seen from outside, shape (n, 4, 3), metres.
         colours: BGR, shape (n, 3), in [0, 255].
-        lift: How far each is drawn forward, shape (n,), metres. It decides between surfaces that
-            touch, such as an eye and the face around it.
+        lift: How far each quad is moved forward when the quads are sorted by depth, shape (n,),
+            metres. It decides between surfaces that touch, such as an eye and the face around it.
     """
 
     quads: np.ndarray
@@ -124,7 +124,7 @@ def tube(
     t, phi = (t[:-1, None] + t[1:, None]) / 2, (phi[None, :-1] + phi[None, 1:]) / 2
     kept = np.broadcast_to(keep(t, phi) if keep else True, quads.shape[:2])
     colours = np.broadcast_to(paint(t, phi) if callable(paint) else paint, (*quads.shape[:2], 3))
-    # Rounded ends, beyond the shares 0 and 1, only fill what a bent joint opens: draw them behind.
+    # The rounded ends, beyond the shares 0 and 1, fill the gaps of bent joints: draw them behind.
     lifts = np.broadcast_to(np.where((t < 0) | (t > 1), lift - 0.04, lift), quads.shape[:2])
     return Mesh(quads[kept], colours[kept], lifts[kept])
 
