@@ -16,6 +16,7 @@ from fixtures import write_class_config, write_class_dataset
 
 from mmkd_classroom.benchmark.store import locked
 
+pytestmark = pytest.mark.timeout(1800)  # a test starts the tool up to four times
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 CLASSROOM = """
 _base_ = ['student.py']
@@ -99,7 +100,7 @@ def start(root, *args, plan='plan.py'):
 def run(root, *args, **options):
     """Exit code and what was printed."""
     process = start(root, *args, **options)
-    out, err = process.communicate(timeout=280)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -165,7 +166,6 @@ def test_tables_and_plot(undisturbed):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)  # four starts of the tool, on a machine that may be busy
 def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed, tmp_path):
     root = write_plan(tmp_path / 'plan')
     # Among the mentors' trainings, and among the students'.
