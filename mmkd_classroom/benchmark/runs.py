@@ -20,7 +20,7 @@ from ..checkpoints import read_checkpoint
 from .jobs import Job, ToolError
 from .plan import Method, Plan, mentor_name, prepared
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 
 
 @dataclass(frozen=True)
