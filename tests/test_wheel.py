@@ -45,14 +45,19 @@ mentor_options = options
 
 
 @pytest.fixture(scope='module')
-def wheel(tmp_path_factory):
-    """Build it from a copy, so that nothing is left in the repository."""
-    source = tmp_path_factory.mktemp('source')
+def source(tmp_path_factory):
+    """A copy of the repository, in which it can be built."""
+    folder = tmp_path_factory.mktemp('source')
     for name in ('mmkd_classroom', 'configs', 'tools'):
         ignored = shutil.ignore_patterns('__pycache__')
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=ignored)
     for name in ('pyproject.toml', 'README.md', 'LICENSE'):
-        shutil.copy(ROOT / name, source)
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def wheel(source):
     code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
     check([sys.executable, '-W', 'ignore', '-c', code], source)
     (path,) = (source / 'dist').glob('*.whl')
@@ -61,16 +66,19 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def installed(wheel, tmp_path_factory):
-    """Python of an environment that has the wheel, and OpenMMLab from this one's."""
-    folder = tmp_path_factory.mktemp('environment')
+    return environment(tmp_path_factory.mktemp('wheel'), wheel)
+
+
+def environment(folder, *install):
+    """Python of an environment with OpenMMLab from this one, and with what pip is told."""
     venv.create(folder, with_pip=True)
     python = folder / 'bin' / 'python'
-    pip = [python, '-m', 'pip', '--disable-pip-version-check', 'install', '--no-index', '--no-deps']
-    check([*pip, wheel], folder)
     (site,) = folder.glob('lib/*/site-packages')
     # No .pth file in these folders is read, so an editable install is not seen.
     here = [path for path in sys.path if path.endswith(('site-packages', 'dist-packages'))]
     (site / 'openmmlab.pth').write_text('\n'.join(here))
+    pip = [python, '-W', 'ignore', '-m', 'pip', '--disable-pip-version-check', 'install']
+    check([*pip, '--no-index', '--no-deps', '--no-build-isolation', *install], folder)
     return python
 
 
@@ -119,6 +127,21 @@ def test_commands_of_the_wheel(installed, work):
     test = ['mmkd_classroom.test', STUDENT, 'run/epoch_1.pth', '--out', 'metrics.json']
     check([installed, '-m', *test, '--work-dir', 'test', *options[:1], *options[-2:]], work)
     assert 'accuracy/top1' in (work / 'metrics.json').read_text()
+
+
+@pytest.mark.slow
+def test_configs_of_an_editable_install(source, work):
+    python = environment(work / 'editable', '--editable', source)
+    (work / 'config.py').write_text(CLASSROOM)
+    code = (
+        'import mmkd_classroom, mmengine\n'
+        'from mmengine.hub import get_config\n'
+        f'print(get_config({STUDENT!r}).filename)\n'
+        'print(mmengine.Config.fromfile("config.py").model.student.backbone.type)'
+    )
+    printed = check([python, '-W', 'ignore', '-c', code], work).splitlines()
+    assert printed[0].startswith(str(source))
+    assert printed[1] == 'mmkd_classroom.CifarResNet'
 
 
 @pytest.mark.slow
