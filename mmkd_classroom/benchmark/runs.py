@@ -20,7 +20,7 @@ from ..checkpoints import read_checkpoint
 from .jobs import Job, ToolError
 from .plan import Method, Plan, mentor_name, prepare_config
 
-_PACKAGE = Path(__file__).resolve().parents[1]
+TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Run:
         test += ['--out', str(self.folder / 'metrics.json')]
         test += ['--dump', str(self.predictions)] if self.dump else []
         tools = [
-            (tools_folder() / 'train.py', train, self.folder / 'train.log'),
-            (tools_folder() / 'test.py', test, self.folder / 'test.log'),
+            (TOOLS / 'train.py', train, self.folder / 'train.log'),
+            (TOOLS / 'test.py', test, self.folder / 'test.log'),
         ]
         return Job(
             self.title,
@@ -123,12 +123,6 @@ class Run:
         if self.is_training:
             result |= json.loads((self.folder / 'train' / 'cost.json').read_text())
         return result
-
-
-def tools_folder() -> Path:
-    """``tools/`` of the checkout, or of the installed package."""
-    folders = (_PACKAGE.parent / 'tools', _PACKAGE / '.mim' / 'tools')
-    return next((f for f in folders if (f / 'train.py').is_file()), folders[0])
 
 
 def student_run(plan: Plan, method: Method, seed: int) -> Run | None:

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
-from mmengine.utils import get_installed_path
 
 from ..checkpoints import check_hash
 from ..errors import ClassroomError, did_you_mean, reason
+from ..hub import package_configs
 from ..runner import running
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
@@ -168,7 +168,7 @@ def _from_package(config: str, zoo: bool, key: str) -> Config:
             f'{where} could not be loaded: no package {package!r} is installed'
             f'{did_you_mean(package, ["mmpose", "mmpretrain"])}.'
         )
-    root = Path(get_installed_path(package), '.mim', 'configs')
+    root = package_configs(package)
     if not (root / path).is_file():
         known = [file.relative_to(root).as_posix() for file in root.rglob('*.py')]
         raise ClassroomError(
