@@ -8,6 +8,7 @@ inferencers see the stock model.
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -17,27 +18,37 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
 from .errors import ClassroomError, did_you_mean, reason
+from .divergences import Divergence
 from .features import recorded, stage_channels
-from .journal import Journal
-from .mentors import MentorBank
+from .heads import HeadAdapter, build_adapter
+from .mentors import MentorBank, distinct_names, read_entries
 from .options import build_part, type_name
+from .rankers import Ranker, default_ranker
 from .registry import MODELS, TASK_UTILS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
+from .statistics import Statistics
 from .strategies import Strategy
-from .tasks import Task
-from .tasks.choose import task_type
 
 _STRATEGY = 'strategy.'
-_KEYS = ('student', 'mentors', 'task', 'ranker', 'strategy', 'data_preprocessor')
+_KEYS = (
+    'student',
+    'mentors',
+    'strategy',
+    'ranker',
+    'divergence',
+    'adapter',
+    'data_preprocessor',
+)
 
 
 @MODELS.register_module()
 def MultiMentorDistiller(
     student: dict | nn.Module | None = None,
     mentors: Sequence[dict[str, Any] | str] | None = None,
-    task: dict | None = None,
-    ranker: dict | None = None,
     strategy: dict | None = None,
+    ranker: dict | None = None,
+    divergence: dict | None = None,
+    adapter: dict | None = None,
     data_preprocessor: dict | None = None,
     **unknown: Any,
 ) -> 'Classroom':
@@ -47,10 +58,12 @@ def MultiMentorDistiller(
         student: Config of a stock model, or the model, which is changed in place.
         mentors: Entries ``dict(config=..., checkpoint=..., name=...)``, or ``'package::path'``
             for a config with its zoo's weights; see :func:`mmkd_classroom.mentors.read_entry`.
-        task: Config of a task, without its ranker; by default the one of the student's head.
+        strategy: Config of a strategy; by default ``ClassroomKD``.
         ranker: Config of the ranker. By default the probability of the true class for classes; for
             joints OKS, or, where the data set has no sigmas, PCK.
-        strategy: Config of a strategy; by default ``ClassroomKD``.
+        divergence: Config of the divergence; by default ``KLDivergence``.
+        adapter: Config of the student's head adapter, such as ``dict(sharpness=50.0)`` or
+            ``dict(metainfo='coco')``. By default the adapter that accepts the student.
         data_preprocessor: For the student where its own config has none, as MMPretrain's
             configs do.
         **unknown: Refused; a base config's keys come here where ``_delete_=True`` is forgotten.
@@ -77,10 +90,10 @@ def MultiMentorDistiller(
             ) from error
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
-    parts = _build_parts(student, task, ranker, strategy, mentors)
+    parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter)
     # Last of all, so that a model that was given stays a stock one where something does not fit.
     student.__class__ = _classroom_type(type(student))
-    student._take(*parts)
+    student._take(**parts)
     runner = running()
     if runner is not None:
         pack_joints_in_config(runner._train_dataloader)
@@ -91,20 +104,25 @@ class Classroom:
     """What the class of a student gains: mentors, and a loss that listens to them.
 
     Attributes:
-        bank: The mentors, :class:`~mmkd_classroom.mentors.MentorBank`; no child module.
-        task: What the student's output means, :class:`~mmkd_classroom.tasks.Task`.
-        strategy: Who teaches what, :class:`~mmkd_classroom.strategies.Strategy`. A child module,
-            so that what it learns is trained, but no part of the state dict.
-        journal: Statistics of the lessons, :class:`~mmkd_classroom.journal.Journal`.
+        mentors: The frozen mentors. No child module.
+        adapter: What the student's output means.
+        ranker: How good each member is. None until :meth:`prepare` where the config names none.
+            No child module.
+        divergence: How far the student is from a mentor.
+        strategy: Who teaches how much. A child module, so that what it learns is trained, but no
+            part of the state dict.
+        statistics: Those of the strategy, since they were last read.
     """
 
-    bank: MentorBank
-    task: Task
+    mentors: MentorBank
+    adapter: HeadAdapter
+    ranker: Ranker | None
+    divergence: Divergence
     strategy: Strategy
-    journal: Journal
+    statistics: Statistics
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of one lesson; its statistics go into the journal.
+        """Losses of one training step.
 
         Args:
             inputs: ``(N, 3, H, W)``, normalised for the student.
@@ -112,24 +130,33 @@ class Classroom:
 
         Returns:
             The student's own losses and those of the strategy.
+
+        Raises:
+            ClassroomError: :meth:`prepare` was not called before.
         """
-        if not self._samples_checked:
-            self.check_samples(data_samples)
+        if not self._prepared:
+            raise ClassroomError(
+                'This classroom has not seen its data yet: outside of a Runner call '
+                'model.prepare(data_samples) once, before training.'
+            )
         # Mentors first: what their layers take is free again before the student's activations
         # pile up for the backward pass, so the peak of memory is that of one, not of both.
-        mentors = self.bank.predict(inputs)
+        mentors = self.mentors.predict(inputs)
         with recorded(self, self._stages) as features:
-            prediction, losses = self.task.capture(
-                self, inputs, data_samples, self.strategy.weighs_samples, super().loss
+            student, losses = self.adapter.loss(
+                self, super().loss, inputs, data_samples, self.strategy.needs_per_sample_loss
             )
-        prediction.features = features
-        truth = self.task.truth(data_samples, inputs.device)
-        lesson = self.strategy(prediction, mentors, truth, self.task, losses)
-        self.journal.add(lesson.statistics)
-        return _with_free_total(lesson.losses)
+        student = replace(student, features=features)
+        targets = self.adapter.targets(data_samples, inputs.device)
+        scores = self.ranker([student, *mentors], targets)
+        output = self.strategy(student, mentors, scores, targets, self.divergence, losses)
+        self.statistics.add(output.statistics)
+        return _with_free_total(output.losses)
 
-    def check_samples(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
-        """Check training samples and match the mentors' joints with theirs, once.
+    def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
+        """Check training samples, match the mentors' joints with theirs, and choose the ranker.
+
+        Called once, before training; in a Runner by :class:`mmkd_classroom.hooks.ClassroomHook`.
 
         Args:
             data_samples: At least one.
@@ -138,9 +165,13 @@ class Classroom:
         Raises:
             ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
         """
-        self.task.check_samples(data_samples, metainfo)
-        self.bank.bind(self.task.item_names(data_samples))
-        self._samples_checked = True
+        metainfo = self.adapter.check_samples(data_samples, metainfo)
+        if self.ranker is None:
+            vars(self)['ranker'] = default_ranker(self.adapter.kind, metainfo)
+        self.ranker.bind(self.adapter.num_items, metainfo, data_samples[0])
+        self.ranker.to(next(self.parameters()).device)
+        self.mentors.match(metainfo)
+        self._prepared = True
 
     def init_weights(self) -> None:
         """The student's, and the classroom's hooks: MMEngine calls this before it trains."""
@@ -154,21 +185,32 @@ class Classroom:
         if runner is not None:
             register_classroom_hooks(runner)
 
-    def _take(self, task: Task, strategy: Strategy, bank: MentorBank, stages: list[str]) -> None:
+    def _take(
+        self,
+        mentors: MentorBank,
+        adapter: HeadAdapter,
+        ranker: Ranker | None,
+        divergence: Divergence,
+        strategy: Strategy,
+        stages: list[str],
+    ) -> None:
         """Take the parts beside the student."""
+        self.mentors = mentors
+        self.adapter = adapter
         # No child: what is not the student's and does not learn is none of the model's modules.
-        vars(self)['task'] = task
+        vars(self)['ranker'] = ranker
+        self.divergence = divergence
         self.strategy = strategy
-        self.bank = bank
-        self.journal = Journal()
+        self.statistics = Statistics()
         self._stages = stages
-        self._samples_checked = False
+        self._prepared = False
         self._register_state_dict_hook(_leave_out_strategy)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
         # What is no child moves with the model all the same.
-        self.bank.apply(fn)
-        self.task._apply(fn)
+        self.mentors.apply(fn)
+        if self.ranker is not None:
+            self.ranker._apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -230,6 +272,12 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
             "write `_delete_=True` in model, so that the base config's model is replaced, and "
             '`student=_base_.model`.'
         )
+    if 'task' in unknown:
+        raise ClassroomError(
+            'model.task does not exist any more: the task follows from the student. Write its '
+            'options sharpness and metainfo in model.adapter, and distance as model.divergence = '
+            "dict(type='mmkd_classroom.MSE')."
+        )
     if unknown:
         names = ', '.join(f'{name!r}{did_you_mean(name, _KEYS)}' for name in unknown)
         raise ClassroomError(f'model has no option {names}. It takes: {", ".join(_KEYS)}.')
@@ -243,60 +291,58 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
 
 def _build_parts(
     student: nn.Module,
-    task: dict | None,
-    ranker: dict | None,
-    strategy: dict | None,
     mentors: Sequence[dict[str, Any] | str] | None,
-) -> tuple[Task, Strategy, MentorBank, list[str]]:
-    """The task, the strategy, the mentors, and the student's stages that the strategy reads."""
-    task = build_task(student, task, ranker)
-    task.check_student(student)
+    strategy: dict | None,
+    ranker: dict | None,
+    divergence: dict | None,
+    adapter: dict | None,
+) -> dict[str, Any]:
+    """The parts of a classroom beside its student; see :meth:`Classroom._take`."""
+    adapter = build_adapter(student, adapter)
     strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
-    strategy.check(task)
-    if strategy.weighs_samples:
-        task.check_per_sample(student)
-    bank = MentorBank.build(mentors, student, task)
-    return task, strategy, bank, _fit_strategy(strategy, student, bank)
+    adapter.check_student(student, strategy.needs_per_sample_loss)
+    ranker = build_ranker(ranker, adapter)
+    divergence = build_part(divergence, TASK_UTILS, 'model.divergence', adapter.divergence)
+    divergence.check(adapter)
+    strategy.check(adapter, divergence)
 
-
-def build_task(student: nn.Module, task: dict | None, ranker: dict | None) -> Task:
-    """The task of a classroom, with its ranker.
-
-    Args:
-        student: Stock model.
-        task: ``model.task``; see :func:`MultiMentorDistiller`.
-        ranker: ``model.ranker``.
-
-    Raises:
-        ClassroomError: They cannot be built, or no task takes such a student.
-    """
-    if ranker is not None:
-        ranker = build_part(ranker, TASK_UTILS, 'model.ranker')
-    if isinstance(task, Mapping):
-        if 'ranker' in task:
-            raise ClassroomError('model.task has no option `ranker`: write it as model.ranker.')
-        task = dict(task)
-    elif task is None:
-        task = {}
-    else:
-        raise ClassroomError(f'model.task is {task!r}: write dict(type=..., ...).')
-    if 'type' not in task:
-        task['type'] = task_type(student).__name__
-    return build_part({**task, 'ranker': ranker}, TASK_UTILS, 'model.task')
-
-
-def _fit_strategy(strategy: Strategy, student: nn.Module, bank: MentorBank) -> list[str]:
-    """Fit a strategy to the feature maps it asks for; the student's stages that it reads."""
-    ours, theirs = strategy.stages([mentor.name for mentor in bank])
+    entries = read_entries(mentors, adapter.mentor_options)
+    names = distinct_names(entries)
+    ours, theirs = strategy.stages(names)
     channels = stage_channels(student, ours, 'model.student')
-    mentors = [
-        mentor.watch(stages, f'model.mentors[{index}]')
-        for index, (mentor, stages) in enumerate(zip(bank, theirs))
-    ]
+    bank, mentor_channels = MentorBank.build(entries, names, theirs, student, adapter)
     # As if nothing was drawn: the student's training is the same whatever learns beside it.
     with torch.random.fork_rng(devices=[]):
-        strategy.adapt(channels, mentors)
-    return ours
+        strategy.build(adapter, names, channels, mentor_channels)
+    return dict(
+        mentors=bank,
+        adapter=adapter,
+        ranker=ranker,
+        divergence=divergence,
+        strategy=strategy,
+        stages=ours,
+    )
+
+
+def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
+    """The ranker of a config, or None where the data decide.
+
+    Args:
+        cfg: ``model.ranker``.
+        adapter: Adapter of the student.
+
+    Raises:
+        ClassroomError: It cannot be built, or ranks another kind of items.
+    """
+    if cfg is None:
+        return None
+    ranker = build_part(cfg, TASK_UTILS, 'model.ranker')
+    if ranker.kind != adapter.kind:
+        raise ClassroomError(
+            f'model.ranker is a {type(ranker).__name__}, which ranks {ranker.kind}, but the '
+            f'student predicts {adapter.kind}: choose a ranker of {adapter.kind}, or leave it out.'
+        )
+    return ranker
 
 
 @cache

@@ -97,25 +97,6 @@ def stage_channels(
     return {stage: maps[stage].shape[1] for stage in stages}
 
 
-def finite_features(features: dict[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-    """A mentor's features, with zeros for the samples that have a value which is not finite.
-
-    Args:
-        features: Maps ``(N, C, h, w)`` by stage, at least one.
-
-    Returns:
-        The features, and ``(N, 1)``, whether each sample is finite.
-    """
-    # One pass, no copy to the host: a sum is finite only if all its terms are.
-    sums = sum(value.flatten(1).sum(dim=1, dtype=torch.float32) for value in features.values())
-    finite = sums.isfinite()
-    mask = finite[:, None, None, None]
-    return {
-        stage: torch.where(mask, value, torch.zeros_like(value))
-        for stage, value in features.items()
-    }, finite[:, None]
-
-
 def made_for(model: nn.Module) -> tuple[int, int] | None:
     """Width and height that a model says it is made for, by its head's codec or its backbone."""
     codec = getattr(getattr(model, 'head', None), 'decoder', None)

@@ -16,7 +16,13 @@ _SCOPE = 'mmkd_classroom'
 _MARKS = ('type', '_scope_', '_delete_')
 
 
-def build_part(cfg: Any, registry: Registry, key: str, default: str | None = None) -> Any:
+def build_part(
+    cfg: Any,
+    registry: Registry,
+    key: str,
+    default: str | None = None,
+    given: Mapping[str, Any] | None = None,
+) -> Any:
     """Build a part of a classroom from its config.
 
     The prefix ``mmkd_classroom.`` of the type may be left out.
@@ -26,6 +32,7 @@ def build_part(cfg: Any, registry: Registry, key: str, default: str | None = Non
         registry: Where the type is registered.
         key: The part's config key, such as ``model.strategy``.
         default: The type where ``cfg`` gives none.
+        given: Arguments that are not the config's to give.
 
     Raises:
         ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
@@ -38,8 +45,8 @@ def build_part(cfg: Any, registry: Registry, key: str, default: str | None = Non
     options = {name: value for name, value in cfg.items() if name not in _MARKS}
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = _builder(cfg['type'], registry, key)
-        check_options(builder, options, key)
-        return builder(**options)
+        check_options(builder, options, key, given or {})
+        return builder(**options, **(given or {}))
 
 
 def type_name(cfg: Mapping[str, Any]) -> str:
@@ -48,19 +55,22 @@ def type_name(cfg: Mapping[str, Any]) -> str:
     return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
 
 
-def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> None:
+def check_options(
+    builder: Callable, options: Mapping[str, Any], key: str, given: Iterable[str] = ()
+) -> None:
     """Check options against a signature.
 
     Args:
         builder: Class or function.
         options: What it is to be called with.
         key: Config key of the options, such as ``model.strategy``.
+        given: Names of arguments that are not the config's to give.
 
     Raises:
         ClassroomError: An option is unknown, missing or of another type.
     """
     function = _function(builder)
-    known = _named(builder)
+    known = [name for name in _named(builder) if name not in given]
     try:
         hints = typing.get_type_hints(function)
     except NameError:  # of a type that is imported for type checkers alone
@@ -68,7 +78,7 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if not takes_any or function is nn.Module.__init__:  # which takes them to complain
-        refuse_unknown([name for name in options if name not in known], builder, key)
+        refuse_unknown([name for name in options if name not in known], known, key)
     for name in known:
         if name not in options:
             if parameters[name].default is inspect.Parameter.empty:
@@ -80,15 +90,15 @@ def check_options(builder: Callable, options: Mapping[str, Any], key: str) -> No
             )
 
 
-def refuse_unknown(names: Iterable[str], builder: Callable, key: str) -> None:
+def refuse_unknown(names: Iterable[str], known: Callable | Iterable[str], key: str) -> None:
     """Raise a :class:`ClassroomError` where there are unknown options.
 
     Args:
         names: Names of unknown options.
-        builder: What has the options that are known.
+        known: Names of the options that are known, or what has them in its signature.
         key: Their config key, such as ``MentoringHook``.
     """
-    known = _named(builder)
+    known = _named(known) if callable(known) else list(known)
     for name in names:
         raise ClassroomError(
             f'{key} has no option {name!r}{did_you_mean(name, known)}. It takes: '
@@ -116,7 +126,7 @@ def _builder(kind: Any, registry: Registry, key: str) -> Callable:
     builder = registry.get(kind)
     if builder is None:
         # Those of the same part of the package, such as `strategies`.
-        part = key.rsplit('.', 1)[-1].rstrip('y')
+        part = key.rsplit('.', 1)[-1].rstrip('y').replace('adapter', 'heads')
         names = sorted(
             name for name, known in registry.module_dict.items() if f'.{part}' in known.__module__
         )

@@ -24,11 +24,15 @@ MODELS = Registry(
         'mmkd_classroom.backbones',
     ],
 )
-# What a strategy works with: tasks and rankers.
+# What a strategy works with.
 TASK_UTILS = Registry(
     'task util',
     parent=MMENGINE_TASK_UTILS,
     scope=_SCOPE,
-    locations=['mmkd_classroom.tasks', 'mmkd_classroom.rankers'],
+    locations=[
+        'mmkd_classroom.heads',
+        'mmkd_classroom.rankers',
+        'mmkd_classroom.divergences',
+    ],
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks'])

@@ -1,43 +1,127 @@
-"""What travels between tasks, rankers and strategies: predictions, truths and lessons."""
+"""What travels between heads, mentors, rankers, divergences and strategies.
+
+N is the batch size, K the number of items of a sample (its joints, or 1 for a class), M the number
+of mentors. Member 0 is the student, members 1 to M are the mentors.
+"""
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
 from torch import Tensor
 
-
-@dataclass
-class Prediction:
-    """What one classroom member says of a batch, in the student's form.
-
-    Attributes:
-        values: Logits ``(N, C)``, heatmaps ``(N, K, H, W)``, or SimCC's two axes ``(N, K, W_x)``
-            and ``(N, K, W_y)``.
-        form: What the values of a pose mean, :mod:`mmkd_classroom.tasks.forms`; None for classes.
-        valid: Booleans ``(N, K)``, or ``(N, 1)`` for all items at once; by default all true.
-            False where a mentor gave values that are not finite (they are set to zero) or has no
-            such joint.
-        joints: ``(N, K, 2)`` in pixels of the student's input, where they are known better than
-            the values tell: a mentor's, decoded in its own form.
-        features: Feature maps ``(N, C_f, h, w)`` by stage name, of a strategy that asks for them.
-    """
-
-    values: Tensor | tuple[Tensor, Tensor]
-    form: Any = None
-    valid: Tensor | None = None
-    joints: Tensor | None = None
-    features: dict[str, Tensor] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.valid is None:
-            values = self.values if isinstance(self.values, Tensor) else self.values[0]
-            self.valid = values.new_ones(len(values), 1, dtype=torch.bool)
+from .functional import at_least_float32
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """Where a pixel of the student's input lies in a mentor's: ``scale * x + offset``.
+class Prediction:
+    """What one member predicts for a batch, in the form of the student's head.
+
+    Attributes:
+        values: What the head gives, for each of its distributions: class logits ``(N, 1, C)``,
+            heatmaps ``(N, K, H, W)``, or SimCC's axes ``(N, K, W_x)`` and ``(N, K, W_y)``.
+        factor: Logits per unit of ``values``.
+        scales: Factor of a divergence of each distribution, which puts it on the footing of the
+            head's own loss.
+        valid: ``(N, K)`` booleans. False where a mentor's output was not finite, or where it does
+            not predict the joint.
+        joints: ``(N, K, 2)``, decoded, in pixels of the student's input, without gradient; None
+            for classes.
+        confidences: ``(N, K)``, the codec's score of each joint, about 0 to 1; None for classes.
+        features: Feature maps ``(N, C_f, h, w)`` by stage name, for strategies that ask for them.
+    """
+
+    values: tuple[Tensor, ...]
+    factor: float
+    scales: tuple[float, ...]
+    valid: Tensor
+    joints: Tensor | None = None
+    confidences: Tensor | None = None
+    features: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def logits(self) -> tuple[Tensor, ...]:
+        """The distributions of each item, ``(N, K, D)`` each, at least float32, with gradient."""
+        flat = (at_least_float32(values).flatten(2) for values in self.values)
+        return tuple(flat if self.factor == 1 else (values * self.factor for values in flat))
+
+    @property
+    def peaks(self) -> Tensor:
+        """Height of the greatest logit, ``(N, K)``, mean over the distributions, detached.
+
+        It is measured from 0; from the lowest logit where an item has several distributions, as in
+        SimCC, whose zero means nothing.
+        """
+        logits = [values.detach() for values in self.logits]
+        if len(logits) == 1:
+            return logits[0].amax(dim=-1)
+        return sum(v.amax(dim=-1) - v.amin(dim=-1) for v in logits) / len(logits)
+
+    @property
+    def scale(self) -> float:
+        """Mean of :attr:`scales`, for a loss that no divergence contains, such as on features."""
+        return sum(self.scales) / len(self.scales)
+
+
+@dataclass(frozen=True)
+class ClassTargets:
+    """Labels of a batch.
+
+    Attributes:
+        labels: Class indices ``(N,)``, or soft labels ``(N, C)`` of mixup and CutMix.
+        weights: ``(N, 1)``, ones: each sample is one item.
+    """
+
+    labels: Tensor
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class JointTargets:
+    """Joints of a batch, in pixels of the student's input.
+
+    Attributes:
+        joints: ``(N, K, 2)``.
+        weights: ``(N, K)``. A row averages over the sample's labelled joints: it sums to 1, or to 0
+            where none is labelled.
+        area: ``(N,)``, area of the person in square pixels.
+        bbox_size: ``(N,)``, longer side of the person's box.
+        head_size: ``(N,)``, MPII's head size; 0 where the data set has none.
+    """
+
+    joints: Tensor
+    weights: Tensor
+    area: Tensor
+    bbox_size: Tensor
+    head_size: Tensor
+
+
+Targets = ClassTargets | JointTargets
+
+
+@dataclass(frozen=True)
+class Scores:
+    """How good all members are, without gradient.
+
+    Attributes:
+        item: ``(M + 1, N, K)`` in [0, 1]; 0 where not valid.
+        sample: ``(M + 1, N)``, mean over the labelled items that the member has.
+        batch: ``(M + 1,)``, of the valid samples together.
+        valid: ``(M + 1, N, K)`` booleans, :attr:`Prediction.valid` of each member.
+        correct: ``(M + 1, N)`` booleans, whether the sample counts as right.
+        nll: ``(M + 1, N, K)``, negative log-likelihood of the target: ``-log`` of the score, not
+            negative and finite.
+    """
+
+    item: Tensor
+    sample: Tensor
+    batch: Tensor
+    valid: Tensor
+    correct: Tensor
+    nll: Tensor
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """Where a pixel x of the student's input lies in a mentor's: at ``scale * x + offset``.
 
     Attributes:
         size: Width and height of the mentor's input.
@@ -50,48 +134,14 @@ class Geometry:
     offset: tuple[float, float] = (0.0, 0.0)
 
 
-@dataclass
-class ClassTruth:
-    """Labels of a batch.
-
-    Attributes:
-        labels: Class indices ``(N,)``, or soft labels ``(N, C)`` of mixup and CutMix.
-        weights: ``(N, 1)``, ones: each sample is one item. Or ``(M + 1, N, 1)``, of each member.
-    """
-
-    labels: Tensor
-    weights: Tensor
-
-
-@dataclass
-class KeypointTruth:
-    """Joints of a batch, in pixels of the student's input.
-
-    Attributes:
-        joints: ``(N, K, 2)``.
-        weights: ``(N, K)``; a row averages over the sample's labelled joints (sums to 1, or 0).
-            Or ``(M + 1, N, K)``, over those that each member has.
-        area: ``(N,)`` area of the person, square pixels.
-        bbox_size: ``(N,)`` longer side of the person's box.
-        head_size: ``(N,)`` MPII's head size, or None where the data set has none.
-        metainfo: Definition of the data set, or the name of one of MMPose's.
-    """
-
-    joints: Tensor
-    weights: Tensor
-    area: Tensor
-    bbox_size: Tensor
-    head_size: Tensor | None
-    metainfo: dict | str | None
-
-
-@dataclass
-class Lesson:
-    """What a strategy makes of a batch.
+@dataclass(frozen=True)
+class DistillOutput:
+    """What a strategy returns for a batch.
 
     Attributes:
         losses: Losses by name, as MMEngine's ``parse_losses`` takes them.
-        statistics: Detached tensors by name, on the device: ``(M,)`` per mentor or scalars.
+        statistics: Tensors without gradient by name, on the device: ``(M,)``, one value per mentor,
+            or scalars.
     """
 
     losses: dict[str, Tensor]

@@ -1,26 +1,61 @@
 """Predictions of a whole classroom made up in memory, in float64, for the tests of strategies."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from mmpose.codecs import MSRAHeatmap, SimCCLabel
-from torch import Tensor
+from torch import Tensor, nn
 
+from mmkd_classroom.divergences import Divergence, KLDivergence
 from mmkd_classroom.functional import item_weights
-from mmkd_classroom.rankers import OKSRanker, TrueClassRanker
-from mmkd_classroom.structures import ClassTruth, KeypointTruth, Prediction
-from mmkd_classroom.tasks import ClassificationTask, HeatmapTask, SimCCTask, Task
-from mmkd_classroom.tasks.forms import HeatmapForm, SimCCForm
+from mmkd_classroom.heads import (
+    ClassificationAdapter,
+    HeatmapAdapter,
+    KeypointAdapter,
+    SimCCAdapter,
+)
+from mmkd_classroom.rankers import OKSRanker, Ranker, TrueClassRanker
+from mmkd_classroom.strategies import Strategy
+from mmkd_classroom.structures import ClassTargets, DistillOutput, JointTargets, Prediction, Targets
 
 KINDS = ['classes', 'heatmap', 'simcc']
 JOINTS = 3
 SIGMAS = [0.0625, 0.125, 0.25]  # exact in float32, which the ranker keeps them in
 SHARPNESS = 10.0
 INPUT_SIZE = (32, 40)
-MSRA = HeatmapForm(MSRAHeatmap(input_size=INPUT_SIZE, heatmap_size=(8, 10), sigma=2))
-SIMCC = SimCCForm(SimCCLabel(input_size=INPUT_SIZE, simcc_split_ratio=1.0), beta=2.0)
+BETA = 2.0
+
+
+def keypoint_adapter(
+    kind: type[KeypointAdapter], codec: Any, joints: int, sharpness: float = SHARPNESS
+) -> KeypointAdapter:
+    """The adapter of a head that has a codec and nothing else."""
+    model = nn.Module()
+    model.head = nn.Module()
+    model.head.decoder = codec
+    model.head.out_channels = joints
+    model.head.loss_module = SimpleNamespace(beta=BETA)
+    return kind(model, 'model.student', sharpness=sharpness)
+
+
+ADAPTERS = dict(
+    heatmap=keypoint_adapter(
+        HeatmapAdapter, MSRAHeatmap(input_size=INPUT_SIZE, heatmap_size=(8, 10), sigma=2), JOINTS
+    ),
+    simcc=keypoint_adapter(
+        SimCCAdapter, SimCCLabel(input_size=INPUT_SIZE, simcc_split_ratio=1.0), JOINTS
+    ),
+)
+
+
+def prediction(adapter: KeypointAdapter | None, *values: Tensor) -> Prediction:
+    """The prediction of values ``(N, K, ...)``, or, without an adapter, of logits ``(N, C)``."""
+    if adapter is None:
+        return ClassificationAdapter.prediction(values[0][:, None])
+    return adapter.prediction(values, *adapter.decode(tuple(value.detach() for value in values)))
 
 
 @dataclass
@@ -28,14 +63,16 @@ class Room:
     """A classroom without networks.
 
     Attributes:
-        task: Its task.
         members: The student and M mentors.
-        truth: As ``task.truth`` gives it; of poses, the last sample has no label.
+        targets: Of poses, the last sample has no label.
+        ranker: Scores them.
+        divergence: Compares them.
     """
 
-    task: Task
     members: list[Prediction]
-    truth: Any
+    targets: Targets
+    ranker: Ranker
+    divergence: Divergence
 
     @property
     def student(self) -> Prediction:
@@ -49,9 +86,20 @@ class Room:
 
     def leaves(self) -> list[Tensor]:
         """The student's values, from now on with a gradient."""
-        values = self.student.values
-        leaves = [values] if isinstance(values, Tensor) else list(values)
-        return [leaf.requires_grad_() for leaf in leaves]
+        return [leaf.requires_grad_() for leaf in self.student.values]
+
+    def change(self, member: int, valid: Tensor | None = None, **changes: Any) -> None:
+        """Change a member; ``valid`` may be anything that expands to ``(N, K)``."""
+        if valid is not None:
+            changes['valid'] = valid.expand(self.targets.weights.shape)
+        self.members[member] = replace(self.members[member], **changes)
+
+    def output(self, strategy: Strategy, losses: dict[str, Tensor] | None = None) -> DistillOutput:
+        """What a strategy makes of it."""
+        scores = self.ranker(self.members, self.targets)
+        return strategy(
+            self.student, self.mentors, scores, self.targets, self.divergence, losses or {}
+        )
 
 
 def room(kind: str, mentors: int = 3, samples: int = 5, seed: int = 0) -> Room:
@@ -70,44 +118,40 @@ def room(kind: str, mentors: int = 3, samples: int = 5, seed: int = 0) -> Room:
 
     if kind == 'classes':
         labels = torch.randint(6, (samples,), generator=generator)
-        truth = ClassTruth(labels, torch.ones(samples, 1, dtype=torch.float64))
-        members = [Prediction(values) for values in 2 * random(6)]
-        return Room(ClassificationTask(TrueClassRanker()), members, truth)
-    truth = _joints(samples, generator)
-    ranker = OKSRanker(SIGMAS)
+        targets = ClassTargets(labels, torch.ones(samples, 1, dtype=torch.float64))
+        members = [prediction(None, values) for values in 2 * random(6)]
+        return Room(members, targets, TrueClassRanker(), KLDivergence())
+    targets = _joints(samples, generator)
     if kind == 'heatmap':
-        members = [Prediction(values, MSRA) for values in random(JOINTS, 10, 8, of=torch.rand)]
-        return Room(HeatmapTask(ranker, sharpness=SHARPNESS), members, truth)
-    axes = zip(random(JOINTS, 32), random(JOINTS, 40))
-    return Room(SimCCTask(ranker), [Prediction(values, SIMCC) for values in axes], truth)
+        values = zip(random(JOINTS, 10, 8, of=torch.rand))
+    else:
+        values = zip(random(JOINTS, 32), random(JOINTS, 40))
+    members = [prediction(ADAPTERS[kind], *each) for each in values]
+    return Room(members, targets, OKSRanker(SIGMAS), KLDivergence())
 
 
-def _joints(samples: int, generator: torch.Generator) -> KeypointTruth:
+def _joints(samples: int, generator: torch.Generator) -> JointTargets:
     labelled = torch.randint(3, (samples, JOINTS), generator=generator).double()
     labelled[0] = 1
     labelled[-1] = 0
     joints = torch.rand(samples, JOINTS, 2, dtype=torch.float64, generator=generator)
-    return KeypointTruth(
+    return JointTargets(
         joints=joints * torch.tensor(INPUT_SIZE),
         weights=item_weights(labelled),
         area=torch.full((samples,), 400.0, dtype=torch.float64),
         bbox_size=torch.full((samples,), 30.0, dtype=torch.float64),
-        head_size=None,
-        metainfo=None,
+        head_size=torch.zeros(samples, dtype=torch.float64),
     )
 
 
 def fields(kind: str, prediction: Prediction, i: int, k: int) -> list[Tensor]:
     """The logits of one item, of each of its distributions: what the formulas start from."""
-    if kind == 'classes':
-        return [prediction.values[i]]
-    if kind == 'heatmap':
-        return [SHARPNESS * prediction.values[i, k].flatten()]
-    return [SIMCC.beta * axis[i, k] for axis in prediction.values]
+    factor = dict(classes=1.0, heatmap=SHARPNESS, simcc=BETA)[kind]
+    return [factor * values[i, k].flatten() for values in prediction.values]
 
 
 def scale(kind: str, samples: int, cells: int) -> float:
-    """The task's factor of a divergence."""
+    """The head's factor of a divergence."""
     return dict(classes=1.0, heatmap=1 / cells, simcc=samples / cells)[kind]
 
 
@@ -117,11 +161,11 @@ def softened(logits: Tensor, temperature: float) -> Tensor:
     return exponentials / exponentials.sum()
 
 
-def surprise(room: Room, member: int, i: int, k: int) -> float:
+def nll(room: Room, member: int, i: int, k: int) -> float:
     """``-log`` of the score of one item, by its definition."""
     prediction = room.members[member]
-    if isinstance(room.truth, ClassTruth):
-        return -math.log(softened(prediction.values[i], 1)[room.truth.labels[i]])
-    decoded = room.task.judged(prediction)[i, k]  # decoding has its own tests
-    squared = (decoded - room.truth.joints[i, k]).square().sum().item()
+    if isinstance(room.targets, ClassTargets):
+        return -math.log(softened(prediction.values[0][i, 0], 1)[room.targets.labels[i]])
+    decoded = prediction.joints[i, k]  # decoding has its own tests
+    squared = (decoded - room.targets.joints[i, k]).square().sum().item()
     return squared / (2 * 400.0 * (2 * SIGMAS[k]) ** 2)

@@ -276,7 +276,7 @@ def test_sigmas_for_other_joints(refused):
             r"model\.strategy\.granularity is 'smaple'.*sample",
         ),
         ('classes', dict(granularity='keypoint'), r"model\.strategy\.granularity is 'keypoint'"),
-        ('pose', dict(pace='slow'), r"model\.strategy\.pace is 'slow'"),
+        ('pose', dict(temperature_mode='slow'), r"model\.strategy\.pace is 'slow'"),
         ('pose', dict(task_weight='double'), r"model\.strategy\.task_weight is 'double'"),
         ('pose', dict(weight=-2), r'model\.strategy\.weight is -2'),
         ('pose', dict(temperature=0), r'model\.strategy\.temperature is 0'),

@@ -20,7 +20,7 @@ from mmkd_classroom.rankers import OKSRanker, PCKRanker
 
 LEARNING = dict(
     amtml=dict(type='AMTML', hints=[dict(student='layer2', mentor='mentor_0', stage='layer3')]),
-    confidence=dict(type='ConfidenceAware', feature_weight=1.0, mentor_stages='layer3'),
+    confidence=dict(type='CAMKD', feature_weight=1.0, mentor_stages='layer3'),
 )
 
 

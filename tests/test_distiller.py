@@ -148,7 +148,7 @@ def test_an_averaged_classroom_is_an_averaged_student(kind, update_buffers):
     options = dict(momentum=0.5, update_buffers=update_buffers)
     average = ExponentialMovingAverage(classroom, **options)
     stock = ExponentialMovingAverage(copy.deepcopy(student_of(classroom)), **options)
-    assert list(average.module.bank) == list(classroom.bank)
+    assert list(average.module.mentors) == list(classroom.mentors)
     assert len(list(average.parameters())) == len(list(student_of(classroom).parameters()))
     assert list(average.state_dict()) == list(stock.state_dict())
     for step in range(3):
@@ -203,11 +203,11 @@ def test_mentors_see_their_own_view_of_the_batch(kind):
     )
     classroom = classroom_of(kind)
     config = dict(config=dict(model=model), checkpoint=None)
-    classroom.bank.mentors[:] = type(classroom.bank).build(
+    classroom.mentors.mentors[:] = type(classroom.mentors).build(
         [config], student_of(classroom), classroom.task
     )
     seen = []
-    classroom.bank[0].model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    classroom.mentors[0].model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     inputs, samples = SETTINGS[kind]['batch']()
     classroom(inputs, samples, mode='loss')
     mean, std = (
@@ -262,14 +262,14 @@ def test_a_broken_mentor_leaves_the_rest_of_the_batch_alone(kind):
         output[-1][1] = float('nan')
         return tuple(output)
 
-    classroom.bank[0].model.backbone.register_forward_hook(poison)
-    classroom.journal.read()
+    classroom.mentors[0].model.backbone.register_forward_hook(poison)
+    classroom.statistics.read()
     loss = total(classroom, broken, samples)
     loss.backward()
     assert gradient(classroom).isfinite().all()
     assert loss.item() == pytest.approx((whole[0] + own[1] + whole[2] + whole[3]) / 4, rel=1e-5)
     assert whole[1] > own[1] + 1e-3
-    assert classroom.journal.read()['invalid'] == [1]
+    assert classroom.statistics.read()['invalid'] == [1]
 
 
 @both
@@ -288,7 +288,7 @@ def test_mixed_precision_is_close_to_full(kind):
 def test_a_train_step_of_mmengine_trains_the_student_alone(kind):
     classroom = classroom_of(kind)
     before = copy.deepcopy(student_of(classroom).state_dict())
-    mentors = [copy.deepcopy(mentor.model.state_dict()) for mentor in classroom.bank]
+    mentors = [copy.deepcopy(mentor.model.state_dict()) for mentor in classroom.mentors]
     optimizer = OptimWrapper(torch.optim.SGD(classroom.parameters(), lr=0.1))
     inputs, samples = SETTINGS[kind]['batch']()
     images = [(image.clamp(-2, 2) * 60 + 127).byte() for image in inputs]
@@ -297,7 +297,7 @@ def test_a_train_step_of_mmengine_trains_the_student_alone(kind):
     assert not torch.equal(
         *(state[next(iter(before))] for state in (before, classroom.state_dict()))
     )
-    for mentor, saved in zip(classroom.bank, mentors):
+    for mentor, saved in zip(classroom.mentors, mentors):
         assert all(torch.equal(saved[k], v) for k, v in mentor.model.state_dict().items())
 
 
@@ -347,7 +347,7 @@ def test_lessons_are_written_into_the_journal(kind):
     inputs, samples = SETTINGS[kind]['batch']()
     for _ in range(2):
         classroom(inputs, samples, mode='loss')
-    means = classroom.journal.read()
+    means = classroom.statistics.read()
     assert isinstance(means.pop('student_score'), float)
     assert {name: len(values) for name, values in means.items()} == dict(
         active=3, score=3, rank_share=3, temperature=3, share=3, invalid=3
@@ -379,7 +379,7 @@ def test_the_preprocessor_may_stand_beside_the_model_as_in_mmpretrain():
     assert classroom.data_preprocessor.mean.flatten().tolist() == pytest.approx(
         preprocessor['mean']
     )
-    assert classroom.bank[0].view.identity
+    assert classroom.mentors[0].view.identity
 
 
 @both

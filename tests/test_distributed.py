@@ -12,7 +12,7 @@ from mmengine.runner import Runner
 from runs import assert_unchanged, config, snapshot
 from toys import SETTINGS, classroom_of, gradient, total
 
-CAMKD = dict(type='mmkd_classroom.ConfidenceAware', mentor_stages='layer3', feature_weight=2.0)
+CAMKD = dict(type='mmkd_classroom.CAMKD', mentor_stages='layer3', feature_weight=2.0)
 AMTML = dict(
     type='mmkd_classroom.AMTML',
     hints=[dict(student='layer2', mentor=0, stage='layer3')],
@@ -22,10 +22,10 @@ AMTML = dict(
 # Kind, and options of the strategy.
 LESSONS = [
     ('classes', dict(granularity='sample')),
-    ('classes', dict(granularity='sample', task_weight='score', pace='dtkd')),
+    ('classes', dict(granularity='sample', task_weight='score', temperature_mode='dtkd')),
     ('pose', dict(granularity='sample', task_weight='score')),
     ('pose', dict(granularity='keypoint')),
-    ('classes', dict(type='mmkd_classroom.EntropyWeighted')),
+    ('classes', dict(type='mmkd_classroom.EBKD')),
     ('pose', CAMKD),
     ('classes', AMTML),
     ('pose', AMTML),
@@ -69,7 +69,7 @@ def work(rank, port, folder):
         loss.backward()
         result['gradients'].append(gradient(classroom))
         result['losses'].append(loss.detach())
-        result['journals'].append(classroom.journal.read())
+        result['journals'].append(classroom.statistics.read())
     for kind in SETTINGS:
         result['trained'].append(train(kind, folder, rank))
     torch.save(result, folder / f'{rank}.pth')
@@ -86,13 +86,13 @@ def train(kind, folder, rank):
     )  # fmt: skip
     runner = Runner.from_cfg(cfg)
     classroom = runner.model.module
-    before = snapshot(classroom.bank)
+    before = snapshot(classroom.mentors)
     start = copy.deepcopy(classroom.state_dict())
     runner.train()
     assert runner.iter == 20 and runner.world_size == 2
-    assert_unchanged(classroom.bank, before)
+    assert_unchanged(classroom.mentors, before)
     (average,) = [hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model')]
-    assert list(average.module.bank) == list(classroom.bank)
+    assert list(average.module.mentors) == list(classroom.mentors)
     trained = classroom.state_dict()
     assert not all(torch.equal(start[name], trained[name]) for name in start)
     if rank == 0:
@@ -141,7 +141,7 @@ def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index)
 def test_the_journal_is_the_mean_over_both(results):
     classroom, inputs, samples = lesson(*LESSONS[0])
     total(classroom, inputs, samples)
-    whole = classroom.journal.read()
+    whole = classroom.statistics.read()
     whole.pop('share')  # a ratio of losses, which differ from process to process
     for result in results:
         assert result['journals'] == results[0]['journals']

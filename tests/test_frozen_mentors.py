@@ -35,7 +35,7 @@ def stock_student(cfg):
 def test_mentors_are_bit_frozen_and_kept_by_nobody(kind, tmp_path, fresh_runners):
     cfg = config(kind, tmp_path, EXTRAS)
     runner = Runner.from_cfg(copy.deepcopy(cfg))
-    mentors = list(runner.model.bank)
+    mentors = list(runner.model.mentors)
     has = [type(module).__name__ for mentor in mentors for module in mentor.model.modules()]
     assert 'BatchNorm2d' in has and (kind == 'pose' or 'Dropout' in has)
     before = snapshot(mentors)
@@ -57,7 +57,7 @@ def test_mentors_are_bit_frozen_and_kept_by_nobody(kind, tmp_path, fresh_runners
 
     (average,) = [hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model')]
     assert average.module is not runner.model
-    assert list(average.module.bank) == list(runner.model.bank)
+    assert list(average.module.mentors) == list(runner.model.mentors)
     student = stock_student(cfg)
     size = sum(parameter.numel() for parameter in student.parameters())
     assert sum(parameter.numel() for parameter in average.parameters()) == size

@@ -69,7 +69,7 @@ def test_mixed_images_are_scored_against_their_soft_labels(
 ) -> None:
     runner, lessons = train(name, tmp_path)
     assert (torch.cat([lesson.truth.labels for lesson in lessons]).amax(1) < 0.9).sum() >= 4
-    mentors = list(runner.model.bank)
+    mentors = list(runner.model.mentors)
     for lesson in lessons:
         labels = lesson.truth.labels
         assert labels.shape == (4, 3) and labels.is_floating_point()

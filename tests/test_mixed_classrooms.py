@@ -64,7 +64,7 @@ def classroom(folder, student, mentors, **strategy):
 @pytest.mark.parametrize('student', ['msra', 'udp', 'simcc', 'smoothed'])
 def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
     runner = Runner.from_cfg(classroom(tmp_path, student, every_kind(), granularity=granularity))
-    bank = runner.model.bank
+    bank = runner.model.mentors
     before = snapshot(bank)
     start = [parameter.clone() for parameter in runner.model.parameters()]
     runner.train()
@@ -86,9 +86,9 @@ def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
 
 
 OTHERS = dict(
-    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
+    entropy=dict(type='mmkd_classroom.EBKD'),
     confidence=dict(
-        type='mmkd_classroom.ConfidenceAware', student_stage='layer3', mentor_stages='layer4'
+        type='mmkd_classroom.CAMKD', student_stage='layer3', mentor_stages='layer4'
     ),
     amtml=dict(
         type='mmkd_classroom.AMTML',
@@ -109,12 +109,12 @@ def test_every_kind_of_mentor_teaches_by_every_strategy(student, strategy, tmp_p
     cfg.model.strategy = OTHERS[strategy]
     cfg.train_cfg.update(max_epochs=1, val_interval=2)
     runner = Runner.from_cfg(cfg)
-    before = snapshot(runner.model.bank)
+    before = snapshot(runner.model.mentors)
     start = {name: p.detach().clone() for name, p in runner.model.named_parameters()}
     runner.train()
-    assert_unchanged(runner.model.bank, before)
+    assert_unchanged(runner.model.mentors, before)
     scalars = runner.message_hub.log_scalars
-    for member in runner.model.bank:
+    for member in runner.model.mentors:
         assert 0 < scalars[f'mentor/{member.name}/weight'].current() <= 1, member.name
         assert scalars[f'mentor/{member.name}/invalid'].current() == 0
     for name, parameter in runner.model.named_parameters():
@@ -168,9 +168,9 @@ def test_a_mentor_keeps_its_own_precision(precision, student_amp, tmp_path):
     distiller = MODELS.build(cfg.model).to('cpu').float()
     dtype = dict(fp16=torch.float16, bf16=torch.bfloat16, fp32=torch.float32)[precision]
     seen = []
-    for member in distiller.bank:
+    for member in distiller.mentors:
         member.model.head.final_layer.register_forward_hook(lambda *a: seen.append(a[2].dtype))
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=student_amp):
-        words = distiller.bank.predict(torch.randn(2, 3, *INPUT_SIZE[::-1]))
+        words = distiller.mentors.predict(torch.randn(2, 3, *INPUT_SIZE[::-1]))
     assert seen == [dtype, torch.bfloat16 if student_amp else torch.float32]
     assert all(word.values.isfinite().all() for word in words)

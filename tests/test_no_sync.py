@@ -18,9 +18,9 @@ from mmkd_classroom.strategies import ClassroomKD
 
 POSE = ('mmkd_classroom.HeatmapTask', 'mmkd_classroom.OKSRanker')
 OTHERS = dict(
-    average=dict(type='mmkd_classroom.Average'),
-    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
-    confidence=dict(type='mmkd_classroom.ConfidenceAware', mentor_stages='layer2'),
+    average=dict(type='mmkd_classroom.AVER'),
+    entropy=dict(type='mmkd_classroom.EBKD'),
+    confidence=dict(type='mmkd_classroom.CAMKD', mentor_stages='layer2'),
     amtml=dict(
         type='mmkd_classroom.AMTML', hints=[dict(student='layer2', mentor=1, stage='layer3')]
     ),
@@ -79,7 +79,7 @@ def step(model, inputs, samples, device='meta'):
             loss.backward()
     assert loss.device.type == device
     assert all(parameter.grad is not None for parameter in model.parameters())
-    assert model.journal.steps == 2
+    assert model.statistics.steps == 2
     return uploads.count
 
 
@@ -89,7 +89,7 @@ def test_a_step_on_poses(granularity, pace):
     inputs, samples = pose_batch(2)
     for switch in (True, False):
         strategy = dict(
-            granularity=granularity, pace=pace, require_correct=switch, filter=switch,
+            granularity=granularity, temperature_mode=pace, require_correct=switch, filter=switch,
             rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
         )  # fmt: skip
         model = distiller(estimator(), [other_pixels(estimator())], POSE, strategy)
@@ -101,7 +101,7 @@ def test_a_step_on_poses(granularity, pace):
 def test_a_step_on_classes(granularity, pace):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
-            granularity=granularity, pace=pace, require_correct=switch, filter=switch,
+            granularity=granularity, temperature_mode=pace, require_correct=switch, filter=switch,
             rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
         )  # fmt: skip
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None
@@ -175,7 +175,7 @@ def test_any_reading_would_be_noticed(reading):
     model = distiller(classifier(), [classifier()], CLASSES, strategy)
     batch = class_batch(2)
     step(model, *batch, device='cpu')  # where there are values nothing is wrong with it
-    model.journal.read()
+    model.statistics.read()
     with pytest.raises((RuntimeError, NotImplementedError, TypeError)):
         step(model, *batch)
 

@@ -264,13 +264,11 @@ SETTINGS = dict(
     classes=dict(
         model=classifier,
         batch=class_batch,
-        task=dict(type='mmkd_classroom.ClassificationTask'),
         ranker=dict(type='mmkd_classroom.TrueClassRanker'),
     ),
     pose=dict(
         model=estimator,
         batch=pose_batch,
-        task=dict(type='mmkd_classroom.HeatmapTask'),
         ranker=dict(type='mmkd_classroom.OKSRanker'),
     ),
 )
@@ -290,13 +288,13 @@ def classroom_of(kind: str, mentors: int = 2, **strategy: Any) -> nn.Module:
             type='mmkd_classroom.MultiMentorDistiller',
             student=build(setting['model']()),
             mentors=[dict(config=dict(model=setting['model'](16)), checkpoint=None)] * mentors,
-            task=setting['task'],
             ranker=setting['ranker'],
             strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **strategy),
         )
     )
-    for seed, mentor in enumerate(distiller.bank):
+    for seed, mentor in enumerate(distiller.mentors):
         mentor.model.load_state_dict(build(setting['model'](16), seed=seed + 1).state_dict())
+    distiller.prepare(setting['batch']()[1])
     return distiller
 
 

@@ -183,7 +183,7 @@ def difference(losses: dict, rates: dict, losses_now: dict, rates_now: dict) -> 
 def seated(cfg: Config) -> tuple[nn.Module, dict[str, Any], Config]:
     """A classroom that knows its data, as ClassroomHook tells it before training; a batch."""
     model, batch = build(cfg), generated_batch(cfg)
-    model.check_samples(batch['data_samples'], generated_dataset(cfg).metainfo)
+    model.prepare(batch['data_samples'], generated_dataset(cfg).metainfo)
     return model, batch, cfg
 
 

@@ -78,7 +78,7 @@ def pose_preset() -> Config:
     cfg.train_dataloader.update(batch_size=8)
     cfg.train_dataloader.dataset.pipeline = cfg.train_pipeline
     mentors = {name: _COCO.format(name) for name in ('res50', 'res101', 'hrnet-w32')}
-    return _classroom(cfg, mentors, task='HeatmapTask', ranker='OKSRanker')
+    return _classroom(cfg, mentors)
 
 
 def classes_preset() -> Config:
@@ -90,7 +90,7 @@ def classes_preset() -> Config:
         'resnet50': 'mmpretrain::resnet/resnet50_8xb32_in1k.py',
         'mobilenet-v2': 'mmpretrain::mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
     }
-    return _classroom(cfg, mentors, task='ClassificationTask', ranker='TrueClassRanker')
+    return _classroom(cfg, mentors)
 
 
 def mixed_preset() -> Config:
@@ -105,20 +105,17 @@ def mixed_preset() -> Config:
         'hrnet-w32-384x288': _COCO.format('hrnet-w32').replace('256x192', '384x288'),
         'vitpose-s': _COCO.format('ViTPose-small'),
     }
-    return _classroom(cfg, mentors, task='SimCCTask', ranker='OKSRanker')
+    return _classroom(cfg, mentors)
 
 
 PRESETS = dict(pose=pose_preset, classes=classes_preset, mixed=mixed_preset)
 
 
-def _classroom(cfg: Config, mentors: dict[str, str], task: str, ranker: str) -> Config:
+def _classroom(cfg: Config, mentors: dict[str, str]) -> Config:
     cfg.model = dict(
         type='mmkd_classroom.MultiMentorDistiller',
         student=cfg.model,
         mentors=[dict(name=name, config=path) for name, path in mentors.items()],
-        task=dict(type=f'mmkd_classroom.{task}'),
-        ranker=dict(type=f'mmkd_classroom.{ranker}'),
-        strategy=dict(type='mmkd_classroom.ClassroomKD'),
     )
     return cfg
 
@@ -206,19 +203,19 @@ def parts_of_step(
     """The whole step and its parts; the student's step trains the very student of the classroom."""
     inputs = distiller.data_preprocessor(batch, True)['inputs']
     student = student_of(distiller)
-    # A mentor's view of the batch is made once: what making it costs is the classroom's.
-    views = {mentor.name: mentor.view(inputs) for mentor in distiller.bank}
+    # A mentor's inputs are made once: what making them costs is the classroom's.
+    adapted = {mentor.name: mentor.input_adapter(inputs) for mentor in distiller.mentors}
 
     def mentor_forward(mentor: Mentor) -> None:
         with torch.no_grad(), optimizer.optim_context(distiller):
-            mentor.model(views[mentor.name], None, mode='tensor')
+            mentor.model(adapted[mentor.name], None, mode='tensor')
 
     return {
         WHOLE: lambda: distiller.train_step(batch, optimizer),
         STUDENT: lambda: student.train_step(batch, optimizer),
         **{
             f'mentor {mentor.name}': lambda mentor=mentor: mentor_forward(mentor)
-            for mentor in distiller.bank
+            for mentor in distiller.mentors
         },
     }
 
@@ -284,7 +281,7 @@ def report_memory(parts: dict[str, Callable[[], Any]], distiller: Classroom) -> 
         peaks[name] = torch.cuda.max_memory_allocated() / 2**20
     weights = sum(
         tensor.numel() * tensor.element_size()
-        for mentor in distiller.bank
+        for mentor in distiller.mentors
         for tensor in mentor.model.state_dict().values()
     )
     weights /= 2**20
@@ -319,6 +316,7 @@ def measure_classroom(cfg: Config, args: argparse.Namespace, in_detail: bool) ->
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     distiller, optimizer = build(cfg, args.device)
     batch = generated_batch(cfg, getattr(distiller.head, 'num_classes', 0))
+    distiller.prepare(batch['data_samples'])
     parts = parts_of_step(distiller, optimizer, batch)
     on_gpu = args.device.startswith('cuda')
     wait = torch.cuda.synchronize if on_gpu else lambda: None

@@ -1,12 +1,12 @@
 # What plans in configs/benchmarks compare; a plan's own keys have no underscore.
 _alone = dict(name='alone', alone=True)
-_average = dict(type='mmkd_classroom.Average')
+_average = dict(type='mmkd_classroom.AVER')
 
 # All mentors teach; the classroom's strategy is replaced.
 _rivals = [
     dict(name='AVER', strategy=_average),
-    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EntropyWeighted')),
-    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.ConfidenceAware')),
+    dict(name='EBKD', strategy=dict(type='mmkd_classroom.EBKD')),
+    dict(name='CA-MKD', strategy=dict(type='mmkd_classroom.CAMKD')),
 ]
 _classrooms = [
     dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
@@ -17,8 +17,8 @@ _classrooms = [
 _switches = [
     dict(name='ClassroomKD'),
     dict(name='filter off', strategy=dict(filter=False)),
-    dict(name='pace fixed', strategy=dict(pace='fixed')),
-    dict(name='pace of DTKD', strategy=dict(pace='dtkd')),
+    dict(name='pace fixed', strategy=dict(temperature_mode='fixed')),
+    dict(name='pace of DTKD', strategy=dict(temperature_mode='dtkd')),
     dict(name='rank weights off', strategy=dict(rank_weights=False)),
     dict(name="task weight: student's score", strategy=dict(task_weight='score')),
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
@@ -28,12 +28,12 @@ _heatmap_switches = [
     # Of three mentors, about the scale of AVER's mean.
     dict(name='weight 0.4', strategy=dict(weight=0.4)),
     # What a heatmap is made a distribution by; the classroom multiplies by 50.
-    dict(name='sharpness 10', options={'model.task.sharpness': 10.0}),
-    dict(name='sharpness 200', options={'model.task.sharpness': 200.0}),
-    dict(name='MSE of heatmaps', options={'model.task.distance': 'mse'}),
+    dict(name='sharpness 10', options={'model.adapter.sharpness': 10.0}),
+    dict(name='sharpness 200', options={'model.adapter.sharpness': 200.0}),
+    dict(name='MSE of heatmaps', options={'model.divergence': dict(type='MSE')}),
 ]
 # What is left is AVER, times the number of mentors.
-_all_off = dict(name='all three off', strategy=dict(filter=False, pace='fixed', rank_weights=False))
+_all_off = dict(name='all three off', strategy=dict(filter=False, temperature_mode='fixed', rank_weights=False))
 
 # Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,
 # as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no pace to switch.

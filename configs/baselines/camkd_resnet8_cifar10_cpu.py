@@ -4,4 +4,4 @@
 # Train: python tools/train.py configs/baselines/camkd_resnet8_cifar10_cpu.py
 _base_ = ['../classroomkd/resnet8_cifar10_cpu.py']
 
-model = dict(strategy=dict(_delete_=True, type='ConfidenceAware'))
+model = dict(strategy=dict(_delete_=True, type='CAMKD'))

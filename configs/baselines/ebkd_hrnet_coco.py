@@ -3,4 +3,4 @@
 # Train: bash tools/dist_train.sh configs/baselines/ebkd_hrnet_coco.py 8
 _base_ = ['../classroomkd/hrnet_coco.py']
 
-model = dict(strategy=dict(_delete_=True, type='EntropyWeighted'))
+model = dict(strategy=dict(_delete_=True, type='EBKD'))

@@ -3,4 +3,4 @@
 # Train: python tools/train.py configs/baselines/ebkd_resnet8_cifar10_cpu.py
 _base_ = ['../classroomkd/resnet8_cifar10_cpu.py']
 
-model = dict(strategy=dict(_delete_=True, type='EntropyWeighted'))
+model = dict(strategy=dict(_delete_=True, type='EBKD'))

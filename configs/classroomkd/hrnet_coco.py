@@ -14,25 +14,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='hrnet-w48-dark',  # AP 0.764
-            config=zoo + 'hrnet-w48_dark-8xb32-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res152-dark',  # AP 0.743
-            config=zoo + 'res152_dark-8xb32-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res101',  # AP 0.728
-            config=zoo + 'res101_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res50',  # AP 0.718
-            config=zoo + 'res50_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'hrnet-w48_dark-8xb32-210e_coco-256x192.py',  # AP 0.764
+        zoo + 'res152_dark-8xb32-210e_coco-256x192.py',  # AP 0.743
+        zoo + 'res101_8xb64-210e_coco-256x192.py',  # AP 0.728
+        zoo + 'res50_8xb64-210e_coco-256x192.py',  # AP 0.718
     ],
 )

@@ -12,26 +12,10 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='hrnet-w48-dark',  # PCKh 0.905
-            config=zoo + 'hrnet-w48_dark-8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res152',  # PCKh 0.889
-            config=zoo + 'res152_8xb32-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res50',  # PCKh 0.882
-            config=zoo + 'res50_8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='mobilenetv2',  # PCKh 0.854
-            config=zoo + 'mobilenetv2_8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'hrnet-w48_dark-8xb64-210e_mpii-256x256.py',  # PCKh 0.905
+        zoo + 'res152_8xb32-210e_mpii-256x256.py',  # PCKh 0.889
+        zoo + 'res50_8xb64-210e_mpii-256x256.py',  # PCKh 0.882
+        zoo + 'mobilenetv2_8xb64-210e_mpii-256x256.py',  # PCKh 0.854
     ],
     # Not norm='head': MMPose gives MPII's head sizes for its test split only.
     ranker=dict(type='PCKRanker', thr=0.1, norm='bbox'),

@@ -13,25 +13,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='hrnet-w32',  # AP 0.746
-            config=zoo + 'hrnet-w32_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res50',  # AP 0.718
-            config=zoo + 'res50_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='litehrnet-30',  # AP 0.676
-            config=zoo + 'litehrnet-30_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='shufflenetv2',  # AP 0.602
-            config=zoo + 'shufflenetv2_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'hrnet-w32_8xb64-210e_coco-256x192.py',  # AP 0.746
+        zoo + 'res50_8xb64-210e_coco-256x192.py',  # AP 0.718
+        zoo + 'litehrnet-30_8xb64-210e_coco-256x192.py',  # AP 0.676
+        zoo + 'shufflenetv2_8xb64-210e_coco-256x192.py',  # AP 0.602
     ],
 )

@@ -13,26 +13,10 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='hrnet-w32',  # PCKh 0.900
-            config=zoo + 'mpii/td-hm_hrnet-w32_8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res50',  # PCKh 0.882
-            config=zoo + 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='litehrnet-30',  # PCKh 0.869
-            config=zoo + 'mpii/td-hm_litehrnet-30_8xb64-210e_mpii-256x256.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='vitpose-b-coco',  # AP 0.757
-            config=zoo + 'coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'mpii/td-hm_hrnet-w32_8xb64-210e_mpii-256x256.py',  # PCKh 0.900
+        zoo + 'mpii/td-hm_res50_8xb64-210e_mpii-256x256.py',  # PCKh 0.882
+        zoo + 'mpii/td-hm_litehrnet-30_8xb64-210e_mpii-256x256.py',  # PCKh 0.869
+        zoo + 'coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',  # AP 0.757
     ],
     ranker=dict(type='PCKRanker', thr=0.1, norm='bbox'),
 )

@@ -11,25 +11,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='resnet50',  # Top-1 76.55
-            config=zoo + 'resnet/resnet50_8xb32_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='mobilenet-v3-large',  # Top-1 73.49
-            config=zoo + 'mobilenet_v3/mobilenet-v3-large_8xb128_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='regnetx-400mf',  # Top-1 72.56
-            config=zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='shufflenet-v2',  # Top-1 69.55
-            config=zoo + 'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'resnet/resnet50_8xb32_in1k.py',  # Top-1 76.55
+        zoo + 'mobilenet_v3/mobilenet-v3-large_8xb128_in1k.py',  # Top-1 73.49
+        zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',  # Top-1 72.56
+        zoo + 'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',  # Top-1 69.55
     ],
 )

@@ -10,20 +10,15 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='resnet50',
-            config='{{fileDirname}}/../cifar10/resnet50_1xb128-200e_cifar10.py',
-            checkpoint='work_dirs/resnet50_1xb128-200e_cifar10/epoch_200.pth',
-        ),
-        dict(
-            name='resnet18',
-            config='{{fileDirname}}/../cifar10/resnet18_1xb128-200e_cifar10.py',
-            checkpoint='work_dirs/resnet18_1xb128-200e_cifar10/epoch_200.pth',
-        ),
-        dict(
-            name='resnet18-w8',
-            config='{{fileDirname}}/../cifar10/resnet18-w8_1xb128-200e_cifar10.py',
-            checkpoint='work_dirs/resnet18-w8_1xb128-200e_cifar10/epoch_200.pth',
-        ),
+            name=name,
+            config='{{fileDirname}}/../cifar10/' + f'{file}.py',
+            checkpoint=f'work_dirs/{file}/epoch_200.pth',
+        )
+        for name, file in (
+            ('resnet50', 'resnet50_1xb128-200e_cifar10'),
+            ('resnet18', 'resnet18_1xb128-200e_cifar10'),
+            ('resnet18-w8', 'resnet18-w8_1xb128-200e_cifar10'),
+        )
     ],
     strategy=dict(type='ClassroomKD', tau_max=12.0),
 )

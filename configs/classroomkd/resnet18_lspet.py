@@ -10,19 +10,14 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='hrnet-w32',
-            config='{{fileDirname}}/../lspet/td-hm_hrnet-w32_lspet-192x192.py',
-            checkpoint='work_dirs/td-hm_hrnet-w32_lspet-192x192/epoch_210.pth',
-        ),
-        dict(
-            name='resnet50',
-            config='{{fileDirname}}/../lspet/td-hm_resnet50_lspet-192x192.py',
-            checkpoint='work_dirs/td-hm_resnet50_lspet-192x192/epoch_210.pth',
-        ),
-        dict(
-            name='mobilenetv2',
-            config='{{fileDirname}}/../lspet/td-hm_mobilenetv2_lspet-192x192.py',
-            checkpoint='work_dirs/td-hm_mobilenetv2_lspet-192x192/epoch_210.pth',
-        ),
+            name=name,
+            config='{{fileDirname}}/../lspet/' + f'{file}.py',
+            checkpoint=f'work_dirs/{file}/epoch_210.pth',
+        )
+        for name, file in (
+            ('hrnet-w32', 'td-hm_hrnet-w32_lspet-192x192'),
+            ('resnet50', 'td-hm_resnet50_lspet-192x192'),
+            ('mobilenetv2', 'td-hm_mobilenetv2_lspet-192x192'),
+        )
     ],
 )

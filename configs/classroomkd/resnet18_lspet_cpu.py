@@ -10,19 +10,14 @@ model = dict(
     student=_base_.model,
     mentors=[
         dict(
-            name='resnet18-w24',
-            config='{{fileDirname}}/../lspet/td-hm_resnet18-w24_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w24_lspet-96x96_cpu/epoch_12.pth',
-        ),
-        dict(
-            name='resnet18-w16',
-            config='{{fileDirname}}/../lspet/td-hm_resnet18-w16_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w16_lspet-96x96_cpu/epoch_12.pth',
-        ),
-        dict(
-            name='resnet18-w8',
-            config='{{fileDirname}}/../lspet/td-hm_resnet18-w8_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/td-hm_resnet18-w8_lspet-96x96_cpu/epoch_12.pth',
-        ),
+            name=name,
+            config='{{fileDirname}}/../lspet/' + f'{file}.py',
+            checkpoint=f'work_dirs/{file}/epoch_12.pth',
+        )
+        for name, file in (
+            ('resnet18-w24', 'td-hm_resnet18-w24_lspet-96x96_cpu'),
+            ('resnet18-w16', 'td-hm_resnet18-w16_lspet-96x96_cpu'),
+            ('resnet18-w8', 'td-hm_resnet18-w8_lspet-96x96_cpu'),
+        )
     ],
 )

@@ -8,19 +8,14 @@ _base_ = ['./resnet18_lspet_cpu.py']
 model = dict(
     mentors=[
         dict(
-            name='simcc-w24',
-            config='{{fileDirname}}/../lspet/simcc_resnet18-w24_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/simcc_resnet18-w24_lspet-96x96_cpu/epoch_12.pth',
-        ),
-        dict(
-            name='simcc-w16-128',
-            config='{{fileDirname}}/../lspet/simcc_resnet18-w16_lspet-128x128_cpu.py',
-            checkpoint='work_dirs/simcc_resnet18-w16_lspet-128x128_cpu/epoch_12.pth',
-        ),
-        dict(
-            name='simcc-w8',
-            config='{{fileDirname}}/../lspet/simcc_resnet18-w8_lspet-96x96_cpu.py',
-            checkpoint='work_dirs/simcc_resnet18-w8_lspet-96x96_cpu/epoch_12.pth',
-        ),
+            name=name,
+            config='{{fileDirname}}/../lspet/' + f'{file}.py',
+            checkpoint=f'work_dirs/{file}/epoch_12.pth',
+        )
+        for name, file in (
+            ('simcc-w24', 'simcc_resnet18-w24_lspet-96x96_cpu'),
+            ('simcc-w16-128', 'simcc_resnet18-w16_lspet-128x128_cpu'),
+            ('simcc-w8', 'simcc_resnet18-w8_lspet-96x96_cpu'),
+        )
     ],
 )

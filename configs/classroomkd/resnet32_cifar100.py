@@ -15,14 +15,7 @@ model = dict(
             config='{{fileDirname}}/../cifar100/' + f'{name}_1xb64-240e_cifar100.py',
             checkpoint=f'work_dirs/{name}_1xb64-240e_cifar100/epoch_240.pth',
         )
-        for name in (
-            'resnet110',
-            'resnet56',
-            'resnet44',
-            'resnet20',
-            'resnet14',
-            'resnet8',
-        )
+        for name in ('resnet110', 'resnet56', 'resnet44', 'resnet20', 'resnet14', 'resnet8')
     ],
     strategy=dict(type='ClassroomKD', tau_max=12.0),
 )

@@ -11,25 +11,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='hrnet-w48-udp',  # AP 0.768
-            config=zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_udp-8xb32-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='res152',  # AP 0.736
-            config=zoo + 'topdown_heatmap/coco/td-hm_res152_8xb32-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='simcc-res50',  # AP 0.721
-            config=zoo + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='hrnet-w32-aic',  # AP 0.323
-            config=zoo + 'topdown_heatmap/aic/td-hm_hrnet-w32_8xb64-210e_aic-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_udp-8xb32-210e_coco-256x192.py',  # AP 0.768
+        zoo + 'topdown_heatmap/coco/td-hm_res152_8xb32-210e_coco-256x192.py',  # AP 0.736
+        zoo + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',  # AP 0.721
+        zoo + 'topdown_heatmap/aic/td-hm_hrnet-w32_8xb64-210e_aic-256x192.py',  # AP 0.323
     ],
 )

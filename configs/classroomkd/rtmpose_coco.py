@@ -11,25 +11,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='rtmpose-l',  # AP 0.758
-            config=zoo + 'rtmpose/coco/rtmpose-l_8xb256-420e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='vitpose-b',  # AP 0.757
-            config=zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='hrnet-w48',  # AP 0.756
-            config=zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='rtmpose-m',  # AP 0.746
-            config=zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'rtmpose/coco/rtmpose-l_8xb256-420e_coco-256x192.py',  # AP 0.758
+        zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',  # AP 0.757
+        zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-256x192.py',  # AP 0.756
+        zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',  # AP 0.746
     ],
 )

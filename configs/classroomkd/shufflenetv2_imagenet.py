@@ -11,25 +11,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='resnet50',  # Top-1 76.55
-            config=zoo + 'resnet/resnet50_8xb32_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='regnetx-400mf',  # Top-1 72.56
-            config=zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='mobilenet-v2',  # Top-1 71.86
-            config=zoo + 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='mobilenet-v3-small',  # Top-1 66.68
-            config=zoo + 'mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'resnet/resnet50_8xb32_in1k.py',  # Top-1 76.55
+        zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',  # Top-1 72.56
+        zoo + 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py',  # Top-1 71.86
+        zoo + 'mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py',  # Top-1 66.68
     ],
 )

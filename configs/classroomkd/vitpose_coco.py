@@ -13,25 +13,9 @@ model = dict(
     type='mmkd_classroom.MultiMentorDistiller',
     student=_base_.model,
     mentors=[
-        dict(
-            name='vitpose-b',  # AP 0.757
-            config=zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='hrnet-w48-384',  # AP 0.767
-            config=zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-384x288.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='rtmpose-m',  # AP 0.746
-            config=zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
-        dict(
-            name='cspnext-m-udp',  # AP 0.732
-            config=zoo + 'topdown_heatmap/coco/cspnext-m_udp_8xb256-210e_coco-256x192.py',
-            checkpoint='zoo',
-        ),
+        zoo + 'topdown_heatmap/coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',  # AP 0.757
+        zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-384x288.py',  # AP 0.767
+        zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',  # AP 0.746
+        zoo + 'topdown_heatmap/coco/cspnext-m_udp_8xb256-210e_coco-256x192.py',  # AP 0.732
     ],
 )

@@ -10,13 +10,13 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
+from torch import nn
 
-from ..distiller import build_task
 from ..errors import ClassroomError
+from ..heads import build_adapter
 from ..mentors.entry import as_entry
 from ..options import build_part, check_options, type_name
-from ..registry import MODELS
-from ..tasks import Task
+from ..registry import MODELS, TASK_UTILS
 
 
 @dataclass(frozen=True)
@@ -133,15 +133,14 @@ class Plan:
         return cfg
 
     @cached_property
-    def task(self) -> Task:
-        """The task of the student."""
+    def student(self) -> nn.Module:
+        """The student, for checks."""
         cfg = self.classroom_config
         model = dict(cfg.model.student)
         if cfg.get('data_preprocessor') is not None:
             model.setdefault('data_preprocessor', cfg.data_preprocessor)
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            student = MMENGINE_MODELS.build(model)
-        return build_task(student, cfg.model.get('task'), cfg.model.get('ranker'))
+            return MMENGINE_MODELS.build(model)
 
     def config(self, method: Method, seed: int) -> Config:
         """What ``tools/train.py`` runs for a method and a seed."""
@@ -277,12 +276,16 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         )
     model = plan.config(method, plan.seeds[0]).model
     try:
+        adapter = build_adapter(plan.student, model.get('adapter'))
         strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
-        strategy.check(plan.task)
+        divergence = model.get('divergence')
+        divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
+        divergence.check(adapter)
+        strategy.check(adapter, divergence)
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(
-            f'{key} of {where} does not give a strategy: {type(error).__name__}: {error}'
+            f'{key} of {where} does not give a classroom: {type(error).__name__}: {error}'
         ) from error
 
 

@@ -1,7 +1,14 @@
 """The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
 
 from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
-from .divergences import kl_divergence, soft_target_divergence, softened
+from .divergences import (
+    correlation_distances,
+    decoupled_divergence,
+    kl_divergence,
+    softened,
+    standardised,
+)
+from .finite import finite_samples
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .relations import (
     hint_distance,
@@ -36,9 +43,12 @@ __all__ = [
     'at_least_float32',
     'confidence_weights',
     'correct_keypoints',
+    'correlation_distances',
+    'decoupled_divergence',
     'dtkd_temperatures',
     'entropy',
     'entropy_weights',
+    'finite_samples',
     'gap',
     'gaussian_matrix',
     'heatmap_peaks',
@@ -59,8 +69,8 @@ __all__ = [
     'relation_angles',
     'relation_distance_loss',
     'relation_distances',
-    'soft_target_divergence',
     'softened',
+    'standardised',
     'squared_distances',
     'temperature',
     'triangle_matrix',

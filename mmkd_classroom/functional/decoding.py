@@ -23,7 +23,7 @@ def heatmap_peaks(heatmaps: Tensor) -> Tensor:
     return torch.stack([index % width, index.div(width, rounding_mode='floor')], dim=-1)
 
 
-def vector_peaks(x: Tensor, y: Tensor) -> Tensor:
+def vector_peaks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Bin of the greatest value along each axis, as SimCC decodes.
 
     Args:
@@ -31,11 +31,12 @@ def vector_peaks(x: Tensor, y: Tensor) -> Tensor:
         y: ``(..., W_y)``.
 
     Returns:
-        ``(..., 2)`` integer (x, y) bins; (-1, -1) where an axis has no positive value, as MMPose.
+        ``(..., 2)`` integer (x, y) bins, (-1, -1) where an axis has no positive value, as MMPose;
+        and ``(...)``, the smaller of the two greatest values, MMPose's score.
     """
     (top_x, bin_x), (top_y, bin_y) = x.max(dim=-1), y.max(dim=-1)
-    bins = torch.stack([bin_x, bin_y], dim=-1)
-    return torch.where((torch.minimum(top_x, top_y) > 0)[..., None], bins, -1)
+    bins, height = torch.stack([bin_x, bin_y], dim=-1), torch.minimum(top_x, top_y)
+    return torch.where((height > 0)[..., None], bins, -1), height
 
 
 def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant') -> Tensor:

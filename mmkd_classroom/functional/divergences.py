@@ -56,21 +56,96 @@ def kl_divergence(
     return temperature * student_temperature * pointwise.sum(dim=-1)
 
 
-def soft_target_divergence(
-    student_logits: Tensor, target: Tensor, temperature: Tensor | float
-) -> Tensor:
-    r"""Kullback-Leibler divergence of the softened student from given probabilities.
+def decoupled_divergence(
+    student_logits: Tensor,
+    mentor_logits: Tensor,
+    labels: Tensor,
+    temperature: Tensor | float,
+    student_temperature: Tensor | float | None = None,
+) -> tuple[Tensor, Tensor]:
+    r"""The two parts of the softened Kullback-Leibler divergence, scaled by the temperatures.
 
-    .. math:: D = \tau^2 \sum_d p_d \log\frac{p_d}{q_d},\quad q = \mathrm{softmax}(z_s / \tau)
+    .. math::
+        \mathrm{TCKD} = \tau_m\tau_s\, D_\mathrm{KL}\big((p_t, 1 - p_t) \,\|\, (q_t, 1 - q_t)\big),
+        \quad
+        \mathrm{NCKD} = \tau_m\tau_s\, D_\mathrm{KL}\big(\hat p \,\|\, \hat q\big)
+
+    Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022. The target class has probability
+    :math:`p_t`; :math:`\hat p` is the distribution over the other classes. The whole divergence is
+    :math:`\mathrm{TCKD} + (1 - p_t)\,\mathrm{NCKD}`.
 
     Args:
         student_logits: ``(..., D)``.
-        target: :math:`p`, ``(..., D)``, in [0, 1]; a cell of probability 0 counts nothing.
-        temperature: :math:`\tau`, positive: one for all, or broadcastable to ``(...)``.
+        mentor_logits: ``(..., D)``.
+        labels: Target classes ``(...)``.
+        temperature: :math:`\tau_m`, positive: one for all, or broadcastable to ``(...)``.
+        student_temperature: :math:`\tau_s`, by default :math:`\tau_m`.
 
     Returns:
-        ``(...)``, not negative where the target sums to 1.
+        TCKD and NCKD, ``(...)`` each, not negative.
     """
-    log_q = softened(student_logits, temperature).log_softmax(-1)
-    pointwise = torch.nn.functional.kl_div(log_q, at_least_float32(target), reduction='none')
-    return temperature**2 * pointwise.sum(dim=-1)
+    student_temperature = temperature if student_temperature is None else student_temperature
+    z, v = softened(student_logits, student_temperature), softened(mentor_logits, temperature)
+    target = labels.long()[..., None]
+    log_q, log_p = _against_others(z, target), _against_others(v, target)
+    two_classes = (log_p.exp() * (log_p - log_q)).sum(dim=-1)
+    # Not -inf, whose difference is not a number: the least number has probability 0 as well.
+    least = torch.finfo(z.dtype).min
+    log_q = z.scatter(-1, target, least).log_softmax(-1)
+    log_p = v.scatter(-1, target, least).log_softmax(-1)
+    others = torch.nn.functional.kl_div(log_q, log_p, reduction='none', log_target=True)
+    scale = temperature * student_temperature
+    return scale * two_classes, scale * others.sum(dim=-1)
+
+
+def _against_others(logits: Tensor, target: Tensor) -> Tensor:
+    """Logarithms of the probability of the target and of all others, ``(..., 2)``."""
+    least = torch.finfo(logits.dtype).min
+    others = logits.scatter(-1, target, least).logsumexp(dim=-1, keepdim=True)
+    return torch.cat([logits.gather(-1, target), others], dim=-1).log_softmax(-1)
+
+
+def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
+    r"""Logits with mean 0 and standard deviation 1, :math:`(z - \bar z) / (\mathrm{std}(z) + eps)`.
+
+    Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024.
+
+    Args:
+        logits: ``(..., D)``.
+        eps: Keeps equal logits at 0.
+
+    Returns:
+        ``(..., D)``, at least float32.
+
+    Example:
+        >>> standardised(torch.tensor([1.0, 2.0, 3.0]))
+        tensor([-1.0000,  0.0000,  1.0000])
+    """
+    logits = at_least_float32(logits)
+    centred = logits - logits.mean(dim=-1, keepdim=True)
+    return centred / (logits.std(dim=-1, keepdim=True) + eps)
+
+
+def correlation_distances(student: Tensor, mentor: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Pearson's distances :math:`1 - \rho` between two matrices of probabilities.
+
+    Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022.
+
+    Args:
+        student: ``(N, C)``.
+        mentor: ``(N, C)``.
+        valid: ``(N,)`` booleans; other rows do not enter the columns' correlations.
+
+    Returns:
+        ``(N,)`` of the rows and ``(C,)`` of the columns, in [0, 2].
+    """
+    rows = _pearson_distance(student, mentor, torch.ones_like(student))
+    weights = valid[:, None].to(student).expand_as(student)
+    return rows, _pearson_distance(student.T, mentor.T, weights.T)
+
+
+def _pearson_distance(x: Tensor, y: Tensor, weights: Tensor, eps: float = 1e-8) -> Tensor:
+    """``1 - rho`` of each row, over its weighted entries."""
+    count = weights.sum(dim=-1, keepdim=True).clamp(min=1)
+    x, y = ((v - (v * weights).sum(dim=-1, keepdim=True) / count) * weights for v in (x, y))
+    return 1 - torch.nn.functional.cosine_similarity(x, y, dim=-1, eps=eps)

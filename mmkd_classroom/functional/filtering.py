@@ -56,7 +56,7 @@ def gap(rank: Tensor) -> Tensor:
 
 
 def temperature(psi: Tensor, tau_max: float) -> Tensor:
-    r"""Adaptive pace: a wide gap softens the targets, :math:`\tau_m = 1 + \tau_{max}\psi_m`.
+    r"""A wide gap softens the targets, :math:`\tau_m = 1 + \tau_{max}\psi_m`.
 
     Args:
         psi: Gap, any shape, in [0, 1].

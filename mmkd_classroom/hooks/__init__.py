@@ -2,7 +2,7 @@
 
 from .classroom import ClassroomHook
 from .cost import CostHook
-from .entrance import EntranceCheck
+from .mentor_check import MentorCheck
 from .epoch_seed import EpochSeedHook
 from .joints import InputJointsHook
 from .mentoring import MentoringHook
@@ -11,7 +11,7 @@ from .plain_checkpoint import PlainCheckpointHook
 __all__ = [
     'ClassroomHook',
     'CostHook',
-    'EntranceCheck',
+    'MentorCheck',
     'EpochSeedHook',
     'InputJointsHook',
     'MentoringHook',

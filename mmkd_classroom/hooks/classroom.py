@@ -32,7 +32,7 @@ class ClassroomHook(Hook):
         pack_input_joints(dataset)
         sample = dataset[0]
         classroom = classroom_of(runner)
-        classroom.check_samples([sample['data_samples']], getattr(dataset, 'metainfo', None))
+        classroom.prepare([sample['data_samples']], getattr(dataset, 'metainfo', None))
         height, width = sample['inputs'].shape[-2:]
         log_overview(classroom, (width, height))
 

@@ -1,4 +1,4 @@
-"""The mentoring hook: schedules, the entrance check, and the record of who taught what."""
+"""The mentoring hook: schedules, the check of the mentors, and the record of who taught what."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from ..options import refuse_unknown
 from ..registry import HOOKS
 from ..strategies import Strategy
 from .classroom import classroom_of
-from .entrance import build_entrance
+from .mentor_check import build_mentor_check
 from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
 
@@ -42,7 +42,7 @@ class MentoringHook(Hook):
         weight: Schedule of ``strategy.weight``: a number or a dict, see
             :func:`mmkd_classroom.hooks.schedules.build_schedule`. By default it stays as it is.
         tau_max: Schedule of ``strategy.tau_max``.
-        entrance: Arguments of :class:`EntranceCheck` (``{}`` for its defaults) to examine the
+        mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults) to examine the
             mentors before training; None to let them in unseen.
         **unknown: Refused, with the names of the options.
     """
@@ -55,7 +55,7 @@ class MentoringHook(Hook):
         interval: int | None = None,
         weight: float | dict | None = None,
         tau_max: float | dict | None = None,
-        entrance: dict | None = None,
+        mentor_check: dict | None = None,
         **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, MentoringHook, 'MentoringHook')
@@ -70,7 +70,7 @@ class MentoringHook(Hook):
             for name, cfg in dict(weight=weight, tau_max=tau_max).items()
             if cfg is not None
         }
-        self.entrance = None if entrance is None else build_entrance(entrance)
+        self.mentor_check = None if mentor_check is None else build_mentor_check(mentor_check)
         self._broken: set[str] = set()
         self._loud: list[float] = []
 
@@ -83,8 +83,8 @@ class MentoringHook(Hook):
                 f'MentoringHook schedules {missing}, which model.strategy = '
                 f'{type(classroom.strategy).__name__} does not have.'
             )
-        if self.entrance is not None:
-            self.entrance.run(runner, classroom)
+        if self.mentor_check is not None:
+            self.mentor_check.run(runner, classroom)
         self._start_records(runner)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
@@ -116,8 +116,8 @@ class MentoringHook(Hook):
 
     def _record(self, runner: Runner, iteration: int, epoch: int) -> None:
         classroom = classroom_of(runner)
-        steps = classroom.journal.steps
-        means = classroom.journal.read()
+        steps = classroom.statistics.steps
+        means = classroom.statistics.read()
         if means is None:
             return
         record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
@@ -126,10 +126,10 @@ class MentoringHook(Hook):
         record.update(numbers)
         record['mentors'] = {
             mentor.name: {name: mean[index] for name, mean in means.items() if name not in numbers}
-            for index, mentor in enumerate(classroom.bank)
+            for index, mentor in enumerate(classroom.mentors)
         }
         for values in record['mentors'].values():
-            if 'invalid' in values:  # a count, of which the journal made a mean
+            if 'invalid' in values:  # a count, averaged by now
                 values['invalid'] = round(values['invalid'] * steps * get_world_size())
         self._write(runner, record)
         self._warn_of_broken(runner, record)

@@ -18,12 +18,12 @@ def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
     """Log a table of the classroom, its cost, and the joints that a mentor does not teach.
 
     Args:
-        classroom: With its samples checked, so that the joints are matched.
+        classroom: Prepared, so that the joints are matched.
         size: Width and height of the student's input.
     """
     print_log(overview(classroom, size), 'current')
-    for index, mentor in enumerate(classroom.bank):
-        untaught = mentor.reader.untaught
+    for index, mentor in enumerate(classroom.mentors):
+        untaught = mentor.output_adapter.untaught
         if untaught:
             names = ', '.join(untaught[:_SHOWN_NAMES])
             more = len(untaught) - _SHOWN_NAMES
@@ -44,24 +44,24 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     """
     plain = student_of(classroom)
     student = gigaflops(plain, size)
-    mentors = [gigaflops(mentor.model, mentor.view.size or size) for mentor in classroom.bank]
+    mentors = [gigaflops(mentor.model, mentor.input_adapter.size or size) for mentor in classroom.mentors]
     rows = [['student', _millions(plain), _figure(student), _pixels(size), _head(plain), '', '']]
-    for mentor, cost in zip(classroom.bank, mentors):
+    for mentor, cost in zip(classroom.mentors, mentors):
         rows.append(
             [
                 mentor.name,
                 _millions(mentor.model),
                 _figure(cost),
-                _pixels(mentor.view.size or size),
+                _pixels(mentor.input_adapter.size or size),
                 _head(mentor.model),
                 _precision(mentor),
-                mentor.reader.summary,
+                mentor.output_adapter.summary,
             ]
         )
     text = f'The classroom:\n{text_table(_HEAD, rows)}'
-    text += (
-        f'\n{type(classroom.strategy).__name__}, ranked by {type(classroom.task.ranker).__name__}.'
-    )
+    parts = (classroom.strategy, classroom.divergence, classroom.ranker)
+    strategy, divergence, ranker = (type(part).__name__ for part in parts)
+    text += f'\n{strategy} by {divergence}, ranked by {ranker}.'
     if student and all(mentors):
         ratio = 1 + sum(mentors) / (3 * student)
         text += f"\nBy these figures a step costs {ratio:.1f} times the student's alone."

@@ -1,17 +1,20 @@
 """Frozen mentors and the bank that holds them."""
 
 from .bank import MentorBank
-from .entry import Entry, read_entry
+from .entry import Entry, distinct_names, read_entries, read_entry
+from .input_adapter import InputAdapter, Normalisation, letterbox
 from .mentor import Mentor, build_mentor, load_mentor
-from .view import Normalisation, View
 
 __all__ = [
     'Entry',
+    'InputAdapter',
     'Mentor',
     'MentorBank',
     'Normalisation',
-    'View',
     'build_mentor',
+    'distinct_names',
+    'letterbox',
     'load_mentor',
+    'read_entries',
     'read_entry',
 ]

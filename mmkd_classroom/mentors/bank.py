@@ -1,19 +1,15 @@
 """The mentors of a classroom, held so that nothing can train, save or copy them."""
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
-from typing import Any
 
 import torch
-from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from ..errors import ClassroomError, each
+from ..errors import each
+from ..heads import HeadAdapter
 from ..structures import Prediction
-from ..tasks import Task
-from .entry import read_entry
+from .entry import Entry
 from .mentor import Mentor, build_mentor, load_mentor
 
 
@@ -26,47 +22,51 @@ class MentorBank:
     move them, wherever EMA keeps its model.
 
     Args:
-        mentors: At least one; equal names are told apart by a number.
+        mentors: At least one.
     """
 
     def __init__(self, mentors: Sequence[Mentor]) -> None:
-        if not mentors:
-            raise ClassroomError(
-                'model.mentors is empty: name at least one mentor, or train model.student on its '
-                'own with its stock config.'
-            )
         self.mentors: list[Mentor] = list(mentors)
         self._owns = True
-        _tell_apart(self.mentors)
 
     @classmethod
     def build(
-        cls, cfgs: Sequence[dict[str, Any] | str], student: nn.Module, task: Task
-    ) -> 'MentorBank':
-        """Build from ``model.mentors``; see :func:`read_entry`.
+        cls,
+        entries: Sequence[Entry],
+        names: Sequence[str],
+        stages: Sequence[Sequence[str]],
+        student: nn.Module,
+        adapter: HeadAdapter,
+    ) -> tuple['MentorBank', list[dict[str, int]]]:
+        """Build mentors and load their weights; each check of all mentors before the next.
 
-        What is cheap to check is checked first, and each check of all mentors before the next.
         Torch's random numbers go on as if nothing was built, so that a student in a classroom
         sees the same augmentation and dropout as alone.
+
+        Args:
+            entries: See :func:`read_entries`.
+            names: Of the mentors.
+            stages: Stages of each mentor's backbone that the strategy reads.
+            student: Stock model.
+            adapter: Adapter of the student.
+
+        Returns:
+            The bank, and the channels of the stages of each mentor.
 
         Raises:
             ClassroomError: Names every mentor that cannot teach, as far as was checked.
         """
-        if not isinstance(cfgs or [], (list, tuple)):
-            raise ClassroomError(
-                f'model.mentors is {cfgs!r}, not a list: write [dict(config=...)].'
-            )
-        keyed = [(cfg, f'model.mentors[{index}]') for index, cfg in enumerate(cfgs or [])]
         with torch.random.fork_rng(devices=[]):
-            entries = each(lambda item: read_entry(*item, task.mentor_options), keyed)
-            mentors = each(lambda entry: build_mentor(entry, student, task), entries)
+            built = each(
+                lambda item: build_mentor(*item, student, adapter), zip(entries, names, stages)
+            )
+            mentors = [mentor for mentor, _ in built]
             each(lambda pair: load_mentor(*pair), zip(mentors, entries))
-        return cls(mentors)
+        return cls(mentors), [channels for _, channels in built]
 
-    def bind(self, names: Sequence[str] | None) -> None:
-        """Tell each mentor's reader the names of the student's items."""
-        for mentor in self.mentors:
-            mentor.reader.bind(names)
+    def match(self, metainfo: dict | str | None) -> None:
+        """Match each mentor's items with the student's; see :meth:`OutputAdapter.match`."""
+        each(lambda mentor: mentor.output_adapter.match(metainfo), self.mentors)
 
     def predict(self, inputs: Tensor) -> list[Prediction]:
         """Each mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
@@ -90,22 +90,3 @@ class MentorBank:
 
     def __getitem__(self, index: int) -> Mentor:
         return self.mentors[index]
-
-
-def _tell_apart(mentors: Sequence[Mentor]) -> None:
-    """Number mentors of the same name, and say so."""
-    given = [mentor.name for mentor in mentors]
-    taken = set(given)
-    for shared in dict.fromkeys(name for name in given if given.count(name) > 1):
-        indices = [index for index, name in enumerate(given) if name == shared]
-        for index in indices:
-            numbered = (f'{shared}_{number}' for number in count(1))
-            mentors[index].name = next(name for name in numbered if name not in taken)
-            taken.add(mentors[index].name)
-        renamed = [f'model.mentors[{index}] is {mentors[index].name!r} now' for index in indices]
-        print_log(
-            f'{len(indices)} mentors are called {shared!r}: {", ".join(renamed)}. Give each a name '
-            'of its own: name=...',
-            'current',
-            logging.WARNING,
-        )

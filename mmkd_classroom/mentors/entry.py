@@ -1,11 +1,14 @@
 """One entry of ``model.mentors``: what may stand there, and the files that it means."""
 
 import copy
+import logging
 import os
+import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -13,13 +16,17 @@ from typing import Any
 import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
+from mmengine.logging import print_log
 
 from ..checkpoints import check_hash
-from ..errors import ClassroomError, did_you_mean, reason
+from ..errors import ClassroomError, did_you_mean, each, reason
 from ..hub import package_configs
+from ..options import type_name
 from ..runner import running
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+# What follows the model in the name of a config: batch size, epochs, data set.
+_SCHEDULE = re.compile(r'[-_]\d+xb\d+.*')
 _KINDS = {
     'config': ((str, Path, dict), "a path, 'package::path' or a dict with `model`"),
     'checkpoint': ((str, Path, NoneType), "'zoo', a path, a URL, or None for random weights"),
@@ -51,28 +58,83 @@ class Entry:
     config: Config
     checkpoint: str | None
 
+    @property
+    def name(self) -> str:
+        """The one that is given, or that of the config's file, or of the backbone.
 
-def read_entry(cfg: dict[str, Any] | str, key: str, task_options: Iterable[str] = ()) -> Entry:
+        Of a file that is named as OpenMMLab's are, the part before the training schedule:
+        ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` is ``hrnet-w48``.
+        """
+        if self.options.get('name'):
+            return self.options['name']
+        config = self.options['config']
+        if isinstance(config, str):
+            stem = Path(config.split('::')[-1]).stem
+            return _SCHEDULE.sub('', stem).removeprefix('td-hm_') or stem
+        model = self.config.model.get('student', self.config.model)
+        return type_name(model.get('backbone') or model)
+
+
+def read_entries(
+    cfgs: Sequence[dict[str, Any] | str] | None, mentor_options: Iterable[str] = ()
+) -> list[Entry]:
+    """Check ``model.mentors`` as far as is cheap; see :func:`read_entry`.
+
+    Raises:
+        ClassroomError: There is none, or some are wrong: all that are wrong in one message.
+    """
+    if not isinstance(cfgs or [], (list, tuple)):
+        raise ClassroomError(f'model.mentors is {cfgs!r}, not a list: write [dict(config=...)].')
+    if not cfgs:
+        raise ClassroomError(
+            'model.mentors is empty: name at least one mentor, or train model.student on its '
+            'own with its stock config.'
+        )
+    keyed = [(cfg, f'model.mentors[{index}]') for index, cfg in enumerate(cfgs)]
+    return each(lambda item: read_entry(*item, mentor_options), keyed)
+
+
+def distinct_names(entries: Sequence[Entry]) -> list[str]:
+    """The mentors' names; equal ones are numbered, and a warning says so."""
+    given = [entry.name for entry in entries]
+    taken, names = set(given), list(given)
+    for shared in dict.fromkeys(name for name in given if given.count(name) > 1):
+        indices = [index for index, name in enumerate(given) if name == shared]
+        for index in indices:
+            numbered = (f'{shared}_{number}' for number in count(1))
+            names[index] = next(name for name in numbered if name not in taken)
+            taken.add(names[index])
+        renamed = [f'{entries[index].key} is {names[index]!r} now' for index in indices]
+        print_log(
+            f'{len(indices)} mentors are called {shared!r}: {", ".join(renamed)}. Give each a name '
+            'of its own: name=...',
+            'current',
+            logging.WARNING,
+        )
+    return names
+
+
+def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str] = ()) -> Entry:
     """Check one entry of ``model.mentors`` as far as is cheap: no model, no download.
 
     Args:
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
             ``input_size`` (a classifier's width and height, by default the student's; a pose
-            estimator's is its codec's), ``flip_channels`` (see :class:`View`), ``precision`` and
-            ``channels_last`` (see :class:`Mentor`), and what the task takes. A string
+            estimator's is its codec's), ``flip_channels`` (see :class:`InputAdapter`), ``precision`` and
+            ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A string
             ``'package::path'`` alone means that config with ``checkpoint='zoo'``. Where relative
             paths are sought, :func:`search_folders` tells.
         key: The entry's config key, such as ``model.mentors[0]``, for messages.
-        task_options: What the task takes (:attr:`Task.mentor_options`): ``keypoint_map`` and
-            ``metainfo``, or ``class_map``.
+        mentor_options: What it may say for the student's kind of head,
+            :attr:`HeadAdapter.mentor_options`: ``keypoint_map`` and ``metainfo``, or ``class_map``.
 
     Raises:
         ClassroomError: The entry is not well formed, its config or checkpoint cannot be found,
             or the checkpoint is not the one its name says.
     """
     cfg = as_entry(cfg, key)
-    _check(cfg, key, task_options)
+    _check(cfg, key, mentor_options)
     cfg = {name: str(value) if isinstance(value, Path) else value for name, value in cfg.items()}
     config, checkpoint, source = cfg['config'], cfg['checkpoint'], None
     if isinstance(config, dict):
@@ -126,11 +188,11 @@ def as_entry(text: Any, key: str) -> Any:
     return dict(config=text, checkpoint='zoo')
 
 
-def _check(cfg: Any, key: str, task_options: Iterable[str]) -> None:
+def _check(cfg: Any, key: str, mentor_options: Iterable[str]) -> None:
     """Raise where an entry is not well formed."""
     if not isinstance(cfg, dict):
         raise ClassroomError(f'{key} is {cfg!r}. {_FORM}.')
-    known = [*_KINDS, *sorted(task_options)]
+    known = [*_KINDS, *sorted(mentor_options)]
     wrong = [f'lacks {name!r}' for name in ('config', 'checkpoint') if name not in cfg]
     wrong += [
         f'has the unknown key {name!r}{did_you_mean(str(name), known)}'

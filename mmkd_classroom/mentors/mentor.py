@@ -1,10 +1,10 @@
-"""One frozen mentor: a stock model with its weights, in its own view of the data."""
+"""One frozen mentor: a stock model with its weights, and what adapts it to the student."""
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from ..checkpoints import load_weights
 from ..errors import ClassroomError, reason
-from ..features import finite_features, recorded, stage_channels
-from ..functional import without_autocast
+from ..features import recorded, stage_channels
+from ..functional import finite_samples, without_autocast
+from ..heads import HeadAdapter, OutputAdapter, mentor_adapter
 from ..structures import Prediction
-from ..tasks import Reader, Task
 from .entry import PRECISIONS, Entry
-from .view import Normalisation, View, fit
+from .input_adapter import InputAdapter, Normalisation, letterbox
 
 
 class Mentor:
@@ -31,8 +31,10 @@ class Mentor:
     Args:
         name: Shown in logs and tables.
         model: Stock model; it is put in evaluation mode and stays there.
-        view: From the student's batch to the mentor's.
-        reader: From the mentor's output to the student's form.
+        input_adapter: From the student's batch to the mentor's.
+        output_adapter: From the mentor's output to a prediction in the student's form.
+        stages: Stages of the backbone whose feature maps a prediction carries; see
+            :mod:`mmkd_classroom.features`.
         precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``: the mentor's own, whatever the student
             trains in; None follows the student's automatic mixed precision.
         channels_last: Whether it runs in that memory format.
@@ -43,18 +45,19 @@ class Mentor:
         self,
         name: str,
         model: nn.Module,
-        view: View,
-        reader: Reader,
+        input_adapter: InputAdapter,
+        output_adapter: OutputAdapter,
+        stages: Sequence[str] = (),
         precision: str | None = None,
         channels_last: bool = False,
         size_key: str | None = None,
     ) -> None:
         self.name = name
-        self.size_key = size_key
         self.model = model.eval().requires_grad_(False)
-        self.view = view
-        self.reader = reader
-        self.stages: list[str] = []
+        self.input_adapter = input_adapter
+        self.output_adapter = output_adapter
+        self.stages = list(stages)
+        self.size_key = size_key
         self.dtype = None if precision is None else PRECISIONS[precision]
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.model.to(dtype=self.dtype, memory_format=self.memory_format)
@@ -69,41 +72,27 @@ class Mentor:
         self.model._apply(function)
         if self.dtype is not None:
             self.model.to(dtype=self.dtype)
-        self.view.apply(function)
-        self.reader.apply(function)
-
-    def watch(self, stages: list[str], key: str) -> dict[str, int]:
-        """Have each prediction carry feature maps.
-
-        Args:
-            stages: Stages of the backbone; see :mod:`mmkd_classroom.features`.
-            key: The mentor's config key, for messages.
-
-        Returns:
-            Their channels.
-        """
-        if self.dtype is not None:
-            # Models are built on a CPU, where some torch has no convolution in half precision.
-            self.model.float()
-        channels = stage_channels(self.model, stages, key, self.view.size)
-        self.model.to(dtype=self.dtype)
-        self.stages = stages
-        return channels
+        self.input_adapter.apply(function)
+        self.output_adapter.apply(function)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
-        """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
-        view = self.view(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
+        """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in the student's form."""
+        adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         follows = self.dtype is None
-        precision = nullcontext() if follows else without_autocast(view)
-        with precision, recorded(self.model, self.stages) as features:
-            output = self._run(view)
-        prediction = self.reader(output)
-        if features:
-            features = {name: self.view.content(maps, inputs) for name, maps in features.items()}
-            prediction.features, finite = finite_features(features)
-            prediction.valid = prediction.valid & finite
-        return prediction
+        precision = nullcontext() if follows else without_autocast(adapted)
+        with precision, recorded(self.model, self.stages) as maps:
+            output = self._run(adapted)
+        prediction = self.output_adapter(output)
+        if not maps:
+            return prediction
+        content = [self.input_adapter.content(values, inputs) for values in maps.values()]
+        content, finite = finite_samples(content)
+        return replace(
+            prediction,
+            features=dict(zip(maps, content)),
+            valid=prediction.valid & finite[:, None],
+        )
 
     def _run(self, inputs: Tensor) -> Any:
         """What the stock model returns; many networks take images of one size only."""
@@ -119,47 +108,56 @@ class Mentor:
             ) from error
 
 
-def build_mentor(entry: Entry, student: nn.Module, task: Task) -> Mentor:
+def build_mentor(
+    entry: Entry, name: str, stages: Sequence[str], student: nn.Module, adapter: HeadAdapter
+) -> tuple[Mentor, dict[str, int]]:
     """Build the mentor of an entry, as yet without its weights.
 
     Args:
         entry: See :func:`read_entry`.
+        name: Its name.
+        stages: Stages of its backbone that the strategy reads.
         student: Stock model.
-        task: Checks that the mentor can teach the student.
+        adapter: Adapter of the student.
 
     Returns:
-        The mentor; see :func:`load_mentor`.
+        The mentor, see :func:`load_mentor`; and the channels of its stages.
 
     Raises:
         ClassroomError: The mentor's config does not build, or it cannot teach the student.
     """
     cfg, key, config = entry.options, entry.key, entry.config
     model = _build_model(config, key)
-    options = {name: cfg[name] for name in task.mentor_options if name in cfg}
-    ours, theirs = task.input_size(student, 'model.student'), task.input_size(model, key)
-    size = tuple(cfg.get('input_size') or theirs or task.usual_size(model, config) or ()) or None
-    if theirs is not None and size != theirs:
+    options = {option: cfg[option] for option in adapter.mentor_options if option in cfg}
+    metainfo = {option: options.pop(option) for option in ('metainfo',) if option in options}
+    theirs = mentor_adapter(model, adapter, key, config, **metainfo)
+    made_for = theirs.input_size
+    size = tuple(cfg.get('input_size') or made_for or theirs.usual_size or ()) or None
+    if made_for is not None and size != made_for:
         raise ClassroomError(
-            f'{key}.input_size is {size}, but its codec is made for {theirs}: leave it out.'
+            f'{key}.input_size is {size}, but its codec is made for {made_for}: leave it out.'
         )
-    geometry = fit(ours, size)[1] if ours and size else None
-    reader = task.reader(model, student, key, config, geometry, **options)
-    view = View(
+    ours = adapter.input_size
+    place = letterbox(ours, size)[1] if ours and size else None
+    output_adapter = adapter.output_adapter(theirs, place, **options)
+    input_adapter = InputAdapter(
         Normalisation.of(student.data_preprocessor),
         Normalisation.of(model.data_preprocessor),
         size,
         cfg.get('flip_channels'),
     )
-    name = cfg.get('name') or _default_name(cfg['config'], model)
-    return Mentor(
+    channels = stage_channels(model, stages, key, size)
+    mentor = Mentor(
         name,
         model,
-        view,
-        reader,
+        input_adapter,
+        output_adapter,
+        stages,
         cfg.get('precision'),
         cfg.get('channels_last', False),
-        f'{key}.input_size' if theirs is None else None,
+        f'{key}.input_size' if made_for is None else None,
     )
+    return mentor, channels
 
 
 def load_mentor(mentor: Mentor, entry: Entry) -> None:
@@ -192,9 +190,3 @@ def _build_model(config: Config, key: str) -> nn.Module:
             f'{key}.config: its model cannot be built ({reason(error)}). Correct that config, or '
             'name another. It must build by itself in the stock tools.'
         ) from error
-
-
-def _default_name(config: str | dict, model: nn.Module) -> str:
-    if isinstance(config, str):
-        return Path(config.split('::')[-1]).stem
-    return type(getattr(model, 'backbone', model)).__name__

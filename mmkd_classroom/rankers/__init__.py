@@ -2,6 +2,16 @@
 
 from .base import Ranker
 from .classes import TrueClassRanker
-from .keypoints import KeypointRanker, OKSRanker, PCKRanker, usual_ranker
+from .confidence import ConfidenceRanker
+from .default import default_ranker
+from .keypoints import KeypointRanker, OKSRanker, PCKRanker
 
-__all__ = ['KeypointRanker', 'OKSRanker', 'PCKRanker', 'Ranker', 'TrueClassRanker', 'usual_ranker']
+__all__ = [
+    'ConfidenceRanker',
+    'KeypointRanker',
+    'OKSRanker',
+    'PCKRanker',
+    'Ranker',
+    'TrueClassRanker',
+    'default_ranker',
+]

@@ -1,67 +1,60 @@
-"""The contract of a ranker: how well did a member do on each item of each sample?"""
+"""The contract of a ranker: how good is each member on each item of each sample?"""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from ..functional import item_weights
+from ..structures import Prediction, Scores, Targets
+
 
 class Ranker(nn.Module, ABC):
-    """Scores predictions against the truth, on the device.
+    """Scores all members of a classroom against the targets, once per step, on the device.
 
-    A sample has K items that are judged on their own: its joints, or, for a class, one.
+    Attributes:
+        kind: ``'classes'`` or ``'keypoints'``: what it scores.
     """
 
-    #: Which truth it reads: ``'classes'`` or ``'keypoints'``; a task accepts its own kind.
     kind: str
 
-    def check(self, items: int, metainfo: dict | str | None) -> None:  # noqa: B027 (may do nothing)
-        """Raise a :class:`ClassroomError` if it cannot judge so many items of this data set."""
-
-    @abstractmethod
-    def score(self, prediction: Tensor, truth: Any) -> Tensor:
-        """Score of each item.
+    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:  # noqa: B027
+        """Learn what it must know of the data; called once, before training.
 
         Args:
-            prediction: ``(..., N, C)`` logits or ``(..., N, K, 2)`` joints.
-            truth: The matching structure of :mod:`mmkd_classroom.structures`. Its weights may be
-                ``(..., N, K)`` as well.
+            items: Number of items of a sample.
+            metainfo: Definition of the data set, its name, or None.
+            sample: A training sample.
 
-        Returns:
-            ``(..., N, K)`` in [0, 1].
+        Raises:
+            ClassroomError: It cannot score such items.
         """
 
     @abstractmethod
-    def correct(self, prediction: Tensor, truth: Any) -> Tensor:
-        """Whether each sample counts as right, for the option ``require_correct``.
-
-        Returns:
-            ``(..., N)`` booleans.
-        """
-
-    def surprise(self, prediction: Tensor, truth: Any) -> Tensor:
-        """``-log`` of the score, finite: a score of 0 counts as the least positive number.
-
-        Returns:
-            ``(..., N, K)``, not negative.
-        """
-        score = self.score(prediction, truth)
-        return -score.clamp(min=torch.finfo(score.dtype).tiny).log()
-
-    def batch_score(self, prediction: Tensor, truth: Any, valid: Tensor) -> Tensor:
-        """One score for a whole batch, for ``granularity='batch'``: the mean over its samples.
+    def forward(self, members: Sequence[Prediction], targets: Targets) -> Scores:
+        """Score all members.
 
         Args:
-            prediction: As in :meth:`score`.
-            truth: As in :meth:`score`.
-            valid: ``(..., N)`` booleans; the other samples do not count.
-
-        Returns:
-            ``(...)`` in [0, 1]; 0 where no sample is valid.
+            members: The student, then M mentors.
+            targets: Of the batch.
         """
-        score = (self.score(prediction, truth) * truth.weights).sum(-1)
-        return mean_of_valid(score, valid)
+
+
+def validity(members: Sequence[Prediction], targets: Targets) -> tuple[Tensor, Tensor]:
+    """Which items of each member count, and how much in its mean.
+
+    Args:
+        members: The student, then M mentors.
+        targets: With weights ``(N, K)``.
+
+    Returns:
+        Booleans and weights, both ``(M + 1, N, K)``. The weights of a sample average over the
+        labelled items that the member has.
+    """
+    valid = torch.stack([member.valid for member in members])
+    return valid, item_weights(targets.weights * valid)
 
 
 def mean_of_valid(values: Tensor, valid: Tensor) -> Tensor:

@@ -1,37 +1,41 @@
 """Ranking classifiers by the probability they give to the true class."""
 
-from torch import Tensor
+from collections.abc import Sequence
+
+import torch
 
 from ..functional import log_likelihood
 from ..registry import TASK_UTILS
-from ..structures import ClassTruth
-from .base import Ranker, mean_of_valid
+from ..structures import ClassTargets, Prediction, Scores
+from .base import Ranker, mean_of_valid, validity
 
 
 @TASK_UTILS.register_module()
 class TrueClassRanker(Ranker):
     """Probability of the true class, from the logits and the hard label.
 
-    ClassroomKD (arXiv 2409.20237). Label smoothing in the training loss does not enter; for
-    mixup and CutMix the score is ``exp(-CE)`` against the soft label.
+    ClassroomKD (arXiv 2409.20237). Label smoothing in the training loss does not enter. For mixup
+    and CutMix the score is ``exp(-CE)`` against the soft label. The score of a batch is
+    ``exp(-mean CE)``, the geometric mean over its samples, as the authors score one. A sample is
+    correct where the largest logit is that of the (heaviest) label.
     """
 
     kind = 'classes'
 
-    def score(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
-        """``(..., N, 1)`` probabilities from ``(..., N, C)`` logits."""
-        return log_likelihood(prediction, truth.labels).exp().unsqueeze(-1)
-
-    def surprise(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
-        """``(..., N, 1)`` cross-entropies, which do not underflow as their scores do."""
-        return -log_likelihood(prediction, truth.labels).unsqueeze(-1)
-
-    def correct(self, prediction: Tensor, truth: ClassTruth) -> Tensor:
-        """``(..., N)``: the largest logit is the (heaviest) label's."""
-        labels = truth.labels
-        return prediction.argmax(-1) == (labels.argmax(-1) if labels.ndim == 2 else labels)
-
-    def batch_score(self, prediction: Tensor, truth: ClassTruth, valid: Tensor) -> Tensor:
-        """``(...)``: ``exp(-mean CE)``, the geometric mean, as the authors score a batch."""
-        mean = mean_of_valid(log_likelihood(prediction, truth.labels), valid)
-        return mean.exp() * valid.any(-1)
+    @torch.no_grad()
+    def forward(self, members: Sequence[Prediction], targets: ClassTargets) -> Scores:
+        """See :class:`Ranker`."""
+        labels = targets.labels
+        logits = torch.stack([member.logits[0][:, 0] for member in members])  # (M + 1, N, C)
+        likelihood = log_likelihood(logits, labels)  # (M + 1, N)
+        valid, _ = validity(members, targets)  # (M + 1, N, 1)
+        item = likelihood.exp()[..., None] * valid
+        whole = valid[..., 0]
+        return Scores(
+            item=item,
+            sample=item[..., 0],
+            batch=mean_of_valid(likelihood, whole).exp() * whole.any(dim=-1),
+            valid=valid,
+            correct=logits.argmax(-1) == (labels.argmax(-1) if labels.ndim == 2 else labels),
+            nll=-likelihood[..., None],
+        )

@@ -1,20 +1,22 @@
 """Ranking pose estimators by OKS or PCK of their decoded joints."""
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..errors import ClassroomError
-from ..functional import correct_keypoints, keypoint_similarity
+from ..functional import at_least_float32, correct_keypoints, keypoint_similarity
 from ..metainfo import read_metainfo
 from ..registry import TASK_UTILS
-from ..structures import KeypointTruth
-from .base import Ranker
+from ..structures import JointTargets, Prediction, Scores
+from .base import Ranker, mean_of_valid, validity
 
 
 class KeypointRanker(Ranker):
-    """Common part of the rankers of joints.
+    """Common part of the rankers of joints: one file with a :meth:`score` is a ranker.
 
     Args:
         correct_thr: A sample whose score reaches it counts as right (``require_correct``).
@@ -26,10 +28,39 @@ class KeypointRanker(Ranker):
         super().__init__()
         self.correct_thr = correct_thr
 
-    def correct(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
-        """``(..., N)``: the mean score of the labelled joints reaches ``correct_thr``."""
-        score = self.score(prediction, truth)
-        return (score * truth.weights).sum(-1) >= self.correct_thr
+    @abstractmethod
+    def score(self, joints: Tensor, confidences: Tensor, targets: JointTargets) -> Tensor:
+        """Score of each joint.
+
+        Args:
+            joints: ``(..., N, K, 2)``, decoded, in pixels of the student's input.
+            confidences: ``(..., N, K)``, the score that the member's codec gives each joint.
+            targets: Of the batch.
+
+        Returns:
+            ``(..., N, K)`` in [0, 1].
+        """
+
+    @torch.no_grad()
+    def forward(self, members: Sequence[Prediction], targets: JointTargets) -> Scores:
+        """See :class:`Ranker`.
+
+        The score of a sample is the mean over its labelled joints; that of a batch, over its
+        samples. ``nll`` is ``-log`` of the score, where 0 counts as the least positive number.
+        """
+        joints = torch.stack([member.joints for member in members])
+        confidences = torch.stack([at_least_float32(member.confidences) for member in members])
+        valid, weights = validity(members, targets)
+        item = self.score(joints, confidences, targets) * valid
+        sample = (item * weights).sum(dim=-1)
+        return Scores(
+            item=item,
+            sample=sample,
+            batch=mean_of_valid(sample, valid.any(dim=-1)),
+            valid=valid,
+            correct=sample >= self.correct_thr,
+            nll=-item.clamp(min=torch.finfo(item.dtype).tiny).log(),
+        )
 
 
 @TASK_UTILS.register_module()
@@ -47,24 +78,26 @@ class OKSRanker(KeypointRanker):
         sigmas = None if sigmas is None else torch.tensor(sigmas, dtype=torch.float32)
         self.register_buffer('sigmas', sigmas, persistent=False)
 
-    def check(self, items: int, metainfo: dict | str | None) -> None:
-        """There must be a sigma for each joint."""
+    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
+        """Look the sigmas up; there must be one for each joint."""
         if self.sigmas is not None and self.sigmas.numel() != items:
             raise ClassroomError(
                 f'model.ranker.sigmas has {self.sigmas.numel()} values for {items} joints: give '
                 'one per joint of the student.'
             )
-        if self.sigmas is None and (count := dataset_sigmas(metainfo).numel()) != items:
-            raise ClassroomError(
-                f'The training data name a data set of {count} joints, but have {items}: give '
-                'model.task.metainfo, the definition of the data set, or model.ranker.sigmas.'
-            )
-
-    def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
-        """``(..., N, K)`` similarities from ``(..., N, K, 2)`` joints in input space."""
         if self.sigmas is None:
-            self.sigmas = dataset_sigmas(truth.metainfo).to(prediction.device)
-        return keypoint_similarity(prediction, truth.joints, truth.area, self.sigmas)
+            sigmas = dataset_sigmas(metainfo)
+            if sigmas.numel() != items:
+                raise ClassroomError(
+                    f'The training data name a data set of {sigmas.numel()} joints, but have '
+                    f'{items}: give model.adapter.metainfo, the definition of the data set, or '
+                    'model.ranker.sigmas.'
+                )
+            self.sigmas = sigmas
+
+    def score(self, joints: Tensor, confidences: Tensor, targets: JointTargets) -> Tensor:
+        """See :meth:`KeypointRanker.score`."""
+        return keypoint_similarity(joints, targets.joints, targets.area, self.sigmas)
 
 
 @TASK_UTILS.register_module()
@@ -78,8 +111,7 @@ class PCKRanker(KeypointRanker):
         correct_thr: See :class:`KeypointRanker`.
 
     Raises:
-        ClassroomError: At construction for an unknown ``norm`` or a ``thr`` that is not positive;
-            in training for ``norm='head'`` on samples without ``head_size``.
+        ClassroomError: Unknown ``norm``, or ``thr`` is not positive.
     """
 
     def __init__(self, thr: float = 0.2, norm: str = 'bbox', correct_thr: float = 0.5) -> None:
@@ -91,28 +123,18 @@ class PCKRanker(KeypointRanker):
         self.thr = thr
         self.norm = norm
 
-    def score(self, prediction: Tensor, truth: KeypointTruth) -> Tensor:
-        """``(..., N, K)``, 0 or 1, from ``(..., N, K, 2)`` joints in input space."""
-        size = truth.bbox_size if self.norm == 'bbox' else truth.head_size
-        if size is None:
+    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
+        """For ``norm='head'`` the samples must have a ``head_size``."""
+        if self.norm == 'head' and 'head_size' not in sample.gt_instances:
             raise ClassroomError(
                 "model.ranker.norm is 'head', but the training samples have no head_size, which "
                 "MMPose's MpiiDataset gives with a headbox_file only: use norm='bbox'."
             )
-        return correct_keypoints(prediction, truth.joints, size, self.thr)
 
-
-def usual_ranker(metainfo: dict | str | None) -> KeypointRanker:
-    """OKS, or, for a data set without sigmas, PCK.
-
-    Args:
-        metainfo: As in :func:`dataset_sigmas`.
-    """
-    try:
-        dataset_sigmas(metainfo)
-    except ClassroomError:
-        return PCKRanker()
-    return OKSRanker()
+    def score(self, joints: Tensor, confidences: Tensor, targets: JointTargets) -> Tensor:
+        """See :meth:`KeypointRanker.score`; 0 or 1."""
+        size = targets.bbox_size if self.norm == 'bbox' else targets.head_size
+        return correct_keypoints(joints, targets.joints, size, self.thr)
 
 
 def dataset_sigmas(metainfo: dict | str | None) -> Tensor:

@@ -1,19 +1,11 @@
 """Distillation algorithms, one a file."""
 
 from .amtml import AMTML
-from .average import Average
+from .aver import AVER
 from .base import Strategy
+from .camkd import CAMKD
 from .classroom import ClassroomKD
-from .confidence import ConfidenceAware
-from .entropy import EntropyWeighted
+from .ebkd import EBKD
 from .weighted import WeightedKD
 
-__all__ = [
-    'AMTML',
-    'Average',
-    'ClassroomKD',
-    'ConfidenceAware',
-    'EntropyWeighted',
-    'Strategy',
-    'WeightedKD',
-]
+__all__ = ['AMTML', 'AVER', 'CAMKD', 'ClassroomKD', 'EBKD', 'Strategy', 'WeightedKD']

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distributed import joined
+from ..divergences import Divergence
 from ..errors import ClassroomError
 from ..features import OUTPUT
 from ..functional import (
@@ -16,10 +17,10 @@ from ..functional import (
     relation_angle_loss,
     relation_distance_loss,
 )
+from ..heads import HeadAdapter
 from ..registry import MODELS
-from ..structures import Lesson, Prediction
-from ..tasks import Task
-from .base import Strategy, require, task_scale
+from ..structures import DistillOutput, Prediction, Scores, Targets
+from .base import Strategy, require
 from .statistics import labelled_mean, member_statistics
 
 _REDUCTIONS = ('batchmean', 'mean')
@@ -43,8 +44,9 @@ class AMTML(Strategy):
     :func:`mmkd_classroom.functional.latent_weights`. Angles and distances are those of relational
     distillation between the student's outputs and p, over all samples of a batch, of all processes
     together. In the hint of group g a stage of the student regresses a stage of the mentor that
-    the group is assigned to. The factor s is the task's
-    :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for classes.
+    the group is assigned to. The factor s is the student's
+    :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes. :math:`D_\mathrm{KL}`
+    stands for the classroom's divergence from the mixture.
 
     A mentor that gave values which are not finite, or does not know a joint, is left out there;
     unlabelled joints do not count. The latents :math:`w, \theta` and the hints' convolutions train
@@ -117,94 +119,110 @@ class AMTML(Strategy):
         self.relations_of = relations_of
         self.kl_reduction = kl_reduction
         self.decay = decay
-        self.groups = [(hint['student'], hint['mentor'], hint['stage']) for hint in hints]
+        self.hint_options = list(hints)
+        self.groups: list[tuple[str, int, str]] = []
         self.hints = nn.ModuleList()
         self.shared: nn.Parameter | None = None
         self.latents: nn.Parameter | None = None
 
-    def check(self, task: Task) -> None:
+    def check(self, student: HeadAdapter, divergence: Divergence) -> None:
         """The target is a mixture of distributions."""
-        if not task.compares_distributions:
+        if not divergence.of_distributions:
             raise ClassroomError(
-                "model.strategy AMTML mixes the mentors' distributions, but model.task.distance "
-                "compares none: take 'kl', or another strategy."
+                "model.strategy AMTML mixes the mentors' distributions, but model.divergence = "
+                f"{type(divergence).__name__} compares none: take 'mmkd_classroom.KLDivergence', "
+                'or another strategy.'
             )
 
     def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
         """See :meth:`Strategy.stages`."""
-        self.groups = [
-            (ours, _mentor_index(mentor, mentors, f'hints[{group}].mentor'), theirs)
-            for group, (ours, mentor, theirs) in enumerate(self.groups)
-        ]
-        wanted = [[s for _, m, s in self.groups if m == index] for index in range(len(mentors))]
-        ours = [self.stage, *(ours for ours, *_ in self.groups)]
+        groups = self._groups(mentors)
+        wanted = [[s for _, m, s in groups if m == index] for index in range(len(mentors))]
+        ours = [self.stage, *(ours for ours, *_ in groups)]
         return list(dict.fromkeys(ours)), [list(dict.fromkeys(stages)) for stages in wanted]
 
-    def adapt(self, student: dict[str, int], mentors: list[dict[str, int]]) -> None:
-        """See :meth:`Strategy.adapt`."""
-        channels = student[self.stage]
+    def _groups(self, mentors: Sequence[str]) -> list[tuple[str, int, str]]:
+        """The hints: stage of the student, index of the mentor, its stage."""
+        return [
+            (
+                hint['student'],
+                _mentor_index(hint['mentor'], mentors, f'hints[{group}].mentor'),
+                hint['stage'],
+            )
+            for group, hint in enumerate(self.hint_options)
+        ]
+
+    def build(
+        self,
+        student: HeadAdapter,
+        mentors: Sequence[str],
+        student_channels: dict[str, int],
+        mentor_channels: Sequence[dict[str, int]],
+    ) -> None:
+        """See :meth:`Strategy.build`."""
+        self.groups = self._groups(mentors)
+        channels = student_channels[self.stage]
         # Lengths near 1, so that the decay starts near 1 and the weights near each other. At 0
         # neither factor would have a gradient.
         self.shared = nn.Parameter(torch.randn(channels) / channels**0.5)
         self.latents = nn.Parameter(torch.randn(len(mentors), channels) / channels**0.5)
         self.hints.extend(
-            nn.Conv2d(student[ours], mentors[mentor][theirs], kernel_size=1, bias=False)
+            nn.Conv2d(
+                student_channels[ours], mentor_channels[mentor][theirs], kernel_size=1, bias=False
+            )
             for ours, mentor, theirs in self.groups
         )
 
     def forward(
         self,
         student: Prediction,
-        mentors: list[Prediction],
-        truth: Any,
-        task: Task,
+        mentors: Sequence[Prediction],
+        scores: Scores,
+        targets: Targets,
+        divergence: Divergence,
         losses: dict[str, Tensor],
-    ) -> Lesson:
+    ) -> DistillOutput:
         """See :meth:`Strategy.forward`."""
-        members = [student, *mentors]
-        valid = task.valid(members, truth)[1:]  # (M, N, K)
+        valid = scores.valid[1:]  # (M, N, K)
         beta = at_least_float32(student.features[self.stage]).amax(dim=(2, 3))  # (N, C)
         weights = latent_weights(beta, self.latents, self.shared, valid)  # (M, N, K)
-        target = _mixture(
-            weights, [task.probabilities(mentor, self.temperature) for mentor in mentors]
-        )
+        mixed = _mixture(weights, mentors, self.temperature)
         taught = valid.any(dim=0)  # (N, K)
 
         own = 1 - self.balance
-        lesson = Lesson(
-            {name: own * value if 'loss' in name else value for name, value in losses.items()}
+        losses = {name: own * value if 'loss' in name else value for name, value in losses.items()}
+        target = Prediction(
+            tuple(p.log() * self.temperature for p in mixed), 1.0, student.scales, taught
         )
-        divergence = task.divergence_from(target, student, self.temperature)  # (N, K)
-        coefficient = 2 * self.balance * truth.weights * taught
+        coefficient = 2 * self.balance * targets.weights * taught
         if self.kl_reduction == 'mean':
-            coefficient = coefficient * len(target) / sum(field.shape[-1] for field in target)
-        kl = (coefficient * divergence).sum(dim=-1).mean()
-        lesson.losses['loss_mentors'] = self.weight * kl
-        labelled = taught & (truth.weights > 0)
-        lesson.losses.update(self._relation_losses(student, target, labelled, task))
+            coefficient = coefficient * len(mixed) / sum(field.shape[-1] for field in mixed)
+        kl = coefficient * divergence(student, target, targets, self.temperature)  # (N, K)
+        losses['loss_mentors'] = self.weight * kl.sum(dim=-1).mean()
+        labelled = taught & (targets.weights > 0)
+        losses.update(self._relation_losses(student, mixed, labelled))
         if self.groups:
-            factor = self.weight * self.hint_weight * task_scale(student, task)
-            lesson.losses['loss_hints'] = factor * self._hint_loss(student, mentors)
+            factor = self.weight * self.hint_weight * student.scale
+            losses['loss_hints'] = factor * self._hint_loss(student, mentors)
         size = self.shared.square().sum() + self.latents.square().sum()
-        lesson.losses['loss_latents'] = self.decay * size
-        lesson.statistics = dict(
-            weight=labelled_mean(weights.detach(), truth), **member_statistics(members, truth, task)
-        )
-        return lesson
+        losses['loss_latents'] = self.decay * size
+        statistics = member_statistics(scores, targets)
+        statistics['weight'] = labelled_mean(weights.detach(), targets)
+        return DistillOutput(losses, statistics)
 
     def _relation_losses(
-        self, student: Prediction, target: tuple[Tensor, ...], labelled: Tensor, task: Task
+        self, student: Prediction, mixed: tuple[Tensor, ...], labelled: Tensor
     ) -> dict[str, Tensor]:
         """Angles and distances between samples, of all the distributions of an item together."""
         if not (self.angle_weight or self.distance_weight):
             return {}
-        outputs = task.logits(student)
+        outputs = student.logits
         if self.relations_of == 'log_probabilities':
             outputs = tuple((logits / self.temperature).log_softmax(dim=-1) for logits in outputs)
         ours = torch.cat(outputs, dim=-1)  # (N, K, D)
-        theirs = torch.cat(target, dim=-1).detach()
+        theirs = torch.cat(mixed, dim=-1).detach()
         (ours, theirs, labelled), own = joined(ours, theirs, labelled)
-        factor = self.weight * task_scale(student, task)
+        factor = self.weight * student.scale
         losses = {}
         if self.angle_weight:
             angle = relation_angle_loss(ours, theirs, labelled, own)
@@ -214,7 +232,7 @@ class AMTML(Strategy):
             losses['loss_distance'] = factor * self.distance_weight * distance
         return losses
 
-    def _hint_loss(self, student: Prediction, mentors: list[Prediction]) -> Tensor:
+    def _hint_loss(self, student: Prediction, mentors: Sequence[Prediction]) -> Tensor:
         """Sum over the groups of the mean over the samples on which the mentor is valid."""
         total = 0.0
         for (ours, index, theirs), hint in zip(self.groups, self.hints):
@@ -226,19 +244,25 @@ class AMTML(Strategy):
         return total
 
 
-def _mixture(weights: Tensor, mentors: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The mentors' distributions, mixed.
+def _mixture(
+    weights: Tensor, mentors: Sequence[Prediction], temperature: float
+) -> tuple[Tensor, ...]:
+    """The mentors' softened distributions, mixed.
 
     Args:
         weights: ``(M, N, K)``, with the latents' gradient.
-        mentors: M tuples of ``(N, K, D)``.
+        mentors: M predictions.
+        temperature: Softens each.
 
     Returns:
         A tuple of ``(N, K, D)``, positive: the gradient of p log p is infinite at 0.
     """
     mixed = []
-    for fields in zip(*mentors):
-        p = sum(weight[..., None] * field for weight, field in zip(weights, fields))
+    for fields in zip(*(mentor.logits for mentor in mentors)):
+        p = sum(
+            weight[..., None] * (logits / temperature).softmax(dim=-1)
+            for weight, logits in zip(weights, fields)
+        )
         mixed.append(p.clamp(min=torch.finfo(p.dtype).tiny))
     return tuple(mixed)
 

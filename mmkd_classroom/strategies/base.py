@@ -1,4 +1,4 @@
-"""The contract of a strategy: who teaches what on each sample."""
+"""The contract of a strategy: who teaches how much on each sample."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -6,24 +6,29 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..divergences import Divergence
 from ..errors import ClassroomError
-from ..structures import Lesson, Prediction
-from ..tasks import Task
+from ..heads import HeadAdapter
+from ..structures import DistillOutput, Prediction, Scores, Targets
 
 
 class Strategy(nn.Module, ABC):
-    """One distillation algorithm. It never asks which task it serves.
+    """One distillation algorithm. It sees scores and divergences, never the kind of head.
 
     Attributes:
         weight: Factor of the distillation loss; a hook may schedule it.
-        weighs_samples: Whether it needs the student's task losses per sample.
+        needs_per_sample_loss: Whether it needs the student's own losses per sample.
     """
 
     weight: float = 1.0
-    weighs_samples: bool = False
+    needs_per_sample_loss: bool = False
 
-    def check(self, task: Task) -> None:
-        """Raise a :class:`ClassroomError` if an option makes no sense for the task."""
+    def check(self, student: HeadAdapter, divergence: Divergence) -> None:
+        """Check that the options make sense for the student's head and the divergence.
+
+        Raises:
+            ClassroomError: One does not.
+        """
 
     def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
         """Which feature maps it reads; see :mod:`mmkd_classroom.features`.
@@ -36,32 +41,42 @@ class Strategy(nn.Module, ABC):
         """
         return [], [[] for _ in mentors]
 
-    def adapt(self, student: dict[str, int], mentors: list[dict[str, int]]) -> None:
-        """Build what learns along, now that the members are known; called once, at build.
+    def build(
+        self,
+        student: HeadAdapter,
+        mentors: Sequence[str],
+        student_channels: dict[str, int],
+        mentor_channels: Sequence[dict[str, int]],
+    ) -> None:
+        """Take what follows from the members: defaults, and layers that learn. Called once.
 
         Args:
-            student: Channels of the stages that :meth:`stages` asked for.
-            mentors: The same of each of the M mentors.
+            student: Adapter of the student's head.
+            mentors: Names of the M mentors.
+            student_channels: Channels of the stages that :meth:`stages` asked for.
+            mentor_channels: The same of each mentor.
         """
 
     @abstractmethod
     def forward(
         self,
         student: Prediction,
-        mentors: list[Prediction],
-        truth: Any,
-        task: Task,
+        mentors: Sequence[Prediction],
+        scores: Scores,
+        targets: Targets,
+        divergence: Divergence,
         losses: dict[str, Tensor],
-    ) -> Lesson:
+    ) -> DistillOutput:
         """Losses and statistics of one batch.
 
         Args:
             student: The student's prediction, with gradient.
             mentors: M predictions.
-            truth: ``task.truth`` of the batch.
-            task: Scores and compares predictions.
-            losses: The student's own losses; those with ``loss`` in their name are trained on.
-                Scalars, or ``(N,)`` where ``weighs_samples``.
+            scores: Of the student and the mentors.
+            targets: Of the batch.
+            divergence: Compares two predictions.
+            losses: The student's own losses. Those with ``loss`` in their name are trained on. They
+                are scalars, or ``(N,)`` where ``needs_per_sample_loss``.
 
         Returns:
             The student's losses, weighted, with the distillation losses; and the statistics.
@@ -79,17 +94,3 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
     """
     if not holds:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')
-
-
-def task_scale(student: Prediction, task: Task) -> float:
-    """Factor of a loss that a task's divergences do not contain, such as one on features.
-
-    A heatmap's own loss is far smaller than a cross-entropy. With this factor a weight means the
-    same for every task.
-
-    Args:
-        student: The student's prediction.
-        task: Its task.
-    """
-    scales = [task.scale(logits) for logits in task.logits(student)]
-    return sum(scales) / len(scales)

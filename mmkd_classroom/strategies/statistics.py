@@ -1,40 +1,35 @@
 """What a strategy reports of a batch, computed on the device."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from ..structures import Prediction
-from ..tasks import Task
+from ..structures import Scores, Targets
 
 
-def labelled_mean(values: Tensor, truth: Any) -> Tensor:
+def labelled_mean(values: Tensor, targets: Targets) -> Tensor:
     """Mean over the labelled items of a batch, each sample counting alike.
 
     Args:
         values: ``(..., N or 1, K or 1)``.
-        truth: Has ``weights`` ``(N, K)``.
+        targets: With weights ``(N, K)``.
 
     Returns:
         ``(...)``; 0 where nothing is labelled.
     """
-    total = truth.weights.sum()
-    return (values * truth.weights).sum(dim=(-2, -1)) / torch.where(total > 0, total, 1.0)
+    total = targets.weights.sum()
+    return (values * targets.weights).sum(dim=(-2, -1)) / torch.where(total > 0, total, 1.0)
 
 
 @torch.no_grad()
-def member_statistics(members: list[Prediction], truth: Any, task: Task) -> dict[str, Tensor]:
-    """How good the members are: ``score`` and ``invalid`` ``(M,)``, and ``student_score``.
+def member_statistics(scores: Scores, targets: Targets) -> dict[str, Tensor]:
+    """How good the members are: ``score`` and ``invalid`` ``(M,)``, and ``student_score``."""
+    score = labelled_mean(scores.item, targets)
+    return dict(score=score[1:], invalid=invalid_samples(scores), student_score=score[0])
 
-    Args:
-        members: The student, then M mentors.
-        truth: ``task.truth`` of the batch.
-        task: Scores them.
-    """
-    score = labelled_mean(task.scores(members, truth), truth)
-    broken = [(~member.valid.any(dim=-1)).sum() for member in members[1:]]
-    return dict(score=score[1:], invalid=torch.stack(broken), student_score=score[0])
+
+def invalid_samples(scores: Scores) -> Tensor:
+    """Number of samples on which each mentor said nothing, ``(M,)``."""
+    return (~scores.valid[1:].any(dim=-1)).sum(dim=-1)
 
 
 @torch.no_grad()

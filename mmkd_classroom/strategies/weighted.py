@@ -1,14 +1,14 @@
 """What AVER, EBKD and CA-MKD have in common: all mentors teach, at one temperature."""
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from ..divergences import Divergence
 from ..functional import item_weights
-from ..structures import Lesson, Prediction
-from ..tasks import Task
+from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Strategy, require
 from .statistics import labelled_mean, member_statistics, share_of
 
@@ -17,12 +17,11 @@ class WeightedKD(Strategy):
     r"""The mean over the mentors of their softened divergences, each with a weight.
 
     .. math::
-        L = L_{task} + \lambda \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\, T^2\,
-            D_\mathrm{KL}\big(\sigma(z_m^i/T) \,\|\, \sigma(z_s^i/T)\big)
+        L = L_{task} + \lambda \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\, D_T(z_s^i, z_m^i)
 
-    V counts the mentors that are valid on the sample: one that gave values which are not finite,
-    or does not know the joint, is as if it were not there. Items of a sample (joints) are averaged
-    over the labelled ones.
+    D is the divergence at temperature T, by default Hinton's. V counts the mentors that are valid
+    on the sample: a mentor whose output is not finite, or that does not know the joint, is left
+    out. Items of a sample (joints) are averaged over the labelled ones.
 
     Args:
         temperature: :math:`T`.
@@ -41,22 +40,21 @@ class WeightedKD(Strategy):
 
     @abstractmethod
     def mentor_weights(
-        self, mentors: list[Prediction], valid: Tensor, truth: Any, task: Task
+        self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """The weights :math:`w`.
 
         Args:
             mentors: M predictions.
-            valid: ``(M, N, K)`` booleans.
-            truth: ``task.truth`` of the batch.
-            task: Scores and compares predictions.
+            scores: Of the student and the mentors.
+            targets: Of the batch.
 
         Returns:
-            ``(M, N, K)``, detached, 0 where not valid.
+            ``(M, N, K)``, or ``(M, N, 1)`` for whole samples; 0 where the mentor is not valid.
         """
 
     def feature_losses(
-        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor, task: Task
+        self, student: Prediction, mentors: Sequence[Prediction], coefficient: Tensor
     ) -> dict[str, Tensor]:
         """Losses on feature maps; none by default.
 
@@ -65,48 +63,49 @@ class WeightedKD(Strategy):
             mentors: M predictions with features.
             coefficient: ``(M, N, K)``, the part :math:`w / V` of each mentor in each labelled item;
                 summed over K, its part in the sample.
-            task: Scales them.
         """
         return {}
 
     def forward(
         self,
         student: Prediction,
-        mentors: list[Prediction],
-        truth: Any,
-        task: Task,
+        mentors: Sequence[Prediction],
+        scores: Scores,
+        targets: Targets,
+        divergence: Divergence,
         losses: dict[str, Tensor],
-    ) -> Lesson:
+    ) -> DistillOutput:
         """See :meth:`Strategy.forward`."""
-        members = [student, *mentors]
-        valid = task.valid(members, truth)[1:]  # (M, N, K)
+        valid = scores.valid[1:]  # (M, N, K)
         divergences = torch.stack(
-            [task.divergence(student, mentor, self.temperature) for mentor in mentors]
+            [divergence(student, mentor, targets, self.temperature) for mentor in mentors]
         )  # (M, N, K)
         with torch.no_grad():
-            weights = self.mentor_weights(mentors, valid, truth, task).to(divergences)
-            coefficient = weights / valid.sum(dim=0).clamp(min=1) * truth.weights
+            weights = self.mentor_weights(mentors, scores, targets).to(divergences)
+            coefficient = weights / valid.sum(dim=0).clamp(min=1) * targets.weights
         per_mentor = self.weight * (coefficient * divergences).sum(dim=-1).mean(dim=-1)  # (M,)
 
-        features = self.feature_losses(student, mentors, coefficient, task)
-        lesson = Lesson(dict(losses, loss_mentors=per_mentor.sum(), **features))
-        lesson.statistics = dict(
-            weight=labelled_mean(weights, truth),
-            share=share_of(per_mentor, lesson.losses),
-            **member_statistics(members, truth, task),
+        features = self.feature_losses(student, mentors, coefficient)
+        losses = dict(losses, loss_mentors=per_mentor.sum(), **features)
+        return DistillOutput(
+            losses,
+            dict(
+                weight=labelled_mean(weights, targets),
+                share=share_of(per_mentor, losses),
+                **member_statistics(scores, targets),
+            ),
         )
-        return lesson
 
 
-def sample_mean(values: Tensor, valid: Tensor, truth: Any) -> Tensor:
+def sample_mean(values: Tensor, valid: Tensor, targets: Targets) -> Tensor:
     """Mean of each sample over the labelled items that a mentor has.
 
     Args:
         values: ``(M, N, K)``.
         valid: ``(M, N, K)`` booleans.
-        truth: Has ``weights`` ``(N, K)``.
+        targets: With weights ``(N, K)``.
 
     Returns:
         ``(M, N, 1)``; 0 where there is no such item.
     """
-    return (values * item_weights(truth.weights * valid)).sum(dim=-1, keepdim=True)
+    return (values * item_weights(targets.weights * valid)).sum(dim=-1, keepdim=True)

@@ -52,7 +52,7 @@ def test_methods_differ_in_what_they_say_alone(write):
 
 
 def test_strategy_with_a_type_replaces_the_classrooms(write):
-    strategy = dict(type='mmkd_classroom.ClassroomKD', pace='fixed')
+    strategy = dict(type='mmkd_classroom.ClassroomKD', temperature_mode='fixed')
     plan = read_plan(write(methods=[METHODS[0], dict(name='other', strategy=strategy)]))
     assert plan.config(plan.methods[1], 0).model.strategy == strategy
 
@@ -168,11 +168,11 @@ class TestDigest:
         ),
         (
             dict(methods=[METHODS[0], dict(name='x', strategy=dict(flter=True))]),
-            r'methods\[1\] of .* does not give a strategy: .*flter',
+            r'methods\[1\] of .* does not give a classroom: .*flter',
         ),
         (
             dict(methods=[METHODS[0], dict(name='x', strategy=dict(granularity='keypoint'))]),
-            r'methods\[1\] of .* does not give a strategy: .*granularity',
+            r'methods\[1\] of .* does not give a classroom: .*granularity',
         ),
     ],
 )
@@ -192,7 +192,7 @@ HINTS = [dict(student='layer1', mentor='mentor_0', stage='layer1')]
             r"methods\[1\] of .*hints\[0\]\.mentor is 'mentor_0'",
         ),
         (
-            dict(strategy=dict(type='mmkd_classroom.ConfidenceAware', mentor_stages=['layer1'])),
+            dict(strategy=dict(type='mmkd_classroom.CAMKD', mentor_stages=['layer1'])),
             r'methods\[1\] of .* names 1 stages for 2 mentors',
         ),
     ],

@@ -27,7 +27,7 @@ class Diary(Hook):
         self.weights, self.tau_maxes, self.lessons = [], [], []
 
     def before_train(self, runner):
-        journal, add = runner.model.journal, runner.model.journal.add
+        journal, add = runner.model.statistics, runner.model.statistics.add
 
         def note(statistics):
             self.lessons.append({name: value.clone() for name, value in statistics.items()})
@@ -52,7 +52,7 @@ def run(folder, kind='classes', epochs=3, poison=None, strategy=None, extra='', 
     diary = Diary()
     runner.register_hook(diary)
     if poison is not None:
-        poison(runner.model.bank)
+        poison(runner.model.mentors)
     runner.train()
     return runner, diary, read(Path(runner.work_dir) / 'mentoring.jsonl')
 
@@ -214,7 +214,7 @@ class Loud:
 def test_mentors_that_drown_the_labels_are_warned_of_once(tmp_path, fresh_runners, monkeypatch):
     # It takes five records in a row, and more than 0.8.
     shares = [0.9] * 4 + [0.8] + [0.95] * 3 + [0.85] + [0.9] * 6
-    monkeypatch.setattr(distiller, 'Journal', lambda: Loud(shares))
+    monkeypatch.setattr(distiller, 'Statistics', lambda: Loud(shares))
     runner, _, records = run(tmp_path, epochs=7, interval=1, weight=2.0)
     assert len(records) == len(shares)
     log = [line for line in log_of(runner) if ' Mentors [' in line or 'whole loss' in line]
@@ -242,7 +242,7 @@ def test_schedules_set_the_strategy_before_each_step(tmp_path, fresh_runners):
 @pytest.mark.parametrize(
     'strategy, keys',
     [
-        ('Average', {'weight', 'share', 'score', 'invalid'}),
+        ('AVER', {'weight', 'share', 'score', 'invalid'}),
         ('AMTML', {'weight', 'score', 'invalid'}),
     ],
 )
@@ -310,14 +310,14 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
         (dict(interval='50'), r"MentoringHook\.interval is '50': give a whole number"),
         (dict(weight=-1), r'MentoringHook\.weight'),
         (dict(tau_max=dict(type='up', start=0, end=1)), r'MentoringHook\.tau_max\.type'),
-        (dict(entrance=dict(num_samples=0)), r'entrance\.num_samples'),
+        (dict(mentor_check=dict(num_samples=0)), r'entrance\.num_samples'),
         (
-            dict(entrance=dict(num_sample=8)),
+            dict(mentor_check=dict(num_sample=8)),
             r"MentoringHook\.entrance has no option 'num_sample' \(did you mean 'num_samples'\?\)",
         ),
-        (dict(entrance=dict(samples=8, x=1)), r"no option 'samples' .*It takes: num_samples"),
-        (dict(entrance=dict(num_samples='64')), r"entrance\.num_samples is '64'"),
-        (dict(entrance=True), r'MentoringHook\.entrance is True: give dict\(\)'),
+        (dict(mentor_check=dict(samples=8, x=1)), r"no option 'samples' .*It takes: num_samples"),
+        (dict(mentor_check=dict(num_samples='64')), r"entrance\.num_samples is '64'"),
+        (dict(mentor_check=True), r'MentoringHook\.entrance is True: give dict\(\)'),
     ],
 )
 def test_impossible_options_are_named(options, message):

@@ -14,10 +14,10 @@ from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks.strategy_state import load_strategy
 
 STRATEGIES = dict(
-    average=dict(type='mmkd_classroom.Average'),
-    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
+    average=dict(type='mmkd_classroom.AVER'),
+    entropy=dict(type='mmkd_classroom.EBKD'),
     confidence=dict(
-        type='mmkd_classroom.ConfidenceAware', feature_weight=1.0, mentor_stages='layer3'
+        type='mmkd_classroom.CAMKD', feature_weight=1.0, mentor_stages='layer3'
     ),
     amtml=dict(
         type='mmkd_classroom.AMTML',

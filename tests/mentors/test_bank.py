@@ -13,8 +13,8 @@ from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor, MentorBank, Normalisation, View
 from mmkd_classroom.mentors import bank as bank_module
 from mmkd_classroom.rankers import TrueClassRanker
-from mmkd_classroom.tasks import ClassificationTask
-from mmkd_classroom.tasks.classification import ClassReader
+from mmkd_classroom.heads import ClassificationTask
+from mmkd_classroom.heads.classification import ClassReader
 
 
 def view():
@@ -64,18 +64,18 @@ def test_a_prediction_has_no_graph_and_leaves_the_statistics_of_batchnorm():
 def test_the_model_s_own_ways_do_not_reach_the_mentors():
     classroom = distiller()
     student = student_of(classroom)
-    assert len(classroom.bank) == 2
+    assert len(classroom.mentors) == 2
     assert list(map(id, classroom.parameters())) == list(map(id, student.parameters()))
     assert [id(b) for b in classroom.buffers()] == [id(b) for b in student.buffers()]
     assert classroom.state_dict().keys() == student.state_dict().keys()
-    mentors = {id(module) for mentor in classroom.bank for module in mentor.model.modules()}
+    mentors = {id(module) for mentor in classroom.mentors for module in mentor.model.modules()}
     assert not mentors & {id(module) for module in classroom.modules()}
-    before = snapshot(classroom.bank)
+    before = snapshot(classroom.mentors)
     classroom.train().requires_grad_(True)
     classroom.init_weights()
     classroom.apply(lambda module: module.train())
     classroom.zero_grad()
-    for mentor, saved in zip(classroom.bank, before):
+    for mentor, saved in zip(classroom.mentors, before):
         assert not any(module.training for module in mentor.model.modules())
         assert not any(parameter.requires_grad for parameter in mentor.model.parameters())
         assert all(torch.equal(saved[k], v) for k, v in mentor.model.state_dict().items())
@@ -84,7 +84,7 @@ def test_the_model_s_own_ways_do_not_reach_the_mentors():
 def test_a_deep_copy_shares_the_mentors():
     classroom = distiller()
     twin = copy.deepcopy(classroom)
-    assert all(ours is theirs for ours, theirs in zip(twin.bank, classroom.bank))
+    assert all(ours is theirs for ours, theirs in zip(twin.mentors, classroom.mentors))
     assert not {id(p) for p in twin.parameters()} & {id(p) for p in classroom.parameters()}
     assert len(twin.state_dict()) == len(classroom.state_dict())
 
@@ -94,7 +94,7 @@ def test_a_copy_that_moves_leaves_them_where_they_are():
     classroom = distiller()
     twin = copy.deepcopy(classroom).to('meta')
     assert next(twin.parameters()).device.type == 'meta'
-    assert next(classroom.bank[0].model.parameters()).device.type == 'cpu'
+    assert next(classroom.mentors[0].model.parameters()).device.type == 'cpu'
     assert classroom.loss(*class_batch())['loss_mentors'].isfinite()
 
 
@@ -102,7 +102,7 @@ def test_a_copy_that_moves_leaves_them_where_they_are():
 def test_mentors_move_with_the_model(target):
     classroom = distiller().to(target)
     inputs, samples = class_batch()
-    for mentor in classroom.bank:
+    for mentor in classroom.mentors:
         for tensor in mentor.model.state_dict().values():
             if target == 'meta':
                 assert tensor.device.type == 'meta'

@@ -14,7 +14,7 @@ from mmkd_classroom.mentors.entry import read_entry
 from mmkd_classroom.mentors.mentor import Mentor, build_mentor
 from mmkd_classroom.metainfo import image_size
 from mmkd_classroom.rankers import TrueClassRanker
-from mmkd_classroom.tasks import ClassificationTask
+from mmkd_classroom.heads import ClassificationTask
 
 CONFIGS = Path(mmpretrain.__file__).parent / '.mim/configs'
 FAMILIES = sorted(path.name for path in CONFIGS.iterdir() if path.name != '_base_')
@@ -129,7 +129,7 @@ def test_other_errors_are_left_as_they_are():
         member.model.backbone.forward = fail
         with pytest.raises(kind, match='^what it says$'):
             member.predict(class_batch(2)[0])
-    pose = Mentor('pose', build(estimator()), member.view, member.reader)
+    pose = Mentor('pose', build(estimator()), member.view, member.output_adapter)
     pose.model.backbone.forward = lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         pose.predict(torch.zeros(2, 3, 96, 64))

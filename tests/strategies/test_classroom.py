@@ -1,25 +1,30 @@
 """ClassroomKD against its formula, written once more as a slow loop over samples and items."""
 
+import copy
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from members import Room, keypoint_adapter, prediction
 from mmpose.codecs import MSRAHeatmap
+from toys import build, classifier
 
+from mmkd_classroom.divergences import MSE, KLDivergence
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import item_weights
+from mmkd_classroom.heads import HeatmapAdapter, build_adapter
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
-from mmkd_classroom.strategies import Average, ClassroomKD
-from mmkd_classroom.structures import ClassTruth, KeypointTruth, Prediction
-from mmkd_classroom.tasks import ClassificationTask, HeatmapTask
-from mmkd_classroom.tasks.forms import HeatmapForm
+from mmkd_classroom.strategies import AVER, ClassroomKD
+from mmkd_classroom.structures import ClassTargets, JointTargets
 
 SIGMAS = [0.0625, 0.09375, 0.125, 0.25]  # exact in float32, which the ranker keeps them in
 CODEC = MSRAHeatmap(input_size=(32, 40), heatmap_size=(8, 10), sigma=2)
 SHARPNESS = 20.0
+ADAPTER = keypoint_adapter(HeatmapAdapter, CODEC, 4, SHARPNESS)
 
 
 class Classes:
@@ -30,13 +35,14 @@ class Classes:
         shape = (mentors + 1, samples, classes)
         self.values = 2 * torch.randn(shape, dtype=torch.float64, generator=generator)
         self.labels = torch.randint(classes, (samples,), generator=generator)
-        self.truth = ClassTruth(self.labels, torch.ones(samples, 1, dtype=torch.float64))
-        self.task = ClassificationTask(TrueClassRanker())
+        self.targets = ClassTargets(self.labels, torch.ones(samples, 1, dtype=torch.float64))
+        self.ranker, self.divergence = TrueClassRanker(), KLDivergence()
         self.weights = [[1.0]] * samples
         self.scores = {}
 
-    def predictions(self):
-        return [Prediction(values) for values in self.values]
+    def members(self, student=None):
+        values = [self.values[0] if student is None else student, *self.values[1:]]
+        return [prediction(None, each) for each in values]
 
     def distribution(self, member, i, j):
         """Logits of the distribution that is distilled."""
@@ -63,13 +69,13 @@ class Classes:
 class Poses:
     """Heatmaps of a classroom on random joints, some of them without a label."""
 
-    def __init__(self, samples=4, joints=4, mentors=3, seed=0, ranker=None, distance='kl'):
+    def __init__(self, samples=4, joints=4, mentors=3, seed=0, ranker=None, divergence=None):
         generator = np.random.default_rng(seed)
         width, height = CODEC.input_size
-        truth = generator.uniform([4, 4], [width - 4, height - 4], (samples, joints, 2))
+        joints_of = generator.uniform([4, 4], [width - 4, height - 4], (samples, joints, 2))
         maps = []
         for spread in generator.uniform(0, 6, mentors + 1):
-            drawn = truth + spread * generator.normal(size=truth.shape)
+            drawn = joints_of + spread * generator.normal(size=joints_of.shape)
             drawn = drawn.clip(0, [width - 2, height - 2]).astype(np.float32)
             maps.append([CODEC.encode(person[None])['heatmaps'] for person in drawn])
         noise = 0.05 * generator.normal(size=np.shape(maps))
@@ -78,28 +84,27 @@ class Poses:
         labelled[0] = 1
         labelled[-1] = 0  # a sample without any label
         self.labelled = labelled
-        self.joints = truth
+        self.joints = joints_of
         self.area = generator.uniform(100, 800, samples)
         self.size = generator.uniform(10, 40, samples)
-        self.truth = KeypointTruth(
-            joints=torch.from_numpy(truth),
+        self.targets = JointTargets(
+            joints=torch.from_numpy(joints_of),
             weights=item_weights(labelled),
             area=torch.from_numpy(self.area),
             bbox_size=torch.from_numpy(self.size),
-            head_size=None,
-            metainfo=None,
+            head_size=torch.zeros(samples, dtype=torch.float64),
         )
         self.ranker = ranker or OKSRanker(SIGMAS)
-        self.distance = distance
-        self.task = HeatmapTask(self.ranker, distance=distance, sharpness=SHARPNESS)
+        self.divergence = divergence or KLDivergence()
         self.weights = [
             [float(flag > 0) / max(1, int((row > 0).sum())) for flag in row] for row in labelled
         ]
-        self.targets = torch.from_numpy(generator.uniform(size=self.values.shape[1:]))
+        self.maps = torch.from_numpy(generator.uniform(size=self.values.shape[1:]))
         self.scores = {}
 
-    def predictions(self):
-        return [Prediction(values, HeatmapForm(CODEC)) for values in self.values]
+    def members(self, student=None):
+        values = [self.values[0] if student is None else student, *self.values[1:]]
+        return [prediction(ADAPTER, each) for each in values]
 
     def distribution(self, member, i, j):
         return SHARPNESS * member[i, j].flatten()
@@ -124,7 +129,7 @@ class Poses:
         return self.sample_score(k, i) >= 0.5
 
     def task_losses(self, student):
-        return ((student - self.targets) ** 2).mean(dim=(1, 2, 3))
+        return ((student - self.maps) ** 2).mean(dim=(1, 2, 3))
 
 
 def remembered(table, key, value):
@@ -176,13 +181,13 @@ def by_the_formula(room, student, options):
 
 def divergence(room, student, m, i, j, rank, options):
     """tau_m tau_s KL, or the mean squared difference."""
-    if getattr(room, 'distance', 'kl') == 'mse':
+    if isinstance(room.divergence, MSE):
         return ((student[i, j] - room.values[m, i, j]) ** 2).mean()
     ours, theirs = room.distribution(student, i, j), room.distribution(room.values[m], i, j)
-    if options['pace'] == 'gap':
+    if options['temperature_mode'] == 'gap':
         gap = max(0.0, (rank[m] - rank[0]) / rank[m]) if rank[m] > 0 else 0.0
         tau = tau_student = 1 + options['tau_max'] * gap
-    elif options['pace'] == 'fixed':
+    elif options['temperature_mode'] == 'fixed':
         tau = tau_student = options['temperature']
     else:
         peak, peak_student = theirs.max().item(), ours.max().item()
@@ -196,55 +201,59 @@ def divergence(room, student, m, i, j, rank, options):
     return tau * tau_student * (p * (torch.log(p) - torch.log(q))).sum() / per_cell
 
 
-def lesson_of(room, student, options, **prediction):
+def output_of(room, student, options):
     """What the strategy makes of the classroom; ``student`` replaces member 0's values."""
     strategy = ClassroomKD(**options)
-    members = room.predictions()
-    members[0].values = student
     losses = room.task_losses(student)
-    losses = dict(loss_task=losses if strategy.weighs_samples else losses.mean())
-    return strategy(members[0], members[1:], room.truth, room.task, losses)
+    losses = dict(loss_task=losses if strategy.needs_per_sample_loss else losses.mean())
+    return output_with(strategy, room, room.members(student), losses)
 
 
-def total(lesson):
+def output_with(strategy, room, members, losses):
+    ready = Room(members, room.targets, room.ranker, room.divergence)
+    return ready.output(strategy, losses)
+
+
+def total(output):
     """As MMEngine's ``parse_losses`` sums."""
-    return sum(value.mean() for name, value in lesson.losses.items() if 'loss' in name)
+    return sum(value.mean() for name, value in output.losses.items() if 'loss' in name)
 
 
 DEFAULTS = dict(
-    weight=1.0, tau_max=4.0, granularity='sample', filter=True, ties=False, pace='gap',
+    weight=1.0, tau_max=4.0, granularity='sample', filter=True, ties=False, temperature_mode='gap',
     temperature=3.0, rank_weights=True, require_correct=False, task_weight='one',
 )  # fmt: skip
 ROOMS = dict(
     classes=Classes,
     oks=Poses,
     pck=lambda **options: Poses(ranker=PCKRanker(thr=0.1), **options),
-    mse=lambda **options: Poses(distance='mse', **options),
+    mse=lambda **options: Poses(divergence=MSE(), **options),
 )
 
 
 @pytest.mark.parametrize(
-    'room, granularity, pace',
+    'room, granularity, mode',
     [
-        (room, granularity, pace)
+        (room, granularity, mode)
         for room in ROOMS
         for granularity in ('sample', 'batch', 'keypoint')
-        for pace in ('gap', 'fixed', 'dtkd')
+        for mode in ('gap', 'fixed', 'dtkd')
         if not (room == 'classes' and granularity == 'keypoint')  # they have one item a sample
-        if not (room == 'mse' and pace != 'gap')  # it has no temperature
+        if not (room == 'mse' and mode != 'gap')  # it has no temperature
     ],
 )
-def test_every_combination_of_options_is_the_formula(room, granularity, pace):
+def test_every_combination_of_options_is_the_formula(room, granularity, mode):
     room = ROOMS[room]()
     losses = set()
     for switches in itertools.product([True, False], repeat=4):
         names = ('filter', 'ties', 'rank_weights', 'require_correct')
         options = dict(
-            DEFAULTS, granularity=granularity, pace=pace, weight=0.7, **dict(zip(names, switches)),
+            DEFAULTS, granularity=granularity, temperature_mode=mode, weight=0.7,
+            **dict(zip(names, switches)),
             task_weight='score' if sum(switches) % 2 else 'one',
         )  # fmt: skip
         ours = room.values[0].clone().requires_grad_()
-        loss = total(lesson_of(room, ours, options))
+        loss = total(output_of(room, ours, options))
         loss.backward()
         reference = room.values[0].clone().requires_grad_()
         expected = by_the_formula(room, reference, options)
@@ -260,7 +269,7 @@ def test_every_combination_of_options_is_the_formula(room, granularity, pace):
 def test_other_random_inputs(room, seed):
     room = ROOMS[room](seed=seed + 10, mentors=1 + seed)
     options = dict(DEFAULTS, tau_max=[0.0, 1.0, 4.0, 12.0, 30.0][seed])
-    loss = total(lesson_of(room, room.values[0], options))
+    loss = total(output_of(room, room.values[0], options))
     assert loss.item() == pytest.approx(by_the_formula(room, room.values[0], options).item())
 
 
@@ -270,12 +279,12 @@ def test_ties_decide_whether_an_equal_mentor_teaches(ties):
     room.values[1] = room.values[0] + 0.1 * torch.rand_like(room.values[0]) * (
         room.values[0] < room.values[0].amax(dim=(-2, -1), keepdim=True) / 2
     )  # other values, the same joints
-    lesson = lesson_of(room, room.values[0], dict(DEFAULTS, ties=ties))
+    output = output_of(room, room.values[0], dict(DEFAULTS, ties=ties))
     options = dict(DEFAULTS, ties=ties)
-    assert total(lesson).item() == pytest.approx(
+    assert total(output).item() == pytest.approx(
         by_the_formula(room, room.values[0], options).item()
     )
-    assert lesson.statistics['active'][0] == (1.0 if ties else 0.0)
+    assert output.statistics['active'][0] == (1.0 if ties else 0.0)
 
 
 @pytest.mark.parametrize('task_weight', ['one', 'score'])
@@ -285,31 +294,26 @@ def test_ties_decide_whether_an_equal_mentor_teaches(ties):
 )
 def test_a_batch_is_the_mean_of_its_samples(room, granularity, task_weight):
     room = ROOMS[room]()
-    for pace, switch in itertools.product(['gap', 'fixed', 'dtkd'], [True, False]):
+    for mode, switch in itertools.product(['gap', 'fixed', 'dtkd'], [True, False]):
         options = dict(
-            DEFAULTS, granularity=granularity, task_weight=task_weight, pace=pace,
+            DEFAULTS, granularity=granularity, task_weight=task_weight, temperature_mode=mode,
             require_correct=switch, filter=not switch,
         )  # fmt: skip
         strategy = ClassroomKD(**options)
         losses = room.task_losses(room.values[0])
 
-        def lesson(keep, strategy=strategy, losses=losses):
-            members = room.predictions()
-            for member in members:
-                member.values, member.valid = member.values[keep], member.valid[keep]
-            truth = type(room.truth)(
-                **{
-                    name: value[keep] if isinstance(value, torch.Tensor) else value
-                    for name, value in vars(room.truth).items()
-                }
-            )
-            own = losses[keep] if strategy.weighs_samples else losses[keep].mean()
-            return total(strategy(members[0], members[1:], truth, room.task, dict(loss=own)))
+        def loss_of(keep, strategy=strategy, losses=losses):
+            part = copy.copy(room)
+            part.values = room.values[:, keep]
+            kept = {name: value[keep] for name, value in vars(room.targets).items()}
+            part.targets = type(room.targets)(**kept)
+            own = losses[keep] if strategy.needs_per_sample_loss else losses[keep].mean()
+            return total(output_with(strategy, part, part.members(), dict(loss=own)))
 
         samples = len(losses)
-        alone = [lesson([i]).item() for i in range(samples)]
-        assert lesson(list(range(samples))).item() == pytest.approx(np.mean(alone), abs=1e-9)
-        pairs = lesson([0, 1]).item()
+        alone = [loss_of([i]).item() for i in range(samples)]
+        assert loss_of(list(range(samples))).item() == pytest.approx(np.mean(alone), abs=1e-9)
+        pairs = loss_of([0, 1]).item()
         assert pairs == pytest.approx(np.mean(alone[:2]), abs=1e-9)
         assert np.std(alone) > 1e-3
 
@@ -317,15 +321,15 @@ def test_a_batch_is_the_mean_of_its_samples(room, granularity, task_weight):
 @pytest.mark.parametrize('granularity', ['sample', 'batch', 'keypoint'])
 def test_a_batch_without_any_labelled_joint_teaches_nothing(granularity):
     room = Poses()
-    room.truth.weights = torch.zeros_like(room.truth.weights)
+    room.targets = replace(room.targets, weights=torch.zeros_like(room.targets.weights))
     student = room.values[0].clone().requires_grad_()
     for task_weight in ('one', 'score'):
         options = dict(DEFAULTS, granularity=granularity, task_weight=task_weight)
-        lesson = lesson_of(room, student, options)
-        assert lesson.losses['loss_mentors'].item() == 0
-        (gradient,) = torch.autograd.grad(total(lesson), student)
+        output = output_of(room, student, options)
+        assert output.losses['loss_mentors'].item() == 0
+        (gradient,) = torch.autograd.grad(total(output), student)
         assert gradient.isfinite().all()
-        assert all(value.isfinite().all() for value in lesson.statistics.values())
+        assert all(value.isfinite().all() for value in output.statistics.values())
 
 
 @pytest.mark.parametrize('granularity', ['sample', 'batch', 'keypoint'])
@@ -333,12 +337,12 @@ def test_a_batch_without_any_labelled_joint_teaches_nothing(granularity):
 def test_nobody_scores_anything(granularity, ties):
     room = Poses(ranker=PCKRanker(thr=1e-6))
     student = room.values[0].clone().requires_grad_()
-    lesson = lesson_of(room, student, dict(DEFAULTS, granularity=granularity, ties=ties))
-    assert lesson.losses['loss_mentors'].item() == 0
-    total(lesson).backward()
+    output = output_of(room, student, dict(DEFAULTS, granularity=granularity, ties=ties))
+    assert output.losses['loss_mentors'].item() == 0
+    total(output).backward()
     assert student.grad.isfinite().all()
-    assert all(value.isfinite().all() for value in lesson.statistics.values())
-    assert lesson.statistics['score'].tolist() == [0, 0, 0]
+    assert all(value.isfinite().all() for value in output.statistics.values())
+    assert output.statistics['score'].tolist() == [0, 0, 0]
 
 
 def test_a_hopeless_classroom_of_classifiers_is_finite():
@@ -346,19 +350,19 @@ def test_a_hopeless_classroom_of_classifiers_is_finite():
     room.values -= 2000 * F.one_hot(room.labels, 6)  # every score underflows, also in float64
     for granularity in ('sample', 'batch'):
         student = room.values[0].clone().requires_grad_()
-        lesson = lesson_of(room, student, dict(DEFAULTS, granularity=granularity))
-        total(lesson).backward()
-        assert student.grad.isfinite().all() and total(lesson).isfinite()
-        assert lesson.losses['loss_mentors'].item() == 0
+        output = output_of(room, student, dict(DEFAULTS, granularity=granularity))
+        total(output).backward()
+        assert student.grad.isfinite().all() and total(output).isfinite()
+        assert output.losses['loss_mentors'].item() == 0
 
 
-def broken(room, sick):
-    """Members of which mentor 0 gave no finite output on the samples ``sick``, as tasks do it."""
-    members = room.predictions()
-    mentor = members[1]
-    mentor.values = mentor.values.clone()
-    mentor.values[sick] = 0
-    mentor.valid[sick] = False
+def broken(room, sick, student):
+    """Members of which mentor 0 gave no finite output on the samples ``sick``, as mentors do it."""
+    whole, room.values = room.values, room.values.clone()
+    room.values[1, sick] = 0
+    members = room.members(student)
+    room.values = whole
+    members[1].valid[sick] = False
     return members
 
 
@@ -377,12 +381,11 @@ def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, 
     room = ROOMS[room]()
     sick = [0, 2]
     options = dict(DEFAULTS, granularity=granularity, filter=switch, ties=not switch)
-    members = broken(room, sick)
     student = room.values[0].clone().requires_grad_()
-    members[0].values = student
     own = room.task_losses(student).mean()
-    lesson = ClassroomKD(**options)(members[0], members[1:], room.truth, room.task, dict(loss=own))
-    total(lesson).backward()
+    members = broken(room, sick, student)
+    output = output_with(ClassroomKD(**options), room, members, dict(loss=own))
+    total(output).backward()
 
     # It scores nothing there, so the others' ranks share its part, and its own term is missing. One
     # score for the batch is of the samples that it could be scored on.
@@ -403,21 +406,20 @@ def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, 
     reference = room.values[0].clone().requires_grad_()
     expected = by_the_formula(room, reference, dict(options, require_correct=True))
     expected.backward()
-    assert total(lesson).item() == pytest.approx(expected.item(), rel=1e-9)
+    assert total(output).item() == pytest.approx(expected.item(), rel=1e-9)
     torch.testing.assert_close(student.grad, reference.grad)
-    assert lesson.statistics['invalid'].tolist() == [2, 0, 0]
+    assert output.statistics['invalid'].tolist() == [2, 0, 0]
 
 
 @pytest.mark.parametrize('granularity', ['sample', 'batch'])
 def test_where_the_only_mentor_is_broken_the_student_learns_alone(granularity):
     room = Classes(mentors=1)
-    members = broken(room, [1, 3])
     student = room.values[0].clone().requires_grad_()
-    members[0].values = student
     options = dict(DEFAULTS, granularity=granularity, filter=False)
     own = room.task_losses(student).mean()
-    lesson = ClassroomKD(**options)(members[0], members[1:], room.truth, room.task, dict(loss=own))
-    (taught,) = torch.autograd.grad(lesson.losses['loss_mentors'], student)
+    members = broken(room, [1, 3], student)
+    output = output_with(ClassroomKD(**options), room, members, dict(loss=own))
+    (taught,) = torch.autograd.grad(output.losses['loss_mentors'], student)
     assert taught[[1, 3]].eq(0).all()
     assert taught[[0, 2, 4]].abs().sum(-1).gt(0).all()
 
@@ -426,31 +428,32 @@ def test_where_the_only_mentor_is_broken_the_student_learns_alone(granularity):
 @pytest.mark.parametrize('room', ['classes', 'oks'])
 def test_half_precision_outputs_are_compared_in_float32(room, dtype):
     room = ROOMS[room]()
-    for name, value in vars(room.truth).items():
-        if isinstance(value, torch.Tensor) and value.is_floating_point():
-            setattr(room.truth, name, value.float())
-    room.values = room.values.to(dtype)
-    half = room.values[0].clone().requires_grad_()
-    strategy = ClassroomKD()
-    members = room.predictions()
-    members[0].values = half
-    lesson = strategy(members[0], members[1:], room.truth, room.task, {})
-    lesson.losses['loss_mentors'].backward()
-    assert lesson.losses['loss_mentors'].dtype == torch.float32
-    room.values = room.values.float()
-    single = room.values[0].clone().requires_grad_()
-    members = room.predictions()
-    members[0].values = single
-    expected = strategy(members[0], members[1:], room.truth, room.task, {}).losses['loss_mentors']
-    expected.backward()
-    assert lesson.losses['loss_mentors'].item() == expected.item()
-    torch.testing.assert_close(half.grad, single.grad.to(dtype))
+    single = {
+        name: value.float() if value.is_floating_point() else value
+        for name, value in vars(room.targets).items()
+    }
+    room.targets = type(room.targets)(**single)
+    strategy = ClassroomKD(tau_max=4.0)
+
+    def taught(values):
+        room.values = values
+        student = values[0].clone().requires_grad_()
+        loss = output_with(strategy, room, room.members(student), {}).losses['loss_mentors']
+        loss.backward()
+        return loss, student.grad
+
+    half = room.values.to(dtype)
+    loss, gradient = taught(half)
+    expected, gradient_of_float = taught(half.float())
+    assert loss.dtype == torch.float32
+    assert loss.item() == expected.item()
+    torch.testing.assert_close(gradient, gradient_of_float.to(dtype))
 
 
 def test_the_weight_is_a_factor_of_the_mentors_loss():
     room = Classes()
     losses = [
-        lesson_of(room, room.values[0], dict(DEFAULTS, weight=weight)).losses
+        output_of(room, room.values[0], dict(DEFAULTS, weight=weight)).losses
         for weight in (0.0, 1.0, 2.5)
     ]
     assert losses[0]['loss_mentors'].item() == 0
@@ -461,11 +464,11 @@ def test_the_weight_is_a_factor_of_the_mentors_loss():
 @pytest.mark.parametrize('name', ['classes', 'oks'])
 def test_without_its_parts_it_is_the_average_times_the_mentors(name):
     room = ROOMS[name]()
-    student, *mentors = room.predictions()
-    plain = ClassroomKD(filter=False, pace='fixed', rank_weights=False, temperature=3.0)
-    average = Average(weight=len(mentors), temperature=3.0)
+    members = room.members()
+    plain = ClassroomKD(filter=False, temperature_mode='fixed', rank_weights=False, temperature=3.0)
+    average = AVER(weight=len(members) - 1, temperature=3.0)
     ours, theirs = (
-        strategy(student, mentors, room.truth, room.task, {}).losses['loss_mentors'].item()
+        output_with(strategy, room, members, {}).losses['loss_mentors'].item()
         for strategy in (plain, average)
     )
     assert ours == pytest.approx(theirs, rel=1e-12) and ours > 0
@@ -474,21 +477,20 @@ def test_without_its_parts_it_is_the_average_times_the_mentors(name):
 def test_only_losses_are_weighed():
     room = Classes()
     own = room.task_losses(room.values[0])
-    lesson = ClassroomKD(task_weight='score')(
-        room.predictions()[0], room.predictions()[1:], room.truth, room.task,
-        dict(loss_a=own, decode_loss=own, accuracy=torch.tensor(0.5)),
-    )  # fmt: skip
+    losses = dict(loss_a=own, decode_loss=own, accuracy=torch.tensor(0.5))
+    strategy = ClassroomKD(task_weight='score', tau_max=4.0)
+    output = output_with(strategy, room, room.members(), losses)
     weighed = own * torch.tensor([room.score(0, i, 0) for i in range(5)], dtype=torch.float64)
-    torch.testing.assert_close(lesson.losses['loss_a'], weighed)
-    torch.testing.assert_close(lesson.losses['decode_loss'], weighed)
-    assert lesson.losses['accuracy'].item() == 0.5
+    torch.testing.assert_close(output.losses['loss_a'], weighed)
+    torch.testing.assert_close(output.losses['decode_loss'], weighed)
+    assert output.losses['accuracy'].item() == 0.5
 
 
 @pytest.mark.parametrize('granularity', ['sample', 'keypoint'])
 def test_statistics_are_means_over_the_labelled(granularity):
     room = Poses(seed=3)
     options = dict(DEFAULTS, granularity=granularity)
-    lesson = lesson_of(room, room.values[0], options)
+    output = output_of(room, room.values[0], options)
     sums = {name: np.zeros(3) for name in ('active', 'score', 'rank_share', 'temperature')}
     student, count = 0.0, 0.0
     for i, row in enumerate(room.weights):
@@ -507,12 +509,12 @@ def test_statistics_are_means_over_the_labelled(granularity):
                 sums['rank_share'][m - 1] += w * rank
                 sums['temperature'][m - 1] += w * (1 + 4 * gap)
     for name, value in sums.items():
-        np.testing.assert_allclose(lesson.statistics[name].numpy(), value / count, rtol=1e-9)
-    assert lesson.statistics['student_score'].item() == pytest.approx(student / count)
-    share = lesson.losses['loss_mentors'] / total(lesson)
-    assert lesson.statistics['share'].sum().item() == pytest.approx(share.item())
-    assert lesson.statistics['invalid'].tolist() == [0, 0, 0]
-    assert not any(value.requires_grad for value in lesson.statistics.values())
+        np.testing.assert_allclose(output.statistics[name].numpy(), value / count, rtol=1e-9)
+    assert output.statistics['student_score'].item() == pytest.approx(student / count)
+    share = output.losses['loss_mentors'] / total(output)
+    assert output.statistics['share'].sum().item() == pytest.approx(share.item())
+    assert output.statistics['invalid'].tolist() == [0, 0, 0]
+    assert not any(value.requires_grad for value in output.statistics.values())
 
 
 @pytest.mark.parametrize(
@@ -523,7 +525,7 @@ def test_statistics_are_means_over_the_labelled(granularity):
         (dict(weight=-0.1), 'weight'),
         (dict(temperature=0), 'temperature'),
         (dict(granularity='samples'), 'granularity'),
-        (dict(pace='slow'), 'pace'),
+        (dict(temperature_mode='slow'), 'temperature_mode'),
         (dict(task_weight='two'), 'task_weight'),
     ],
 )
@@ -533,5 +535,6 @@ def test_impossible_options_are_named(options, key):
 
 
 def test_classes_have_no_keypoints():
+    student = build_adapter(build(classifier()))
     with pytest.raises(ClassroomError, match=r"granularity is 'keypoint'.*'sample' or 'batch'"):
-        ClassroomKD(granularity='keypoint').check(ClassificationTask(TrueClassRanker()))
+        ClassroomKD(granularity='keypoint').check(student, KLDivergence())

@@ -12,10 +12,10 @@ from mmkd_classroom.errors import ClassroomError
 
 # With features that differ in channels and size, and without what joins samples (relations).
 STRATEGIES = dict(
-    average=dict(type='mmkd_classroom.Average'),
-    entropy=dict(type='mmkd_classroom.EntropyWeighted'),
-    confidence=dict(
-        type='mmkd_classroom.ConfidenceAware',
+    aver=dict(type='mmkd_classroom.AVER'),
+    ebkd=dict(type='mmkd_classroom.EBKD'),
+    camkd=dict(
+        type='mmkd_classroom.CAMKD',
         feature_weight=2.0,
         student_stage='layer2',
         mentor_stages=['layer3', 'layer1'],
@@ -31,9 +31,9 @@ STRATEGIES = dict(
     ),
 )
 LEARNED = dict(
-    average=[],
-    entropy=[],
-    confidence=[f'transforms.{m}.{name}' for m in (0, 1) for name in ('weight', 'bias')],
+    aver=[],
+    ebkd=[],
+    camkd=[f'transforms.{m}.{name}' for m in (0, 1) for name in ('weight', 'bias')],
     amtml=['shared', 'latents', 'hints.0.weight', 'hints.1.weight'],
 )
 kinds = pytest.mark.parametrize('kind', SETTINGS)
@@ -60,7 +60,7 @@ def test_what_it_learns_is_trained_and_no_part_of_the_student_s_state(kind, name
     total(classroom, *SETTINGS[kind]['batch']()).backward()
     for key, parameter in classroom.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.abs().max() > 0, key
-    mentors = [p for mentor in classroom.bank for p in mentor.model.parameters()]
+    mentors = [p for mentor in classroom.mentors for p in mentor.model.parameters()]
     assert all(parameter.grad is None for parameter in mentors)
     learned = copy.deepcopy(classroom.strategy.state_dict())
     classroom.load_state_dict(stock.state_dict(), strict=True)
@@ -122,16 +122,16 @@ def test_a_broken_mentor_is_left_out_where_it_is_broken(kind, name):
         return output
 
     for stage in ('layer1', 'layer2', 'layer3', 'layer4'):
-        getattr(classroom.bank[1].model.backbone, stage).register_forward_hook(poison)
+        getattr(classroom.mentors[1].model.backbone, stage).register_forward_hook(poison)
     without = total(classroom, inputs[[1]], samples[1:2]).item()
     broken = 1
-    classroom.journal.read()
+    classroom.statistics.read()
     loss = total(classroom, inputs, samples)
     loss.backward()
     assert gradient(classroom).isfinite().all()
     assert loss.item() == pytest.approx((alone[0] + without + alone[2] + alone[3]) / 4, rel=1e-4)
     assert abs(alone[1] - without) > 1e-4
-    assert classroom.journal.read()['invalid'] == [0, 1]
+    assert classroom.statistics.read()['invalid'] == [0, 1]
 
 
 @kinds
@@ -171,4 +171,4 @@ def test_building_it_draws_no_random_numbers(name):
 )
 def test_a_wrong_stage_is_an_error_at_build(options, message):
     with pytest.raises(ClassroomError, match=message):
-        classroom_of('classes', type='mmkd_classroom.ConfidenceAware', **options)
+        classroom_of('classes', type='mmkd_classroom.CAMKD', **options)

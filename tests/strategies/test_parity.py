@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from members import Room, prediction
 
+from mmkd_classroom.divergences import KLDivergence
 from mmkd_classroom.rankers import TrueClassRanker
 from mmkd_classroom.strategies import ClassroomKD
-from mmkd_classroom.structures import ClassTruth, Prediction
-from mmkd_classroom.tasks import ClassificationTask
+from mmkd_classroom.structures import ClassTargets
 
 DATA = Path(__file__).parents[1] / 'data'
 
@@ -24,14 +25,12 @@ def test_loss_and_gradient_are_those_of_the_released_code(case, tau_max):
     strategy = ClassroomKD(
         tau_max=tau_max, granularity='batch', ties=True, task_weight='score', weight=1.0
     )
-    lesson = strategy(
-        Prediction(logits),
-        [Prediction(torch.from_numpy(mentor)) for mentor in golden['mentor_logits']],
-        ClassTruth(labels, torch.ones(len(labels), 1, dtype=torch.float64)),
-        ClassificationTask(TrueClassRanker()),
-        dict(loss=F.cross_entropy(logits, labels)),
-    )
-    loss = sum(lesson.losses.values())
+    members = [prediction(None, logits)]
+    members += [prediction(None, torch.from_numpy(mentor)) for mentor in golden['mentor_logits']]
+    targets = ClassTargets(labels, torch.ones(len(labels), 1, dtype=torch.float64))
+    room = Room(members, targets, TrueClassRanker(), KLDivergence())
+    output = room.output(strategy, dict(loss=F.cross_entropy(logits, labels)))
+    loss = sum(output.losses.values())
     loss.backward()
     gradient = golden[f'tau{tau_max}_grad']
     assert loss.item() == pytest.approx(golden[f'tau{tau_max}_loss'].item(), rel=0, abs=1e-9)

@@ -29,7 +29,6 @@ model = dict(
              checkpoint='work_dirs/strong/epoch_3.pth'),
         dict(name='twin', config='{{fileDirname}}/student.py',
              checkpoint='work_dirs/twin/epoch_2.pth')],
-    task=dict(type='mmkd_classroom.ClassificationTask'),
     ranker=dict(type='mmkd_classroom.TrueClassRanker'),
     strategy=dict(type='mmkd_classroom.ClassroomKD'))
 custom_hooks = [

@@ -71,7 +71,7 @@ seeds = [0, 1]
 metrics = [dict(key='accuracy/top1')]
 methods = [
     dict(name='alone', alone=True),
-    dict(name='KD', mentors=['second'], strategy=dict(type='mmkd_classroom.Average')),
+    dict(name='KD', mentors=['second'], strategy=dict(type='mmkd_classroom.AVER')),
     dict(name='room'),
 ]
 """

@@ -7,7 +7,7 @@ import torch
 from mmengine.registry import MODELS
 
 from mmkd_classroom.mentors import Normalisation, View
-from mmkd_classroom.mentors.view import fit
+from mmkd_classroom.mentors.input_adapter import fit
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 POSE, CLASSES, PLAIN = 'mmpose.PoseDataPreprocessor', 'mmpretrain.ClsDataPreprocessor', (

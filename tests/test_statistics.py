@@ -3,11 +3,11 @@
 import torch
 from toys import SETTINGS, classroom_of
 
-from mmkd_classroom.journal import Journal
+from mmkd_classroom.statistics import Statistics
 
 
 def test_means_over_the_steps_since_the_last_reading():
-    journal = Journal()
+    journal = Statistics()
     assert journal.read() is None
     journal.add(dict(score=torch.tensor([1.0, 2.0]), student_score=torch.tensor(0.5)))
     journal.add(dict(score=torch.tensor([3.0, 4.0]), student_score=torch.tensor(1.0)))
@@ -19,7 +19,7 @@ def test_means_over_the_steps_since_the_last_reading():
 
 
 def test_many_small_steps_add_up_exactly():
-    journal = Journal()
+    journal = Statistics()
     for _ in range(1000):
         journal.add(dict(share=torch.tensor([0.1]), invalid=torch.tensor([1])))
     means = journal.read()
@@ -28,7 +28,7 @@ def test_many_small_steps_add_up_exactly():
 
 
 def test_no_graph_is_kept():
-    journal = Journal()
+    journal = Statistics()
     value = torch.ones(2, requires_grad=True)
     journal.add(dict(score=value * 2))
     assert not any(tensor.requires_grad for tensor in journal._sums.values())
@@ -39,5 +39,5 @@ def test_a_lesson_s_names_are_the_same_for_both_kinds():
     for kind in SETTINGS:
         classroom = classroom_of(kind)
         classroom(*SETTINGS[kind]['batch'](), mode='loss')
-        read.append(set(classroom.journal.read()))
+        read.append(set(classroom.statistics.read()))
     assert read[0] == read[1]

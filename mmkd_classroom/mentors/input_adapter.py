@@ -1,4 +1,4 @@
-"""A mentor's own view of the student's batch: channel order, normalisation and size."""
+"""The student's batch as a mentor wants it: channel order, normalisation and size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..structures import Geometry
+from ..structures import Letterbox
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,10 @@ class Normalisation:
         return cls(tuple(mean.tolist()), tuple(std.tolist()), flips)
 
 
-def fit(student: tuple[int, int], mentor: tuple[int, int]) -> tuple[tuple[int, int], Geometry]:
-    """Lay the student's input into the mentor's: as large as fits, centred, nothing cut off.
+def letterbox(
+    student: tuple[int, int], mentor: tuple[int, int]
+) -> tuple[tuple[int, int], Letterbox]:
+    """Place the student's input in the mentor's: as large as fits, centred, nothing cut off.
 
     Args:
         student: Width and height of the student's input.
@@ -48,7 +50,7 @@ def fit(student: tuple[int, int], mentor: tuple[int, int]) -> tuple[tuple[int, i
         Width and height that the student's image takes there, and where its pixels lie.
 
     Example:
-        >>> fit((192, 256), (256, 256))[1].offset
+        >>> letterbox((192, 256), (256, 256))[1].offset
         (32.0, 0.0)
     """
     ratio = min(theirs / ours for ours, theirs in zip(student, mentor))
@@ -59,10 +61,10 @@ def fit(student: tuple[int, int], mentor: tuple[int, int]) -> tuple[tuple[int, i
         (outer - inner) // 2 + (factor - 1) / 2
         for outer, inner, factor in zip(mentor, content, scale)
     )
-    return content, Geometry(tuple(mentor), scale, offset)
+    return content, Letterbox(tuple(mentor), scale, offset)
 
 
-class View:
+class InputAdapter:
     r"""The student's normalised batch as the mentor wants it, made on the device.
 
     .. math:: x_m = \frac{(x_s \sigma_s + \mu_s) - \mu_m}{\sigma_m}
@@ -120,7 +122,7 @@ class View:
         ours = (inputs.shape[-1], inputs.shape[-2])
         if self.size in (None, ours):
             return maps
-        inner, _ = fit(ours, self.size)
+        inner, _ = letterbox(ours, self.size)
         for axis, (part, whole) in enumerate(zip(inner, self.size)):
             cells = maps.shape[-1 - axis]
             length = max(1, round(cells * part / whole))
@@ -128,7 +130,7 @@ class View:
         return maps
 
     def _resized(self, inputs: Tensor, ours: tuple[int, int]) -> Tensor:
-        (width, height), _ = fit(ours, self.size)
+        (width, height), _ = letterbox(ours, self.size)
         # Shrinking without a filter would feed the mentor aliases that it never saw.
         shrinks = width < ours[0]
         inputs = F.interpolate(inputs, (height, width), mode='bilinear', antialias=shrinks)

@@ -23,8 +23,8 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.hooks import EntranceCheck
-from mmkd_classroom.hooks.entrance import _batch_size, _quiet
+from mmkd_classroom.hooks import MentorCheck
+from mmkd_classroom.hooks.mentor_check import _batch_size, _quiet
 
 CLASSES = 3
 
@@ -166,7 +166,7 @@ def pose_runner(folder, mentors, evaluator=None, images=12):
 
 
 def check(runner, **options):
-    return EntranceCheck(**options).run(runner, runner.model)
+    return MentorCheck(**options).run(runner, runner.model)
 
 
 def log_of(runner):
@@ -189,7 +189,7 @@ def test_who_mixes_up_the_classes_is_refused(tmp_path, fresh_runners):
     with pytest.raises(ClassroomError, match=r'^model\.mentors\[1\] \(mentor_1\) is no better'):
         check(runner)
     log = log_of(runner)
-    assert 'Entrance check' in log  # all of them are in the table, also who comes after
+    assert 'Mentor check' in log  # all of them are in the table, also who comes after
     for name in ('mentor_0', 'mentor_1', 'mentor_2', 'accuracy/top1', '100.0000'):
         assert name in log
 
@@ -207,7 +207,7 @@ def test_untrained_mentors_do_not_pass_by_luck(tmp_path, fresh_runners):
         for path in sorted((folder / 'data').rglob('*.png')):  # there is nothing to be known
             colour = noise.integers(0, 256, 3, dtype=np.uint8)
             cv2.imwrite(str(path), np.broadcast_to(colour, (36, 36, 3)))
-        head = runner.model.bank[0].model.head  # answers that vary
+        head = runner.model.mentors[0].model.head  # answers that vary
         for layer in head.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.orthogonal_(layer.weight, 30.0)
@@ -227,26 +227,26 @@ def test_who_sees_the_joints_passes_and_who_does_not_is_named(metric, tmp_path, 
     runner = pose_runner(tmp_path, ['good', 'random'], evaluator)
     with pytest.raises(ClassroomError, match=r'^model\.mentors\[1\] \(random_1\) is no better'):
         check(runner)
-    runner.model.bank.mentors.pop()
+    runner.model.mentors.mentors.pop()
     (row,) = check(runner)
     assert row['metric'] == dict(PCKAccuracy='PCK', CocoMetric='coco/AP')[metric]
     assert row['score'] > 0.9 and max(row['chance']) < 0.5
     log = log_of(runner)
-    assert 'Evaluating' not in log and log.count('Entrance check') == 2
+    assert 'Evaluating' not in log and log.count('Mentor check') == 2
 
 
 def test_a_metric_may_warn_but_not_chat(tmp_path, fresh_runners, capsys):
     logger = MMLogger.get_instance('quiet', log_file=str(tmp_path / 'log'))
     with _quiet():
         logger.info('Evaluating CocoMetric...')
-        print('Average Precision')
+        print('AVER Precision')
         logger.warning('no person was found')
     logger.info('trained on')
     assert [line.split(' - ')[-1] for line in (tmp_path / 'log').read_text().splitlines()] == [
         'no person was found',
         'trained on',
     ]
-    assert 'Average Precision' not in capsys.readouterr().out
+    assert 'AVER Precision' not in capsys.readouterr().out
 
 
 def test_ap_counts_the_images_that_are_shown(tmp_path, fresh_runners):
@@ -263,7 +263,7 @@ def test_nothing_is_changed_by_the_check(tmp_path, fresh_runners):
     check(runner)
     assert all(torch.equal(before[k], v) for k, v in runner.model.state_dict().items())
     assert [module.training for module in runner.model.modules()] == modes
-    assert not any(module.training for module in runner.model.bank[0].model.modules())
+    assert not any(module.training for module in runner.model.mentors[0].model.modules())
 
 
 def test_the_metric_and_its_direction_may_be_named(tmp_path, fresh_runners):
@@ -289,7 +289,7 @@ def test_it_needs_validation_data(tmp_path, fresh_runners):
 )
 def test_impossible_options_are_named(options, message):
     with pytest.raises(ClassroomError, match=rf'entrance\.{message}'):
-        EntranceCheck(**options)
+        MentorCheck(**options)
 
 
 def test_the_hook_checks_before_training(tmp_path, fresh_runners):
@@ -297,7 +297,7 @@ def test_the_hook_checks_before_training(tmp_path, fresh_runners):
     folder.mkdir()
     runner = class_runner(folder, [-20.0])
     (hook,) = [hook for hook in runner.hooks if type(hook).__name__ == 'MentoringHook']
-    hook.entrance = EntranceCheck()
+    hook.entrance = MentorCheck()
     with pytest.raises(ClassroomError, match=r'model\.mentors\[0\]'):
         runner.train()
     assert runner.iter == 0 and not list(folder.rglob('epoch_*.pth'))

@@ -1,7 +1,6 @@
-"""CA-MKD: mentors near the truth say more, in their logits and in their features."""
+"""CA-MKD: mentors near the labels weigh more, in their logits and in their features."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -9,15 +8,15 @@ from ..errors import ClassroomError
 from ..features import OUTPUT
 from ..functional import confidence_weights, hint_distance
 from ..registry import MODELS
-from ..structures import Prediction
-from ..tasks import Task
-from .base import require, task_scale
+from ..heads import HeadAdapter
+from ..structures import Prediction, Scores, Targets
+from .base import require
 from .weighted import WeightedKD, sample_mean
 
 
 @MODELS.register_module()
-class ConfidenceAware(WeightedKD):
-    r"""Mentors weighted by their cross-entropy with the truth; see :class:`WeightedKD`.
+class CAMKD(WeightedKD):
+    r"""Mentors weighted by their cross-entropy with the labels; see :class:`WeightedKD`.
 
     .. math::
         L = \dots + \lambda\gamma s \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\,
@@ -26,8 +25,8 @@ class ConfidenceAware(WeightedKD):
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
     2201.00007. The weights are those of :func:`mmkd_classroom.functional.confidence_weights`; for
     poses the cross-entropy is ``-log`` of the score, averaged over a sample's labelled joints. Each
-    :math:`r_m` is a 1x1 convolution that learns with the student; s is the task's
-    :func:`scale <mmkd_classroom.strategies.base.task_scale>`, 1 for classes.
+    :math:`r_m` is a 1x1 convolution that learns with the student; s is the student's
+    :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes.
 
     Args:
         temperature: :math:`T`.
@@ -59,42 +58,49 @@ class ConfidenceAware(WeightedKD):
         """See :meth:`Strategy.stages`."""
         if not self.feature_weight:
             return super().stages(mentors)
+        return [self.student_stage], [[stage] for stage in self._mentor_stages(len(mentors))]
+
+    def _mentor_stages(self, count: int) -> list[str]:
         if isinstance(self.mentor_stages, str):
-            self.mentor_stages = [self.mentor_stages] * len(mentors)
-        if len(self.mentor_stages) != len(mentors):
+            return [self.mentor_stages] * count
+        if len(self.mentor_stages) != count:
             raise ClassroomError(
                 f'model.strategy.mentor_stages names {len(self.mentor_stages)} stages for '
-                f'{len(mentors)} mentors: give one for each, or one name for all.'
+                f'{count} mentors: give one for each, or one name for all.'
             )
-        return [self.student_stage], [[stage] for stage in self.mentor_stages]
+        return list(self.mentor_stages)
 
-    def adapt(self, student: dict[str, int], mentors: list[dict[str, int]]) -> None:
-        """See :meth:`Strategy.adapt`."""
+    def build(
+        self,
+        student: HeadAdapter,
+        mentors: Sequence[str],
+        student_channels: dict[str, int],
+        mentor_channels: Sequence[dict[str, int]],
+    ) -> None:
+        """See :meth:`Strategy.build`."""
         if self.feature_weight:
-            (channels,) = student.values()
+            (channels,) = student_channels.values()
             self.transforms.extend(
-                nn.Conv2d(channels, *theirs.values(), kernel_size=1) for theirs in mentors
+                nn.Conv2d(channels, *theirs.values(), kernel_size=1) for theirs in mentor_channels
             )
 
     def mentor_weights(
-        self, mentors: list[Prediction], valid: Tensor, truth: Any, task: Task
+        self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
-        surprise = task.surprise(mentors, truth)  # (M, N, K)
-        return confidence_weights(sample_mean(surprise, valid, truth), valid)
+        valid = scores.valid[1:]
+        return confidence_weights(sample_mean(scores.nll[1:], valid, targets), valid)
 
     def feature_losses(
-        self, student: Prediction, mentors: list[Prediction], coefficient: Tensor, task: Task
+        self, student: Prediction, mentors: Sequence[Prediction], coefficient: Tensor
     ) -> dict[str, Tensor]:
         """See :meth:`WeightedKD.feature_losses`."""
         if not self.feature_weight:
             return {}
         ours = student.features[self.student_stage]
-        taught = [
-            (part * hint_distance(ours, mentor.features[stage], r.weight, r.bias, False)).mean()
-            for part, mentor, stage, r in zip(
-                coefficient.sum(dim=-1), mentors, self.mentor_stages, self.transforms
-            )
-        ]
-        factor = self.weight * self.feature_weight * task_scale(student, task)
+        taught = []
+        for part, mentor, r in zip(coefficient.sum(dim=-1), mentors, self.transforms):
+            (theirs,) = mentor.features.values()
+            taught.append((part * hint_distance(ours, theirs, r.weight, r.bias, False)).mean())
+        factor = self.weight * self.feature_weight * student.scale
         return dict(loss_features=factor * sum(taught))

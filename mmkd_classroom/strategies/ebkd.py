@@ -1,19 +1,18 @@
-"""EBKD: certain mentors say more."""
+"""EBKD: mentors that are certain weigh more."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ..functional import entropy, entropy_weights
 from ..registry import MODELS
-from ..structures import Prediction
-from ..tasks import Task
+from ..structures import Prediction, Scores, Targets
 from .weighted import WeightedKD, sample_mean
 
 
 @MODELS.register_module()
-class EntropyWeighted(WeightedKD):
+class EBKD(WeightedKD):
     """Mentors weighted by the entropy of their prediction; see :class:`WeightedKD`.
 
     Kwon et al., "Adaptive Knowledge Distillation Based on Entropy", ICASSP 2020. The entropy is
@@ -22,11 +21,11 @@ class EntropyWeighted(WeightedKD):
     """
 
     def mentor_weights(
-        self, mentors: list[Prediction], valid: Tensor, truth: Any, task: Task
+        self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
-        one = truth.weights.new_ones(())
         entropies = torch.stack(
-            [sum(entropy(p) for p in task.probabilities(mentor, one)) for mentor in mentors]
+            [sum(entropy(z.softmax(dim=-1)) for z in mentor.logits) for mentor in mentors]
         )
-        return entropy_weights(sample_mean(entropies, valid, truth), valid)
+        valid = scores.valid[1:]
+        return entropy_weights(sample_mean(entropies, valid, targets), valid)

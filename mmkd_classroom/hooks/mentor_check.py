@@ -1,4 +1,4 @@
-"""The mentors' entrance check: is each of them better than chance on the validation data?"""
+"""The check of the mentors before training: is each better than chance on the validation data?"""
 
 import copy
 import dataclasses
@@ -26,13 +26,12 @@ from ..tables import text_table
 _SHUFFLES = 5
 
 
-class EntranceCheck:
+class MentorCheck:
     """Scores every mentor with the config's own metric.
 
-    Chance is what the mentor scores when it is shown other samples' images: it knows as much of
-    the answers' distribution then, but nothing of the image. They are shuffled several times, and
-    a mentor must beat the best of these scores by more than they differ from each other: one that
-    knows nothing beats a single one as often as not.
+    Chance is the mentor's score when its predictions are assigned to other samples: their
+    distribution is the same, but they say nothing about the image. This is repeated several times.
+    A mentor must beat the best of these scores by more than the scores differ from each other.
 
     Args:
         num_samples: Validation samples, spread evenly over the data set.
@@ -46,12 +45,12 @@ class EntranceCheck:
     ) -> None:
         if not (isinstance(num_samples, int) and num_samples >= 2):
             raise ClassroomError(
-                f'MentoringHook.entrance.num_samples is {num_samples!r}: give a whole number of at '
+                f'MentoringHook.mentor_check.num_samples is {num_samples!r}: give a whole number of at '
                 'least 2.'
             )
         if rule not in ('greater', 'less'):
             raise ClassroomError(
-                f"MentoringHook.entrance.rule is {rule!r}: choose 'greater' or 'less'."
+                f"MentoringHook.mentor_check.rule is {rule!r}: choose 'greater' or 'less'."
             )
         self.num_samples = num_samples
         self.metric = metric
@@ -70,7 +69,7 @@ class EntranceCheck:
         """
         if runner.cfg.get('val_evaluator') is None:
             raise ClassroomError(
-                'custom_hooks: MentoringHook.entrance needs val_dataloader and val_evaluator.'
+                'custom_hooks: MentoringHook.mentor_check needs val_dataloader and val_evaluator.'
             )
         loader = runner.val_dataloader
         indices = _spread(loader.dataset, self.num_samples)
@@ -89,9 +88,9 @@ class EntranceCheck:
         )
         rows = [
             self._examine(classroom, mentor, batches, evaluator, len(indices))
-            for mentor in classroom.bank
+            for mentor in classroom.mentors
         ]
-        runner.logger.info('Entrance check:\n' + _table(rows))
+        runner.logger.info('Mentor check:\n' + _table(rows))
         for index, row in enumerate(rows):
             if not self._better(row['score'], row['chance']):
                 raise ClassroomError(
@@ -125,7 +124,7 @@ class EntranceCheck:
         name = self.metric or next(iter(results[0]))
         if name not in results[0]:
             raise ClassroomError(
-                f'MentoringHook.entrance.metric is {name!r}{did_you_mean(name, results[0])}: the '
+                f'MentoringHook.mentor_check.metric is {name!r}{did_you_mean(name, results[0])}: the '
                 f'evaluator reports {sorted(results[0])}.'
             )
         score, *chance = (float(metrics[name]) for metrics in results)
@@ -138,22 +137,22 @@ class EntranceCheck:
         )
 
 
-def build_entrance(options: Mapping[str, Any]) -> EntranceCheck:
+def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
     """The check with these options.
 
     Args:
-        options: ``MentoringHook.entrance``.
+        options: ``MentoringHook.mentor_check``.
 
     Raises:
         ClassroomError: It is no dict, or has an unknown option or an impossible value.
     """
     if not isinstance(options, Mapping):
         raise ClassroomError(
-            f'MentoringHook.entrance is {options!r}: give dict() for its defaults, a dict with '
+            f'MentoringHook.mentor_check is {options!r}: give dict() for its defaults, a dict with '
             'some of its options, or None for no check.'
         )
-    check_options(EntranceCheck, options, 'MentoringHook.entrance')
-    return EntranceCheck(**options)
+    check_options(MentorCheck, options, 'MentoringHook.mentor_check')
+    return MentorCheck(**options)
 
 
 @contextmanager
@@ -183,21 +182,21 @@ def _predict(classroom: Classroom, mentor: Mentor, batch: dict) -> Iterator[list
     for shuffle in range(_SHUFFLES + 1):
         shift = 0 if shuffle == 0 else 1 + (shuffle - 1) % max(1, len(inputs) - 1)
         shown = _roll(prediction, shift)
-        yield classroom.task.write(shown, samples, classroom)
+        yield classroom.adapter.write(shown, samples, classroom)
 
 
 def _roll(prediction: Prediction, shift: int) -> Prediction:
     """A prediction in which each sample gets another one's."""
-    values, joints = prediction.values, prediction.joints
-    if isinstance(values, torch.Tensor):
-        values = values.roll(shift, dims=0)
-    else:
-        values = tuple(axis.roll(shift, dims=0) for axis in values)
+
+    def roll(tensor: torch.Tensor | None) -> torch.Tensor | None:
+        return None if tensor is None else tensor.roll(shift, dims=0)
+
     return dataclasses.replace(
         prediction,
-        values=values,
-        valid=prediction.valid.roll(shift, dims=0),
-        joints=None if joints is None else joints.roll(shift, dims=0),
+        values=tuple(map(roll, prediction.values)),
+        valid=roll(prediction.valid),
+        joints=roll(prediction.joints),
+        confidences=roll(prediction.confidences),
     )
 
 

@@ -85,9 +85,9 @@ def _check_classifier(model: nn.Module, key: str) -> None:
 
     if not isinstance(model, BaseClassifier):
         raise ClassroomError(
-            f'{key} is a {type(model).__name__}{_kind(model)}, but model.task is '
-            "ClassificationTask: it takes MMPretrain's ImageClassifier with a classification head, "
-            'TimmClassifier and HuggingFaceClassifier.'
+            f'{key} is a {type(model).__name__}{_kind(model)}. A classroom takes classifiers: '
+            "MMPretrain's ImageClassifier with a classification head, TimmClassifier and "
+            'HuggingFaceClassifier.'
         )
     if getattr(model, 'head', None) is None and not isinstance(
         getattr(model, 'model', None), nn.Module

@@ -1,14 +1,14 @@
-"""What was learned from whom, summed on the device until somebody reads it."""
+"""Statistics of training, summed on the device until somebody reads them."""
 
 import torch
 from mmengine import dist
 from torch import Tensor
 
 
-class Journal:
-    """Means of a strategy's statistics over the steps since the last reading.
+class Statistics:
+    """Means of a strategy's statistics over the steps since the last :meth:`read`.
 
-    Writing costs no copy to the host; reading costs one for all statistics together.
+    Adding costs no copy to the host; reading costs one for all statistics together.
     """
 
     def __init__(self) -> None:

@@ -1,0 +1,19 @@
+"""Head adapters: what a stock head's raw output means. One file for each kind of head."""
+
+from .base import HeadAdapter, OutputAdapter
+from .build import build_adapter, mentor_adapter
+from .classification import ClassificationAdapter
+from .heatmap import HeatmapAdapter
+from .keypoints import KeypointAdapter
+from .simcc import SimCCAdapter
+
+__all__ = [
+    'ClassificationAdapter',
+    'HeadAdapter',
+    'HeatmapAdapter',
+    'KeypointAdapter',
+    'OutputAdapter',
+    'SimCCAdapter',
+    'build_adapter',
+    'mentor_adapter',
+]

@@ -1,0 +1,82 @@
+"""Find the adapter that takes a model."""
+
+from typing import Any
+
+from mmengine.config import Config
+from torch import nn
+
+from ..errors import ClassroomError
+from ..options import build_part
+from ..registry import TASK_UTILS
+from .base import HeadAdapter
+
+
+def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
+    """The adapter of a student.
+
+    Args:
+        student: Stock model.
+        cfg: ``model.adapter``: ``dict(type=..., **options)``; the type is by default the first
+            adapter that accepts the student.
+
+    Raises:
+        ClassroomError: None accepts it, or an option is wrong.
+    """
+    key = 'model.student'
+    if cfg is not None and not isinstance(cfg, dict):
+        raise ClassroomError(f'model.adapter is {cfg!r}: write dict(option=...).')
+    if 'type' not in (cfg or {}):
+        cfg = dict(cfg or {}, type=_adapter_type(student, key))
+    given = dict(model=student, key=key, config=None)
+    return build_part(cfg, TASK_UTILS, 'model.adapter', given=given)
+
+
+def mentor_adapter(
+    mentor: nn.Module, student: HeadAdapter, key: str, config: Config, **options: Any
+) -> HeadAdapter:
+    """The adapter of a mentor.
+
+    Args:
+        mentor: Stock model.
+        student: Adapter of the student.
+        key: The mentor's config key, such as ``model.mentors[0]``.
+        config: The mentor's whole config.
+        options: What its entry says of its head, such as ``metainfo``.
+
+    Raises:
+        ClassroomError: None accepts it, or its items are of another kind than the student's.
+    """
+    found = _adapter_type(mentor, key)
+    if found.kind != student.kind:
+        raise ClassroomError(
+            f'{key} is a {type(mentor).__name__}, which predicts {found.kind}, but the student '
+            f'predicts {student.kind}: choose a mentor of the same task.'
+        )
+    return found(mentor, key, config, **options)
+
+
+def _adapter_type(model: nn.Module, key: str) -> type[HeadAdapter]:
+    """The first adapter that accepts a model."""
+    kinds = [kind for kind in TASK_UTILS.module_dict.values() if issubclass(kind, HeadAdapter)]
+    for kind in kinds:
+        if kind.accepts(model):
+            return kind
+    raise ClassroomError(
+        f'{key} is {_description(model)}. A classroom takes {"; ".join(k.takes for k in kinds)}: '
+        'choose a config of such a model.'
+    )
+
+
+def _description(model: nn.Module) -> str:
+    """Its class, head and codec."""
+    text = f'a {type(model).__name__}'
+    head = getattr(model, 'head', None)
+    if head is not None:
+        text += f' with a {type(head).__name__}'
+        head = getattr(head, 'pose_head', head)
+    codec = getattr(head, 'decoder', None)
+    if codec is not None:
+        text += f' and the codec {type(codec).__name__}'
+        kind = getattr(codec, 'heatmap_type', None)
+        text += f' (heatmap_type={kind!r})' if kind else ''
+    return text

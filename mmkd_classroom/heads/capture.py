@@ -1,0 +1,66 @@
+"""Keep what a stock head computes inside its own loss, and get that loss per sample."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from .base import StockLoss
+
+
+def captured_loss(
+    head: nn.Module,
+    stock_loss: StockLoss,
+    inputs: Tensor,
+    data_samples: Sequence[Any],
+    per_sample: Callable[[Callable], Callable] | None = None,
+) -> tuple[Any, dict[str, Tensor]]:
+    """Run a stock loss once.
+
+    Args:
+        head: The head whose output is kept.
+        stock_loss: Calls the head's ``forward``.
+        inputs: ``(N, 3, H, W)``.
+        data_samples: N samples.
+        per_sample: Makes the head's loss function return ``(N,)``; None leaves it as it is.
+
+    Returns:
+        What the head's ``forward`` returned, and the losses.
+    """
+    outputs: list = []
+
+    def keep(forward: Callable) -> Callable:
+        def forward_and_keep(*args: Any, **kwargs: Any) -> Any:
+            outputs.append(forward(*args, **kwargs))
+            return outputs[-1]
+
+        return forward_and_keep
+
+    with ExitStack() as stack:
+        stack.enter_context(wrapped(head, 'forward', keep))
+        if per_sample is not None:
+            modules = head.loss_module  # several where each stage has its own
+            for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
+                stack.enter_context(wrapped(module, 'forward', per_sample))
+        losses = stock_loss(inputs, data_samples)
+    return outputs[-1], losses
+
+
+@contextmanager
+def wrapped(module: nn.Module, name: str, wrap: Callable[[Callable], Callable]) -> Iterator[None]:
+    """Wrap a method of one instance for the time of a block.
+
+    Stock heads call ``self.forward`` directly, which forward hooks do not see.
+
+    Args:
+        module: The instance.
+        name: Its method.
+        wrap: From the method to the one to use instead.
+    """
+    before = vars(module).get(name)
+    setattr(module, name, wrap(getattr(module, name)))
+    try:
+        yield
+    finally:
+        delattr(module, name) if before is None else setattr(module, name, before)

@@ -1,0 +1,239 @@
+"""Classifiers of MMPretrain: one label a sample, logits ``(N, C)``."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config
+from torch import Tensor, nn
+
+from ..errors import ClassroomError
+from ..features import made_for
+from ..functional import finite_samples
+from ..metainfo import class_names, image_size
+from ..registry import TASK_UTILS
+from ..structures import ClassTargets, Letterbox, Prediction
+from .base import HeadAdapter, OutputAdapter, StockLoss
+from .capture import captured_loss
+from .class_map import class_indices
+from .classifiers import has_branches, num_classes, read_logits
+
+
+@TASK_UTILS.register_module()
+class ClassificationAdapter(HeadAdapter):
+    """Single-label classifiers whose head returns logits ``(N, C)``.
+
+    Args:
+        model: See :class:`HeadAdapter`.
+        key: See :class:`HeadAdapter`.
+        config: See :class:`HeadAdapter`.
+
+    Attributes:
+        num_classes: C.
+        names: Names of the classes, where the config's data set gives them.
+        soft_labels: Whether training labels are soft, by mixup or CutMix.
+    """
+
+    kind = 'classes'
+    takes = "MMPretrain's ImageClassifier, TimmClassifier and HuggingFaceClassifier"
+    mentor_options = frozenset({'class_map'})
+    tau_max = 4.0
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """Any model of MMPretrain's; what is no classifier is told so at construction."""
+        return any(base.__module__.startswith('mmpretrain.') for base in type(model).__mro__)
+
+    def __init__(self, model: nn.Module, key: str, config: Config | None = None) -> None:
+        self.key = key
+        self.num_classes = num_classes(model, key)
+        self.summary = f'{self.num_classes} classes'
+        self.soft_labels = bool(getattr(model.data_preprocessor, 'to_onehot', False))
+        self._branches = has_branches(model)
+        names = class_names(config) if config is not None else None
+        # Names of a data set that the model was not trained on say nothing.
+        self.names = names if names is not None and len(names) == self.num_classes else None
+        if config is not None:
+            # A network is best at its own size, and many take no other. What tests it comes first:
+            # some of MMPretrain's transformers are built for 224 pixels and tested at 384.
+            self.usual_size = image_size(config) or made_for(model)
+
+    def check_student(self, student: nn.Module, per_sample: bool) -> None:
+        """There must be a loss on the logits; per sample, one that can be split."""
+        head = getattr(student, 'head', None)
+        loss = getattr(head, 'loss_module', None)
+        if not isinstance(loss, nn.Module):
+            what = 'no head' if head is None else f'a {type(head).__name__} without a loss_module'
+            raise ClassroomError(
+                f'model.student is a {type(student).__name__} with {what}: use ImageClassifier '
+                'with a head such as LinearClsHead.'
+            )
+        _check_soft_labels(student.data_preprocessor, self.num_classes)
+        if per_sample and not _splits(loss, self.num_classes):
+            raise ClassroomError(
+                f'model.student.head.loss is a {type(loss).__name__} that cannot be split into '
+                "one loss a sample, which model.strategy.task_weight='score' weighs: use "
+                "task_weight='one', or a loss of MMPretrain's with reduction='mean'."
+            )
+
+    def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
+        """Samples must have one label."""
+        sample = data_samples[0]
+        if 'gt_label' not in sample and 'gt_score' not in sample:
+            raise ClassroomError(
+                'The training samples have no gt_label: check train_dataloader.dataset and the '
+                "'PackInputs' of its pipeline."
+            )
+        labels = len(sample.gt_label) if 'gt_label' in sample else 1
+        if labels != 1:
+            raise ClassroomError(
+                f'A training sample has {labels} labels (gt_label): a classroom needs one label a '
+                'sample, so choose another train_dataloader.dataset.'
+            )
+
+    def loss(
+        self,
+        student: nn.Module,
+        stock_loss: StockLoss,
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool = False,
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """See :meth:`HeadAdapter.loss`."""
+        output, losses = captured_loss(
+            student.head, stock_loss, inputs, data_samples, _per_sample if per_sample else None
+        )
+        return self.prediction(*self.read(output)), losses
+
+    def targets(self, data_samples: Sequence[Any], device: torch.device) -> ClassTargets:
+        """Hard labels, or the soft ones of mixup and CutMix."""
+        if 'gt_score' in data_samples[0]:
+            labels = torch.stack([sample.gt_score for sample in data_samples])
+        else:
+            labels = torch.cat([sample.gt_label for sample in data_samples])
+        labels = labels.to(device, non_blocking=True)
+        return ClassTargets(labels, torch.ones(len(labels), 1, device=device))
+
+    def read(self, output: Any) -> tuple[Tensor]:
+        """Logits ``(N, 1, C)``."""
+        logits = read_logits(output, self._branches, self.key, self.num_classes)
+        return (logits[:, None],)
+
+    @staticmethod
+    def prediction(logits: Tensor, valid: Tensor | None = None) -> Prediction:
+        """The prediction of logits ``(N, 1, C)``, valid ``(N, 1)`` or everywhere."""
+        if valid is None:
+            valid = logits.new_ones(len(logits), 1, dtype=torch.bool)
+        return Prediction((logits,), factor=1.0, scales=(1.0,), valid=valid)
+
+    def write(
+        self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
+    ) -> list[Any]:
+        """Predicted scores and labels."""
+        scores = prediction.logits[0][:, 0].softmax(dim=-1)
+        samples = copy.deepcopy(list(data_samples))
+        for sample, score in zip(samples, scores):
+            sample.set_pred_score(score).set_pred_label(score.argmax(keepdim=True))
+        return samples
+
+    def output_adapter(
+        self,
+        mentor: 'ClassificationAdapter',
+        letterbox: Letterbox | None = None,
+        class_map: Any = None,
+    ) -> 'ClassOutputAdapter':
+        """See :meth:`HeadAdapter.output_adapter`; for ``class_map`` see :func:`class_indices`."""
+        return ClassOutputAdapter(mentor, self, class_map)
+
+
+class ClassOutputAdapter(OutputAdapter):
+    """Takes the logits of the student's classes out of a mentor's.
+
+    Args:
+        mentor: Adapter of the mentor.
+        student: Adapter of the student.
+        class_map: The mentor's class for each of the student's; None where they are the same.
+
+    Raises:
+        ClassroomError: The two have not the same number of classes and nothing maps them, or the
+            map is wrong.
+    """
+
+    def __init__(
+        self, mentor: ClassificationAdapter, student: ClassificationAdapter, class_map: Any = None
+    ) -> None:
+        self._mentor, self._student = mentor, student
+        self._indices = None
+        self.summary = 'all classes'
+        ours, theirs = student.num_classes, mentor.num_classes
+        if class_map is not None:
+            indices = class_indices(class_map, ours, theirs, mentor.names, mentor.key)
+            self._indices = torch.tensor(indices)
+            self.summary = f'all classes, by class_map ({len(indices)} of its own)'
+        elif theirs != ours:
+            raise ClassroomError(
+                f'{mentor.key} knows {theirs} classes, the student {ours} (head.num_classes): '
+                f"choose a mentor trained on the student's classes, or give {mentor.key}.class_map,"
+                " the mentor's class for each of the student's."
+            )
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move the indices."""
+        self._indices = None if self._indices is None else function(self._indices)
+
+    def __call__(self, output: Any) -> Prediction:
+        """See :class:`OutputAdapter`."""
+        (logits,), finite = finite_samples(self._mentor.read(output))
+        if self._indices is not None:
+            logits = logits.index_select(-1, self._indices)
+        return self._student.prediction(logits, finite[:, None])
+
+
+def _per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """One of MMPretrain's losses as ``(N,)``; they can all leave out their reduction.
+
+    Binary ones then have a value for each class, ``(N, C)``, of which stock sums those of a sample
+    where the head gives ``avg_factor``.
+    """
+
+    def unreduced(*args: Any, avg_factor: Any = None, **kwargs: Any) -> Tensor:
+        values = loss(*args, reduction_override='none', **kwargs)
+        values = values.reshape(len(values), -1)
+        if avg_factor is None:
+            return values.mean(dim=1)
+        return values.sum(dim=1) * (len(values) / avg_factor)
+
+    return unreduced
+
+
+def _check_soft_labels(preprocessor: nn.Module, classes: int) -> None:
+    """Mixup and CutMix mix one-hot labels, which the data preprocessor makes."""
+    said = getattr(preprocessor, 'num_classes', None)
+    if getattr(preprocessor, 'to_onehot', False) and said != classes:
+        raise ClassroomError(
+            f'data_preprocessor.num_classes is {said}, but the student knows {classes} classes, '
+            'and data_preprocessor.to_onehot or a batch augmentation such as Mixup makes one-hot '
+            f'labels: write data_preprocessor=dict(num_classes={classes}, ...).'
+        )
+
+
+def _splits(loss: nn.Module, classes: int) -> bool:
+    """Whether the losses of three samples have the mean that stock has, on labels it takes."""
+    scores = torch.linspace(-2, 2, 3 * classes).view(classes, 3).t()
+    hard = torch.arange(3) % classes
+    soft = F.one_hot(hard, classes) * 0.7 + F.one_hot(hard.flip(0), classes) * 0.3
+    for labels in (hard, soft):
+        try:
+            # On copies, as Seesaw counts what it sees.
+            stock = copy.deepcopy(loss)(scores, labels, avg_factor=3).mean()
+        except Exception:  # an assertion, or whatever torch says: the other labels are its own
+            continue
+        try:
+            split = _per_sample(copy.deepcopy(loss))(scores, labels, avg_factor=3)
+        except Exception:  # no reduction_override, no sample dimension
+            return False
+        if split.shape != (3,) or not torch.allclose(split.mean(), stock, rtol=1e-4):
+            return False
+    return True

@@ -1,0 +1,123 @@
+"""Heads that draw one heatmap per joint."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..functional import (
+    at_least_float32,
+    heatmap_peaks,
+    refine_quarter,
+    refine_taylor,
+    without_autocast,
+)
+from ..registry import TASK_UTILS
+from ..structures import Prediction
+from .conversion import Function, converts, interpolation_matrices
+from .keypoints import KeypointAdapter, is_top_down, pose_head
+
+
+@TASK_UTILS.register_module()
+class HeatmapAdapter(KeypointAdapter):
+    """Heatmaps coded by MSRA, DARK, or UDP with Gaussians.
+
+    A joint's heatmap is distilled as a distribution over its cells. Heads trained by MSE give
+    values in [0, 1], whose plain softmax is nearly flat, so they are multiplied by ``sharpness``
+    first. Divergences are divided by the number of cells, as the heads' MSE losses are, so that one
+    ``weight`` of the strategy serves every heatmap size. ``docs/benchmarks.md`` has measurements.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = (
+        "MMPose's TopdownPoseEstimator with MSRAHeatmap, or UDPHeatmap with "
+        "heatmap_type='gaussian'"
+    )
+    cells_option = 'heatmap_size'
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """See :class:`HeadAdapter`."""
+        if not is_top_down(model):
+            return False
+        from mmpose.codecs import MSRAHeatmap, UDPHeatmap
+
+        codec = getattr(pose_head(model), 'decoder', None)
+        gaussian = getattr(codec, 'heatmap_type', 'gaussian') == 'gaussian'
+        return isinstance(codec, (MSRAHeatmap, UDPHeatmap)) and gaussian
+
+    def _layout(self, model: nn.Module) -> None:
+        self.cells = tuple(int(size) for size in self.codec.heatmap_size)
+        # Cell 0 lies on pixel 0; in UDP the last cell lies on the last pixel.
+        self.spacing = tuple(float(factor) for factor in self.codec.scale_factor)
+        self.summary = f'heatmap {self.cells[0]}x{self.cells[1]}'
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether the corners of the map are those of the input."""
+        return type(self.codec).__name__ == 'UDPHeatmap'
+
+    @property
+    def sigma(self) -> float:
+        """Of the Gaussians that the codec draws, in cells."""
+        return float(self.codec.sigma)
+
+    def split(self, output: Any) -> tuple[Tensor]:
+        """``(N, K, H, W)``; of several stages (Hourglass, CPM) the last, as MMPose."""
+        return (output[-1] if isinstance(output, (list, tuple)) else output,)
+
+    def cells_of(self, values: tuple[Tensor]) -> tuple[int, int]:
+        """See :meth:`KeypointAdapter.cells_of`."""
+        return values[0].shape[-1], values[0].shape[-2]
+
+    def decode(self, values: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`."""
+        heatmaps = at_least_float32(values[0])
+        flat = heatmaps.flatten(0, 1)
+        cells = heatmap_peaks(flat)
+        if self.is_udp or self.codec.unbiased:
+            # Half-precision matmuls of autocast would cost a sixth of a pixel.
+            with without_autocast(flat):
+                joints = refine_taylor(flat, cells, self.codec.blur_kernel_size)
+        else:
+            joints = refine_quarter(flat, cells)
+        heights = flat.flatten(1).amax(dim=1)
+        # MMPose puts a joint whose map has no positive value at (-1, -1).
+        joints = torch.where((heights > 0)[:, None], joints, -1.0)
+        # The way into the space of `transformed_keypoints`. UDP's own `decode` stretches by
+        # another W / (W - 1), which its way back to the image undoes: up to a pixel.
+        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        shape = heatmaps.shape[:2]
+        return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
+
+    def prediction(
+        self,
+        values: tuple[Tensor],
+        joints: Tensor,
+        confidences: Tensor,
+        valid: Tensor | None = None,
+    ) -> Prediction:
+        """See :meth:`KeypointAdapter.prediction`."""
+        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+        scale = 1 / (self.cells[0] * self.cells[1])
+        return Prediction(values, self.sharpness, (scale,), valid, joints, confidences)
+
+    def stock_joints(self, joints: Tensor) -> Tensor:
+        """See :meth:`KeypointAdapter.stock_joints`."""
+        if not self.is_udp:
+            return joints
+        size = joints.new_tensor(self.input_size)
+        return joints * size / (size - 1)
+
+
+@converts(HeatmapAdapter, HeatmapAdapter)
+def _heatmap_to_heatmap(
+    mentor: HeatmapAdapter, student: HeatmapAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """The mentor's map, read at the student's cells."""
+
+    def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (y @ maps @ x.T,)
+
+    return convert, interpolation_matrices(mentor, positions)

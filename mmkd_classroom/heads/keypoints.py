@@ -1,0 +1,431 @@
+"""Top-down pose estimators of MMPose: what all kinds of heads share."""
+
+import copy
+import logging
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.logging import print_log
+from mmengine.structures import InstanceData
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map
+
+from ..dry_run import dry_run
+from ..errors import ClassroomError
+from ..functional import at_least_float32, finite_samples, item_weights
+from ..metainfo import Names, joint_names, metainfo_of
+from ..structures import JointTargets, Letterbox, Prediction
+from .base import HeadAdapter, OutputAdapter, StockLoss
+from .capture import captured_loss, wrapped
+from .conversion import Conversion
+from .joints import match_joints
+
+# A box's share that a person covers, where no area is annotated: MMPose's and xtcocotools' rule.
+_BODY_SHARE = 0.53
+
+
+class KeypointAdapter(HeadAdapter):
+    """Heads that give each joint on a grid of cells over the input.
+
+    Args:
+        model: See :class:`HeadAdapter`.
+        key: See :class:`HeadAdapter`.
+        config: See :class:`HeadAdapter`; of a mentor, tells its joints.
+        sharpness: Logits per unit of heatmap, of students and of mentors with heatmaps.
+        metainfo: The model's joints: ``dict(from_file=...)`` or a full definition as in MMPose, or
+            the name of one of its data sets. By default those of the data set that the mentor's
+            config names, or that the student's training samples name.
+
+    Raises:
+        ClassroomError: The head gives maps of another size than its codec says, ``sharpness`` is
+            not positive, or ``metainfo`` cannot be read.
+
+    Attributes:
+        codec: MMPose's codec of the head.
+        names: Names of the joints, or None where nothing names them.
+        cells: Number of cells along x and y.
+        spacing: Input pixels between two cells, along x and y.
+        unit: Logits per unit of the head's values where the head fixes it, else None.
+    """
+
+    kind = 'keypoints'
+    mentor_options = frozenset({'keypoint_map', 'metainfo'})
+    tau_max = 0.0  # measured, see docs/benchmarks.md
+    #: The codec's option that sets the number of cells, for messages.
+    cells_option: str
+
+    cells: tuple[int, int]
+    spacing: tuple[float, float]
+    unit: float | None = None
+
+    def __init__(
+        self,
+        model: nn.Module,
+        key: str,
+        config: Config | None = None,
+        sharpness: float = 50.0,
+        metainfo: dict | str | None = None,
+    ) -> None:
+        if not sharpness > 0:
+            raise ClassroomError(f'model.adapter.sharpness is {sharpness}: it must be positive.')
+        self.key = key
+        self.codec = pose_head(model).decoder
+        self.sharpness = sharpness
+        self.num_items = model.head.out_channels
+        self.predicts_visibility = predicts_visibility(model)
+        self.input_size = tuple(int(size) for size in self.codec.input_size)
+        self._layout(model)
+        output = dry_run(model, self.input_size)
+        if output is not None:  # else it is checked in training
+            self.read(output[0] if self.predicts_visibility else output)
+        if metainfo is None and config is not None:
+            metainfo = metainfo_of(config, self.num_items)
+        self.metainfo = metainfo
+        where = 'model.adapter' if key == 'model.student' else key
+        self.names = joint_names(metainfo, f'{where}.metainfo')
+
+    # --- the form of the output ------------------------------------------------------------------
+
+    @abstractmethod
+    def _layout(self, model: nn.Module) -> None:
+        """Set ``cells``, ``spacing``, ``unit`` and ``summary`` from the codec and the head."""
+
+    @abstractmethod
+    def split(self, output: Any) -> tuple[Tensor, ...]:
+        """The values in what the head returned, without a visibility; of several stages the last.
+
+        Each is ``(N, K, ...)``.
+        """
+
+    @abstractmethod
+    def cells_of(self, values: tuple[Tensor, ...]) -> tuple[int, int]:
+        """Number of cells along x and y that values have."""
+
+    @abstractmethod
+    def decode(self, values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Joints and confidences.
+
+        Args:
+            values: Without gradient.
+
+        Returns:
+            ``(N, K, 2)`` in pixels of the model's input, the inverse of the codec's ``encode``; and
+            ``(N, K)``, the score that the codec gives a joint.
+        """
+
+    @abstractmethod
+    def prediction(
+        self,
+        values: tuple[Tensor, ...],
+        joints: Tensor,
+        confidences: Tensor,
+        valid: Tensor | None = None,
+    ) -> Prediction:
+        """The prediction of values in the form of this head, valid ``(N, K)`` or everywhere."""
+
+    def stock_joints(self, joints: Tensor) -> Tensor:
+        """Joints of :meth:`decode` as the codec's own ``decode`` gives them."""
+        return joints
+
+    def read(self, output: Any) -> tuple[Tensor, ...]:
+        """See :meth:`HeadAdapter.read`; ``output`` is without a visibility."""
+        values = self.split(output)
+        found = self.cells_of(values)
+        if found != self.cells:
+            raise ClassroomError(
+                f'{self.key}.head gives {found[0]} x {found[1]} cells (along x, y) for a joint, but'
+                f' its codec {type(self.codec).__name__} is for {self.cells[0]} x {self.cells[1]}, '
+                f'from an input of {self.input_size[0]} x {self.input_size[1]}: MMPose itself would'
+                f' decode joints in the wrong places. Correct input_size or {self.cells_option} of '
+                f'{self.key}.head.decoder.'
+            )
+        return values
+
+    # --- as a student ----------------------------------------------------------------------------
+
+    def check_student(self, student: nn.Module, per_sample: bool) -> None:
+        """Any head will do.
+
+        Its accuracy is switched off unless the config asks for it: MMPose computes it in NumPy, one
+        stop of the device per step. The student's mean score is reported instead.
+        """
+        student.train_cfg.setdefault('compute_acc', False)
+
+    def check_samples(
+        self, data_samples: Sequence[Any], metainfo: dict | None = None
+    ) -> dict | str | None:
+        """Samples must have visibility and the joints in input space."""
+        instances = data_samples[0].gt_instances
+        if 'keypoints_visible' not in instances:
+            raise ClassroomError(
+                'The training samples have no keypoints_visible: the data set in '
+                'train_dataloader.dataset must give the visibility of each joint, or every '
+                'missing joint would count as labelled.'
+            )
+        if 'transformed_keypoints' not in instances:
+            raise ClassroomError(
+                'The training samples have no joints in input space: write '
+                "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
+                'train_dataloader.dataset.pipeline.'
+            )
+        if self.metainfo is not None:
+            return self.metainfo
+        if 'keypoint_id2name' in (metainfo or {}):
+            return metainfo
+        return data_samples[0].metainfo.get('dataset_name')
+
+    def loss(
+        self,
+        student: nn.Module,
+        stock_loss: StockLoss,
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool = False,
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """See :meth:`HeadAdapter.loss`; where the head predicts visibility, its loss is one too."""
+        head = pose_head(student)
+        with ExitStack() as stack:
+            if self.predicts_visibility:
+                # Its `loss` does not pass on that the stock accuracy is off.
+                told = partial(_with_train_cfg, student.train_cfg)
+                stack.enter_context(wrapped(head, 'loss', told))
+                if per_sample:
+                    visibility = student.head.loss_module
+                    stack.enter_context(wrapped(visibility, 'forward', mean_per_sample))
+            output, losses = captured_loss(
+                head, stock_loss, inputs, data_samples, self.per_sample if per_sample else None
+            )
+        return self.student_prediction(output), losses
+
+    def student_prediction(self, output: Any) -> Prediction:
+        """The prediction of what the student's head returned, without a visibility."""
+        values = self.read(output)
+        return self.prediction(values, *self.decode(tuple(value.detach() for value in values)))
+
+    def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """The head's loss function, returning ``(N,)`` instead of one value."""
+        return mean_per_sample(loss)
+
+    def targets(self, data_samples: Sequence[Any], device: torch.device) -> JointTargets:
+        """Joints in input pixels, in one transfer that the device does not wait for."""
+        host = torch.from_numpy(np.stack([_host_targets(sample) for sample in data_samples]))
+        if device.type == 'cuda':
+            host = host.pin_memory()
+        table = host.to(device, non_blocking=True)
+        labelled = torch.cat([s.gt_instance_labels.keypoint_weights for s in data_samples])
+        return JointTargets(
+            joints=table[:, 3:].unflatten(1, (-1, 2)),
+            weights=item_weights(labelled.to(device, non_blocking=True)),
+            area=table[:, 0],
+            bbox_size=table[:, 1],
+            head_size=table[:, 2],
+        )
+
+    def write(
+        self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
+    ) -> list[Any]:
+        """Predicted instances, in pixels of the image."""
+        joints = self.stock_joints(prediction.joints)[:, None].cpu().numpy()
+        scores = (prediction.confidences * prediction.valid)[:, None].float().cpu().numpy()
+        instances = [
+            InstanceData(keypoints=keypoints, keypoint_scores=score)
+            for keypoints, score in zip(joints, scores)
+        ]
+        samples = copy.deepcopy(list(data_samples))
+        for sample, has in zip(samples, prediction.valid.cpu().numpy()):
+            # A joint that the mentor does not know is none that it missed.
+            if 'keypoints_visible' in sample.gt_instances:
+                sample.gt_instances.keypoints_visible *= has
+        return student.add_pred_to_datasample(instances, None, samples)
+
+    def output_adapter(
+        self,
+        mentor: 'KeypointAdapter',
+        letterbox: Letterbox | None = None,
+        keypoint_map: Mapping | None = None,
+    ) -> 'JointOutputAdapter':
+        """See :meth:`HeadAdapter.output_adapter`; for ``keypoint_map`` :func:`match_joints`."""
+        letterbox = letterbox or Letterbox(mentor.input_size)
+        return JointOutputAdapter(mentor, self, letterbox, keypoint_map)
+
+
+class JointOutputAdapter(OutputAdapter):
+    """Reads a mentor with any head, input size and set of joints.
+
+    Args:
+        mentor: Adapter of the mentor.
+        student: Adapter of the student.
+        letterbox: Where the student's input lies in the mentor's.
+        keypoint_map: See :func:`match_joints`.
+
+    Raises:
+        ClassroomError: Nothing tells which joint is which.
+    """
+
+    def __init__(
+        self,
+        mentor: KeypointAdapter,
+        student: KeypointAdapter,
+        letterbox: Letterbox,
+        keypoint_map: Mapping | None = None,
+    ) -> None:
+        self._mentor, self._student = mentor, student
+        self._convert = Conversion(mentor, student, letterbox)
+        self._map = keypoint_map
+        names, counts = mentor.names, (mentor.num_items, student.num_items)
+        if names is not None and len(names) != counts[0]:
+            raise ClassroomError(
+                f'{mentor.key} has {counts[0]} joints, but the data set of its config '
+                f'{len(names)}: give {mentor.key}.metainfo, the definition of the data set that it '
+                'was trained on.'
+            )
+        if names is None and (counts[0] != counts[1] or keypoint_map):
+            raise ClassroomError(
+                f'{mentor.key} has {counts[0]} joints, the student {counts[1]}, and its config '
+                f"names no data set: give {mentor.key}.metainfo, such as 'aic' or "
+                'dict(from_file=...).'
+            )
+        self._scale = torch.tensor(letterbox.scale)
+        self._offset = torch.tensor(letterbox.offset)
+        self._index: Tensor | None = None  # None while the joints are the student's
+        self._has: Tensor = torch.ones(1, counts[1], dtype=torch.bool)
+        if student.names is not None:
+            self._match(student.names)
+
+    @property
+    def summary(self) -> str:
+        """See :class:`OutputAdapter`."""
+        count = self._student.num_items
+        joints = (
+            f'{count - len(self.untaught)} of {count} joints' if self.untaught else 'all joints'
+        )
+        if self._convert.is_identity:
+            return joints
+        return f'{joints}, {self._mentor.summary} -> {self._student.summary}'
+
+    def match(self, metainfo: dict | str | None) -> None:
+        """Match the joints.
+
+        Args:
+            metainfo: Definition of the student's data set, its name, or None.
+
+        Raises:
+            ClassroomError: See :func:`match_joints`; or they have to be matched and the student's
+                have no names.
+        """
+        if self._student.names is not None:  # matched at construction
+            return
+        try:
+            names = joint_names(metainfo, 'dataset_name')
+        except ClassroomError:  # a data set that is not MMPose's
+            names = None
+        self._match(names)
+
+    def _match(self, names: Names | None) -> None:
+        """Match the joints with the student's of these names."""
+        key, theirs = self._mentor.key, self._mentor.names
+        counts = self._mentor.num_items, self._student.num_items
+        if theirs is None or (names is None and not self._map and counts[0] == counts[1]):
+            print_log(
+                f"The joints of {key} are taken for the student's, in the same order: give "
+                'metainfo to have them matched by name.',
+                'current',
+                level=logging.WARNING,
+            )
+            return
+        if names is None:
+            raise ClassroomError(
+                f"The data set's joints have no names to match those of {key} with: give "
+                'model.adapter.metainfo, the definition of the data set.'
+            )
+        if len(names) != counts[1]:
+            raise ClassroomError(
+                f'The student has {counts[1]} joints, its data set {len(names)}: give '
+                "model.adapter.metainfo, the definition of the student's joints."
+            )
+        matched = match_joints(theirs, names, self._map, key)
+        if matched == list(range(counts[0])):
+            return
+        device = self._has.device
+        self._has = torch.tensor([[index is not None for index in matched]], device=device)
+        self._index = torch.tensor([index or 0 for index in matched], device=device)
+        self.untaught = [name for name, index in zip(names, matched) if index is None]
+
+    def apply(self, function: Callable[[Tensor], Tensor]) -> None:
+        """Move all tensors."""
+        self._convert.apply(function)
+        # Not their type: in half precision the places of joints would be lost to rounding.
+        device = function(self._scale).device
+        self._scale, self._offset = self._scale.to(device), self._offset.to(device)
+        self._has = function(self._has)
+        self._index = None if self._index is None else function(self._index)
+
+    def __call__(self, output: Any) -> Prediction:
+        """The mentor's prediction, with its joints decoded in its own form."""
+        output = output[0] if self._mentor.predicts_visibility else output
+        values, finite = finite_samples(self._mentor.read(output))
+        if self._index is not None:
+            values = tuple(value.index_select(1, self._index) for value in values)
+        joints, confidences = self._mentor.decode(values)
+        return self._student.prediction(
+            self._convert(values),
+            at_least_float32((joints - self._offset) / self._scale),
+            confidences,
+            finite[:, None] & self._has,
+        )
+
+
+def is_top_down(model: nn.Module) -> bool:
+    """Whether a model is MMPose's ``TopdownPoseEstimator``; MMPose is not imported to know."""
+    kinds = type(model).__mro__
+    if not any(kind.__module__.startswith('mmpose.') for kind in kinds):
+        return False
+    return 'TopdownPoseEstimator' in (kind.__name__ for kind in kinds)
+
+
+def pose_head(model: nn.Module) -> nn.Module:
+    """The head that tells where joints are: what ``VisPredictHead`` wraps, or the head itself."""
+    return model.head.pose_head if predicts_visibility(model) else model.head
+
+
+def predicts_visibility(model: nn.Module) -> bool:
+    """Whether the head returns its joints beside their visibility (``VisPredictHead``)."""
+    from mmpose.models.heads import VisPredictHead
+
+    return isinstance(model.head, VisPredictHead)
+
+
+def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A loss of ``(N, ...)`` tensors that is a mean over samples, as ``(N,)``.
+
+    MMPose's losses have no ``reduction`` to choose; each sample is mapped on its own.
+    """
+
+    def alone(*sample: Any) -> Tensor:
+        return loss(*tree_map(lambda tensor: tensor[None], sample))
+
+    def unreduced(*parts: Any) -> Tensor:
+        return torch.vmap(alone)(*[part for part in parts if part is not None])
+
+    return unreduced
+
+
+def _with_train_cfg(train_cfg: dict, loss: Callable) -> Callable:
+    return partial(loss, train_cfg=train_cfg)
+
+
+def _host_targets(sample: Any) -> np.ndarray:
+    """One row: area, box size, head size and 2K coordinates, in input pixels."""
+    instances, meta = sample.gt_instances, sample.metainfo
+    zoom = np.asarray(meta['input_size'], np.float32) / np.asarray(meta['input_scale'], np.float32)
+    x1, y1, x2, y2 = instances.bboxes[0]
+    area = (meta.get('raw_ann_info') or {}).get('area') or _BODY_SHARE * (x2 - x1) * (y2 - y1)
+    head: list[float] = list(np.ravel(instances.get('head_size', 0.0)))[:1]
+    sizes = [area * zoom.prod(), max(x2 - x1, y2 - y1) * zoom[0], head[0] * zoom[0]]
+    return np.concatenate([sizes, np.ravel(instances.transformed_keypoints[0])]).astype(np.float32)

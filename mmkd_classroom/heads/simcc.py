@@ -1,0 +1,181 @@
+"""Heads that give each joint as two distributions, over x and over y (SimCC, RTMPose)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..functional import gaussian_matrix, triangle_matrix, vector_peaks
+from ..registry import TASK_UTILS
+from ..structures import Prediction
+from .base import StockLoss
+from .conversion import Function, converts, interpolation_matrices
+from .heatmap import HeatmapAdapter
+from .keypoints import KeypointAdapter, is_top_down, pose_head
+
+
+@TASK_UTILS.register_module()
+class SimCCAdapter(KeypointAdapter):
+    """``RTMCCHead`` and ``SimCCHead`` with ``SimCCLabel``, Gaussian or label-smoothed.
+
+    Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation",
+    arXiv 2107.03332. A joint's divergence is the sum of those of its axes, each divided by its
+    number of bins and multiplied by the batch size, as MMPose's ``KLDiscretLoss`` counts: with a
+    ``weight`` of 1, mentors and labels count alike.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = "MMPose's TopdownPoseEstimator with SimCCLabel"
+    cells_option = 'simcc_split_ratio'
+    unit: float
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """See :class:`HeadAdapter`."""
+        if not is_top_down(model):
+            return False
+        from mmpose.codecs import SimCCLabel
+
+        return isinstance(getattr(pose_head(model), 'decoder', None), SimCCLabel)
+
+    def _layout(self, model: nn.Module) -> None:
+        ratio = self.codec.simcc_split_ratio
+        self.cells = tuple(int(size * ratio) for size in self.codec.input_size)
+        self.spacing = (1 / ratio,) * 2  # bin 0 lies on pixel 0
+        self.summary = f'SimCC {self.cells[0]}x{self.cells[1]}'
+        # Its loss multiplies the values by beta.
+        self.unit = float(getattr(pose_head(model).loss_module, 'beta', 1.0))
+
+    def split(self, output: Any) -> tuple[Tensor, Tensor]:
+        """``(N, K, W_x)`` and ``(N, K, W_y)``; of several stages the last."""
+        x, y = output[-1] if isinstance(output[-1], (list, tuple)) else output
+        return x, y
+
+    def cells_of(self, values: tuple[Tensor, Tensor]) -> tuple[int, int]:
+        """See :meth:`KeypointAdapter.cells_of`."""
+        return values[0].shape[-1], values[1].shape[-1]
+
+    def decode(self, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`; to the bin, as the codec does without DARK."""
+        bins, heights = vector_peaks(*values)
+        return bins.to(torch.promote_types(heights.dtype, torch.float32)) * self.spacing[0], heights
+
+    def prediction(
+        self,
+        values: tuple[Tensor, Tensor],
+        joints: Tensor,
+        confidences: Tensor,
+        valid: Tensor | None = None,
+    ) -> Prediction:
+        """See :meth:`KeypointAdapter.prediction`."""
+        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+        scales = tuple(len(joints) / bins for bins in self.cells)
+        return Prediction(values, self.unit, scales, valid, joints, confidences)
+
+    def loss(
+        self,
+        student: nn.Module,
+        stock_loss: StockLoss,
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool = False,
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """See :meth:`HeadAdapter.loss`."""
+        from mmpose.models import TopdownPoseEstimator
+        from mmpose.models.heads import RTMCCHead, SimCCHead
+
+        stock = type(student.head).loss in (RTMCCHead.loss, SimCCHead.loss)
+        whole = getattr(stock_loss, '__func__', None)
+        stock = stock and whole is TopdownPoseEstimator.loss
+        if not stock or student.train_cfg.get('compute_acc'):
+            return super().loss(student, stock_loss, inputs, data_samples, per_sample)
+        # The stock `loss` always computes its accuracy in NumPy, which stops the device in each
+        # step. This is the rest of it.
+        output = student.head(student.extract_feat(inputs))
+        labels = [sample.gt_instance_labels for sample in data_samples]
+        targets = tuple(
+            torch.cat([label[f'keypoint_{axis}_labels'] for label in labels]) for axis in 'xy'
+        )
+        weights = torch.cat([label.keypoint_weights for label in labels])
+        loss = student.head.loss_module
+        loss = self.per_sample(loss) if per_sample else loss
+        return self.student_prediction(output), dict(loss_kpt=loss(output, targets, weights))
+
+    def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """``KLDiscretLoss`` sums over the batch, so a sample's part is multiplied by its size."""
+        each = super().per_sample(loss)
+        return lambda *parts: each(*parts) * len(parts[-1])
+
+
+@converts(HeatmapAdapter, SimCCAdapter)
+def _heatmap_to_simcc(
+    mentor: HeatmapAdapter, student: SimCCAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """Marginals of the map's distribution over its cells, read at the student's bins.
+
+    They are read as logarithms: there a peak is as smooth as in the map.
+    """
+
+    def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = maps * student.sharpness
+        row, column = logits.logsumexp(dim=-2) @ x.T, logits.logsumexp(dim=-1) @ y.T
+        return _as_values(row, student), _as_values(column, student)
+
+    return convert, interpolation_matrices(mentor, positions)
+
+
+@converts(SimCCAdapter, HeatmapAdapter)
+def _simcc_to_heatmap(
+    mentor: SimCCAdapter, student: HeatmapAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """The map that the student's codec would draw, in expectation over the mentor's distribution.
+
+    That is the outer product of its two axes and the drawn Gaussian is that of two Gaussians, so
+    the expectation is the outer product of two vectors. An unsure mentor gives a low, wide map.
+    """
+
+    def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
+        row = (axis_x * mentor.unit).softmax(dim=-1) @ x.T
+        column = (axis_y * mentor.unit).softmax(dim=-1) @ y.T
+        return (column[..., :, None] * row[..., None, :],)
+
+    matrices = []
+    for p, size in zip(positions, mentor.cells):
+        bins = torch.arange(size, dtype=p.dtype)
+        matrices.append(gaussian_matrix(p, bins, student.sigma * float(p[1] - p[0])))
+    return convert, matrices
+
+
+@converts(SimCCAdapter, SimCCAdapter)
+def _simcc_to_simcc(
+    mentor: SimCCAdapter, student: SimCCAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """The mentor's distributions at the student's bins.
+
+    Smooth ones are read as logarithms. The one-bin peak that label smoothing leaves would ring
+    there, and be lost between two bins: it is spread over its neighbours as a probability.
+    """
+    smooth = mentor.codec.smoothing_type == 'gaussian'
+
+    def resample(logits: Tensor, matrix: Tensor) -> Tensor:
+        log_p = logits.log_softmax(dim=-1)
+        if smooth:
+            return _as_values(log_p @ matrix.T, student)
+        p = log_p.exp() @ matrix.T
+        return _as_values(p.clamp(min=torch.finfo(p.dtype).tiny).log(), student)
+
+    def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return resample(axis_x * mentor.unit, x), resample(axis_y * mentor.unit, y)
+
+    if smooth:
+        return convert, interpolation_matrices(mentor, positions)
+    widths = [max(1.0, float(p[1] - p[0])) for p in positions]
+    matrices = [triangle_matrix(p, n, w) for p, n, w in zip(positions, mentor.cells, widths)]
+    return convert, matrices
+
+
+def _as_values(logits: Tensor, student: SimCCAdapter) -> Tensor:
+    """Values from 0 up: to MMPose an axis without a positive value has no joint."""
+    return (logits - logits.amin(dim=-1, keepdim=True)) / student.unit
