@@ -17,8 +17,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
-from .errors import ClassroomError, did_you_mean, reason
 from .divergences import Divergence
+from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded, stage_channels
 from .heads import HeadAdapter, build_adapter
 from .mentors import MentorBank, distinct_names, read_entries

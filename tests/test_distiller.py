@@ -207,7 +207,9 @@ def test_mentors_see_their_own_view_of_the_batch(kind):
         [config], student_of(classroom), classroom.task
     )
     seen = []
-    classroom.mentors[0].model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    classroom.mentors[0].model.backbone.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0])
+    )
     inputs, samples = SETTINGS[kind]['batch']()
     classroom(inputs, samples, mode='loss')
     mean, std = (

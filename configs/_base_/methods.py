@@ -33,7 +33,9 @@ _heatmap_switches = [
     dict(name='MSE of heatmaps', options={'model.divergence': dict(type='MSE')}),
 ]
 # What is left is AVER, times the number of mentors.
-_all_off = dict(name='all three off', strategy=dict(filter=False, temperature_mode='fixed', rank_weights=False))
+_all_off = dict(
+    name='all three off', strategy=dict(filter=False, temperature_mode='fixed', rank_weights=False)
+)
 
 # Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,
 # as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no pace to switch.

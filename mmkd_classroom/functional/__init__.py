@@ -1,6 +1,6 @@
 """The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
 
-from .decoding import heatmap_peaks, refine_quarter, refine_taylor, vector_peaks
+from .decoding import heatmap_peaks, patches, refine_quarter, refine_taylor, vector_peaks
 from .divergences import (
     correlation_distances,
     decoupled_divergence,
@@ -8,8 +8,8 @@ from .divergences import (
     softened,
     standardised,
 )
-from .finite import finite_samples
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
+from .finite import finite_samples
 from .relations import (
     hint_distance,
     relation_angle_loss,
@@ -61,6 +61,7 @@ __all__ = [
     'log_likelihood',
     'masked_softmax',
     'oks',
+    'patches',
     'pck',
     'ranks',
     'refine_quarter',

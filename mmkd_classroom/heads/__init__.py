@@ -5,6 +5,7 @@ from .build import build_adapter, mentor_adapter
 from .classification import ClassificationAdapter
 from .heatmap import HeatmapAdapter
 from .keypoints import KeypointAdapter
+from .megvii import MegviiAdapter
 from .simcc import SimCCAdapter
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     'HeadAdapter',
     'HeatmapAdapter',
     'KeypointAdapter',
+    'MegviiAdapter',
     'OutputAdapter',
     'SimCCAdapter',
     'build_adapter',

@@ -9,6 +9,7 @@ younger one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
@@ -68,20 +69,14 @@ class Conversion:
     def __init__(
         self, mentor: KeypointAdapter, student: KeypointAdapter, letterbox: Letterbox
     ) -> None:
-        converter = _CONVERTERS.get((type(mentor), type(student)))
-        if converter is None:
-            raise ClassroomError(
-                f'{mentor.key} has a head for {type(mentor).__name__}, which cannot teach a '
-                f'student with one for {type(student).__name__}: there is no conversion. Choose '
-                "a mentor with a head of the student's kind."
-            )
+        kinds = _converted_kinds(mentor, student)
         positions = [_positions(mentor, student, letterbox, axis) for axis in (0, 1)]
         same_cells = mentor.cells == student.cells and all(
             torch.allclose(row, torch.arange(len(row)).to(row), atol=1e-6) for row in positions
         )
-        same_kind = type(mentor) is type(student) and mentor.unit == student.unit
+        same_kind = kinds[0] is kinds[1] and mentor.unit == student.unit
         self.is_identity = same_kind and same_cells
-        self._function, matrices = converter(mentor, student, positions)
+        self._function, matrices = _CONVERTERS[kinds](mentor, student, positions)
         self._x, self._y = (matrix.float() for matrix in matrices)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
@@ -101,12 +96,25 @@ class Conversion:
             return self._function(*values, x, y)
 
 
+def _converted_kinds(mentor: KeypointAdapter, student: KeypointAdapter) -> tuple[type, type]:
+    """The pair of types, or of their bases, that has a converter."""
+    for pair in itertools.product(type(mentor).__mro__, type(student).__mro__):
+        if pair in _CONVERTERS:
+            return pair
+    raise ClassroomError(
+        f'{mentor.key} has a head of the kind {type(mentor).__name__}, and there is no conversion '
+        f"to the student's {type(student).__name__}: choose a mentor with a head of the student's "
+        'kind.'
+    )
+
+
 def _positions(
     mentor: KeypointAdapter, student: KeypointAdapter, letterbox: Letterbox, axis: int
 ) -> Tensor:
     """Where the student's cells lie along an axis, in cells of the mentor."""
     pixels = torch.arange(student.cells[axis], dtype=torch.float64) * student.spacing[axis]
-    return (letterbox.scale[axis] * pixels + letterbox.offset[axis]) / mentor.spacing[axis]
+    theirs = letterbox.scale[axis] * (pixels + student.origin[axis]) + letterbox.offset[axis]
+    return (theirs - mentor.origin[axis]) / mentor.spacing[axis]
 
 
 def interpolation_matrices(mentor: KeypointAdapter, positions: list[Tensor]) -> list[Tensor]:

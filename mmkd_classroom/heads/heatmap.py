@@ -31,8 +31,7 @@ class HeatmapAdapter(KeypointAdapter):
     """
 
     takes = (
-        "MMPose's TopdownPoseEstimator with MSRAHeatmap, or UDPHeatmap with "
-        "heatmap_type='gaussian'"
+        "MMPose's TopdownPoseEstimator with MSRAHeatmap, or UDPHeatmap with heatmap_type='gaussian'"
     )
     cells_option = 'heatmap_size'
 
@@ -100,8 +99,10 @@ class HeatmapAdapter(KeypointAdapter):
     ) -> Prediction:
         """See :meth:`KeypointAdapter.prediction`."""
         valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
-        scale = 1 / (self.cells[0] * self.cells[1])
-        return Prediction(values, self.sharpness, (scale,), valid, joints, confidences)
+        # As the head's own squared distance grows with the height of its maps.
+        scale = self.unit**2 / (self.cells[0] * self.cells[1])
+        factor = self.sharpness / self.unit
+        return Prediction(values, factor, (scale,), valid, joints, confidences)
 
     def stock_joints(self, joints: Tensor) -> Tensor:
         """See :meth:`KeypointAdapter.stock_joints`."""
@@ -116,8 +117,10 @@ def _heatmap_to_heatmap(
     mentor: HeatmapAdapter, student: HeatmapAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
     """The mentor's map, read at the student's cells."""
+    ratio = student.unit / mentor.unit
 
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
-        return (y @ maps @ x.T,)
+        maps = y @ maps @ x.T
+        return (maps if ratio == 1 else maps * ratio,)
 
     return convert, interpolation_matrices(mentor, positions)

@@ -51,7 +51,9 @@ class KeypointAdapter(HeadAdapter):
         names: Names of the joints, or None where nothing names them.
         cells: Number of cells along x and y.
         spacing: Input pixels between two cells, along x and y.
-        unit: Logits per unit of the head's values where the head fixes it, else None.
+        origin: Pixel of the first cell, along x and y.
+        unit: What the head's values are measured in: of SimCC the logits per unit, of heatmaps
+            the height of a peak.
     """
 
     kind = 'keypoints'
@@ -62,7 +64,8 @@ class KeypointAdapter(HeadAdapter):
 
     cells: tuple[int, int]
     spacing: tuple[float, float]
-    unit: float | None = None
+    origin: tuple[float, float] = (0.0, 0.0)
+    unit: float = 1.0
 
     def __init__(
         self,
@@ -218,7 +221,7 @@ class KeypointAdapter(HeadAdapter):
         if device.type == 'cuda':
             host = host.pin_memory()
         table = host.to(device, non_blocking=True)
-        labelled = torch.cat([s.gt_instance_labels.keypoint_weights for s in data_samples])
+        labelled = torch.cat([_labelled(sample) for sample in data_samples])
         return JointTargets(
             joints=table[:, 3:].unflatten(1, (-1, 2)),
             weights=item_weights(labelled.to(device, non_blocking=True)),
@@ -329,6 +332,7 @@ class JointOutputAdapter(OutputAdapter):
 
     def _match(self, names: Names | None) -> None:
         """Match the joints with the student's of these names."""
+        self._index, self._has, self.untaught = None, torch.ones_like(self._has), ()
         key, theirs = self._mentor.key, self._mentor.names
         counts = self._mentor.num_items, self._student.num_items
         if theirs is None or (names is None and not self._map and counts[0] == counts[1]):
@@ -418,6 +422,12 @@ def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 def _with_train_cfg(train_cfg: dict, loss: Callable) -> Callable:
     return partial(loss, train_cfg=train_cfg)
+
+
+def _labelled(sample: Any) -> Tensor:
+    """Which joints are labelled, ``(1, K)``; of several levels of targets the last."""
+    weights = sample.gt_instance_labels.keypoint_weights
+    return weights[-1] if weights.ndim == 3 else weights
 
 
 def _host_targets(sample: Any) -> np.ndarray:

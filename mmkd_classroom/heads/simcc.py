@@ -119,7 +119,7 @@ def _heatmap_to_simcc(
     """
 
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = maps * student.sharpness
+        logits = maps * (student.sharpness / mentor.unit)
         row, column = logits.logsumexp(dim=-2) @ x.T, logits.logsumexp(dim=-1) @ y.T
         return _as_values(row, student), _as_values(column, student)
 
@@ -139,6 +139,7 @@ def _simcc_to_heatmap(
     def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
         row = (axis_x * mentor.unit).softmax(dim=-1) @ x.T
         column = (axis_y * mentor.unit).softmax(dim=-1) @ y.T
+        column = column if student.unit == 1 else column * student.unit
         return (column[..., :, None] * row[..., None, :],)
 
     matrices = []

@@ -2,9 +2,9 @@
 
 from .classroom import ClassroomHook
 from .cost import CostHook
-from .mentor_check import MentorCheck
 from .epoch_seed import EpochSeedHook
 from .joints import InputJointsHook
+from .mentor_check import MentorCheck
 from .mentoring import MentoringHook
 from .plain_checkpoint import PlainCheckpointHook
 

@@ -45,8 +45,8 @@ class MentorCheck:
     ) -> None:
         if not (isinstance(num_samples, int) and num_samples >= 2):
             raise ClassroomError(
-                f'MentoringHook.mentor_check.num_samples is {num_samples!r}: give a whole number of at '
-                'least 2.'
+                f'MentoringHook.mentor_check.num_samples is {num_samples!r}: give a whole number '
+                'of at least 2.'
             )
         if rule not in ('greater', 'less'):
             raise ClassroomError(
@@ -124,8 +124,8 @@ class MentorCheck:
         name = self.metric or next(iter(results[0]))
         if name not in results[0]:
             raise ClassroomError(
-                f'MentoringHook.mentor_check.metric is {name!r}{did_you_mean(name, results[0])}: the '
-                f'evaluator reports {sorted(results[0])}.'
+                f'MentoringHook.mentor_check.metric is {name!r}{did_you_mean(name, results[0])}: '
+                f'the evaluator reports {sorted(results[0])}.'
             )
         score, *chance = (float(metrics[name]) for metrics in results)
         return dict(

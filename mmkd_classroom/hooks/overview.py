@@ -44,15 +44,16 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     """
     plain = student_of(classroom)
     student = gigaflops(plain, size)
-    mentors = [gigaflops(mentor.model, mentor.input_adapter.size or size) for mentor in classroom.mentors]
+    sizes = [mentor.input_adapter.size or size for mentor in classroom.mentors]
+    mentors = [gigaflops(mentor.model, theirs) for mentor, theirs in zip(classroom.mentors, sizes)]
     rows = [['student', _millions(plain), _figure(student), _pixels(size), _head(plain), '', '']]
-    for mentor, cost in zip(classroom.mentors, mentors):
+    for mentor, cost, theirs in zip(classroom.mentors, mentors, sizes):
         rows.append(
             [
                 mentor.name,
                 _millions(mentor.model),
                 _figure(cost),
-                _pixels(mentor.input_adapter.size or size),
+                _pixels(theirs),
                 _head(mentor.model),
                 _precision(mentor),
                 mentor.output_adapter.summary,

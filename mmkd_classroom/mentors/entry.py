@@ -121,10 +121,10 @@ def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
             ``input_size`` (a classifier's width and height, by default the student's; a pose
-            estimator's is its codec's), ``flip_channels`` (see :class:`InputAdapter`), ``precision`` and
-            ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A string
-            ``'package::path'`` alone means that config with ``checkpoint='zoo'``. Where relative
-            paths are sought, :func:`search_folders` tells.
+            estimator's is its codec's), ``flip_channels`` (see :class:`InputAdapter`),
+            ``precision`` and ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A
+            string ``'package::path'`` alone means that config with ``checkpoint='zoo'``. For
+            relative paths see :func:`search_folders`.
         key: The entry's config key, such as ``model.mentors[0]``, for messages.
         mentor_options: What it may say for the student's kind of head,
             :attr:`HeadAdapter.mentor_options`: ``keypoint_map`` and ``metainfo``, or ``class_map``.

@@ -77,7 +77,7 @@ class Mentor:
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
-        """The mentor's prediction on the student's batch ``(N, 3, H, W)``, in the student's form."""
+        """Its prediction on the student's batch ``(N, 3, H, W)``, in the student's form."""
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         follows = self.dtype is None
         precision = nullcontext() if follows else without_autocast(adapted)

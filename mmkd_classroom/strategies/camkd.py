@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from ..errors import ClassroomError
 from ..features import OUTPUT
 from ..functional import confidence_weights, hint_distance
-from ..registry import MODELS
 from ..heads import HeadAdapter
+from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
 from .base import require
 from .weighted import WeightedKD, sample_mean

@@ -1,4 +1,4 @@
-"""DKD, DIST and standardised KL against their papers' formulas, written as the papers write them."""
+"""DKD, DIST and standardised KL against their formulas, written as their papers write them."""
 
 import pytest
 import torch
@@ -147,9 +147,10 @@ def test_half_precision_is_compared_in_float32(divergence, dtype):
 def test_a_batch_of_one_and_equal_logits_are_finite(divergence):
     student, mentor, targets = pair(samples=1)
     flat = torch.zeros_like(student).requires_grad_()
-    loss = of(divergence, flat, mentor, targets, 2.0).sum() + of(
-        divergence, student, torch.zeros_like(student), targets, 2.0
-    ).sum()
+    loss = (
+        of(divergence, flat, mentor, targets, 2.0).sum()
+        + of(divergence, student, torch.zeros_like(student), targets, 2.0).sum()
+    )
     loss.backward()
     assert loss.isfinite() and flat.grad.isfinite().all()
 

@@ -5,76 +5,66 @@ to that joint. ``docs/mixed_classrooms.md`` has the figures, from this file run 
 """
 
 import itertools
+from functools import cache
 
 import pytest
 import torch
-from mmpose.registry import KEYPOINT_CODECS
-from toys import packed, person
+from toys import build, codec, estimator, packed, person
 
-from mmkd_classroom.mentors.view import fit
-from mmkd_classroom.structures import Geometry
-from mmkd_classroom.tasks.conversion import Conversion
-from mmkd_classroom.tasks.forms import HeatmapForm, SimCCForm
+from mmkd_classroom.heads import KeypointAdapter, SimCCAdapter, build_adapter
+from mmkd_classroom.heads.conversion import Conversion
+from mmkd_classroom.mentors.input_adapter import letterbox
+from mmkd_classroom.structures import Letterbox
 
 SIZES = [(192, 256), (288, 384), (256, 256)]
+SAME = Letterbox(SIZES[0])
 KINDS = ['msra', 'dark', 'udp', 'simcc', 'smoothed']
 JOINTS = 400
 
 
-def form(kind, size):
+@cache
+def adapter(kind: str, size: tuple[int, int] = SIZES[0], **options) -> KeypointAdapter:
     """As in MMPose's configs for that input size."""
+    decoder = codec(kind, size)
     if kind == 'simcc':
-        sigma = (4.9 * size[0] / 192, 5.66 * size[1] / 256)
-        codec = dict(type='SimCCLabel', input_size=size, sigma=sigma, normalize=False)
-        return SimCCForm(KEYPOINT_CODECS.build(codec), beta=10.0)
-    if kind == 'smoothed':
-        codec = dict(type='SimCCLabel', smoothing_type='standard', label_smooth_weight=0.1)
-        return SimCCForm(KEYPOINT_CODECS.build(dict(codec, input_size=size)))
-    large = size[1] > 256
-    codec = dict(
-        type='UDPHeatmap' if kind == 'udp' else 'MSRAHeatmap',
-        input_size=size,
-        heatmap_size=(size[0] // 4, size[1] // 4),
-        sigma=3 if large else 2,
-        blur_kernel_size=17 if large else 11,
-    )
-    if kind == 'dark':
-        codec['unbiased'] = True
-    return HeatmapForm(KEYPOINT_CODECS.build(codec))
+        decoder['sigma'] = (4.9 * size[0] / 192, 5.66 * size[1] / 256)
+    elif kind != 'smoothed':
+        large = size[1] > 256
+        decoder.update(sigma=3 if large else 2, blur_kernel_size=17 if large else 11)
+    return build_adapter(build(estimator(4, kind, size, decoder=decoder)), options)
 
 
-def drawn(form, joints):
+def drawn(adapter, joints):
     """What a mentor that knows the joints ``(N, K, 2)``, in its input, would say."""
-    centres = [joints[..., axis] / form.spacing[axis] for axis in (0, 1)]
-    cells = [torch.arange(count) for count in form.cells]
-    if isinstance(form, SimCCForm) and form.codec.smoothing_type == 'standard':
+    centres = [joints[..., axis] / adapter.spacing[axis] for axis in (0, 1)]
+    cells = [torch.arange(count) for count in adapter.cells]
+    is_simcc = isinstance(adapter, SimCCAdapter)
+    if is_simcc and adapter.codec.smoothing_type == 'standard':
         axes = []
         for centre, cell in zip(centres, cells):
             peak = cell == centre.round().long()[..., None]
             p = torch.where(peak, 0.9, 0.1 / (len(cell) - 1))
             axes.append(p.log() - p.log().amin())
         return tuple(axes)
-    sigmas = form.codec.sigma if isinstance(form, SimCCForm) else (form.sigma,) * 2
-    axes = [
+    sigmas = adapter.codec.sigma if is_simcc else (adapter.sigma,) * 2
+    x, y = (
         torch.exp(-(cell - centre[..., None]).square() / (2 * sigma**2)).float()
         for centre, cell, sigma in zip(centres, cells, sigmas)
-    ]
-    if isinstance(form, SimCCForm):
-        return tuple(axes)
-    return axes[1][..., :, None] * axes[0][..., None, :]
+    )
+    return (x, y) if is_simcc else (y[..., :, None] * x[..., None, :],)
 
 
 def errors(mentor, student, sizes, count=JOINTS):
     """Greatest distance along an axis of each joint after the conversion, in student's pixels."""
-    theirs, ours = form(mentor, sizes[0]), form(student, sizes[1])
-    geometry = fit(sizes[1], sizes[0])[1]
+    theirs, ours = adapter(mentor, sizes[0]), adapter(student, sizes[1])
+    place = letterbox(sizes[1], sizes[0])[1]
     generator = torch.Generator().manual_seed(0)
     # The codecs' own refinement fails near the border, where it has no neighbourhood.
     joints = 0.16 + 0.68 * torch.rand(count // 20, 20, 2, generator=generator).double()
     joints = joints * torch.tensor(sizes[1])
-    scale, offset = (torch.tensor(pair).double() for pair in (geometry.scale, geometry.offset))
-    converted = Conversion(theirs, ours, geometry)(drawn(theirs, joints * scale + offset))
-    return (ours.joints(converted) - joints).abs().amax(dim=-1)
+    scale, offset = (torch.tensor(pair).double() for pair in (place.scale, place.offset))
+    converted = Conversion(theirs, ours, place)(drawn(theirs, joints * scale + offset))
+    return (ours.decode(converted)[0] - joints).abs().amax(dim=-1)
 
 
 def limit(mentor, student, sizes):
@@ -85,29 +75,26 @@ def limit(mentor, student, sizes):
     return rounding.get(student, 0.0) + own + 0.02
 
 
-@pytest.mark.parametrize('sizes', itertools.product(SIZES, repeat=2))
-@pytest.mark.parametrize('mentor, student', itertools.product(KINDS, repeat=2))
+@pytest.mark.parametrize('sizes', [*itertools.product(SIZES, repeat=2)])
+@pytest.mark.parametrize('mentor, student', [*itertools.product(KINDS, repeat=2)])
 def test_the_joint_stays_where_it_is(mentor, student, sizes):
     assert errors(mentor, student, sizes).max() <= limit(mentor, student, sizes)
 
 
-def test_the_same_form_is_left_alone():
-    for kind in KINDS:
-        one = form(kind, SIZES[0])
-        values = drawn(one, 50 * torch.rand(2, 3, 2).double())
-        conversion = Conversion(one, form(kind, SIZES[0]), Geometry(SIZES[0]))
-        assert conversion.is_identity and conversion(values) is values
+@pytest.mark.parametrize('kind', KINDS)
+def test_the_same_form_is_left_alone(kind):
+    values = drawn(adapter(kind), 50 * torch.rand(2, 3, 2).double())
+    conversion = Conversion(adapter(kind), adapter(kind), SAME)
+    assert conversion.is_identity and conversion(values) is values
 
 
 def test_udp_and_msra_cells_differ_though_the_sizes_are_equal():
-    conversion = Conversion(form('udp', SIZES[0]), form('msra', SIZES[0]), Geometry(SIZES[0]))
-    assert not conversion.is_identity
+    assert not Conversion(adapter('udp'), adapter('msra'), SAME).is_identity
 
 
 def test_marginals_are_those_of_the_map_s_distribution():
     maps = torch.rand(2, 3, 64, 48)
-    mentor, student = form('dark', SIZES[0]), form('smoothed', SIZES[0])
-    x, y = Conversion(mentor, student, Geometry(SIZES[0]), sharpness=20.0)(maps)
+    x, y = Conversion(adapter('dark'), adapter('smoothed', sharpness=20.0), SAME)((maps,))
     p = (20 * maps).flatten(2).softmax(-1).view_as(maps)
     # Bin 8 j of SimCC lies on cell j of the map.
     for axis, marginal in ((x, p.sum(-2)), (y, p.sum(-1))):
@@ -116,9 +103,9 @@ def test_marginals_are_those_of_the_map_s_distribution():
 
 
 def test_the_outer_product_is_the_expected_map_of_the_student_s_codec():
-    mentor, student = form('simcc', SIZES[0]), form('udp', SIZES[0])
+    mentor, student = adapter('simcc'), adapter('udp')
     x, y = (torch.randn(1, 2, cells) for cells in mentor.cells)
-    maps = Conversion(mentor, student, Geometry(SIZES[0]))((x, y))
+    (maps,) = Conversion(mentor, student, SAME)((x, y))
     p = (10 * y).softmax(-1)[..., :, None] * (10 * x).softmax(-1)[..., None, :]
     expected = torch.zeros_like(maps)
     rows, columns = torch.arange(64.0)[:, None], torch.arange(48.0)[None]
@@ -132,37 +119,21 @@ def test_the_outer_product_is_the_expected_map_of_the_student_s_codec():
 
 
 def test_an_unsure_mentor_gives_a_low_map():
-    mentor, student = form('simcc', SIZES[0]), form('dark', SIZES[0])
-    sure = drawn(mentor, torch.tensor([[[96.0, 128.0]]]).double())
-    conversion = Conversion(mentor, student, Geometry(SIZES[0]))
-    assert conversion(sure).max() > 0.95
-    assert conversion(tuple(0 * axis for axis in sure)).max() < 0.02
+    sure = drawn(adapter('simcc'), torch.tensor([[[96.0, 128.0]]]).double())
+    conversion = Conversion(adapter('simcc'), adapter('dark'), SAME)
+    assert conversion(sure)[0].max() > 0.95
+    assert conversion(tuple(0 * axis for axis in sure))[0].max() < 0.02
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_converted_in_float32(dtype):
-    mentor, student = form('dark', SIZES[0]), form('simcc', SIZES[0])
-    maps = drawn(mentor, 60 + 50 * torch.rand(2, 3, 2).double()).to(dtype)
-    conversion = Conversion(mentor, student, Geometry(SIZES[0]))
+    (maps,) = drawn(adapter('dark'), 60 + 50 * torch.rand(2, 3, 2).double())
+    maps = maps.to(dtype)
+    conversion = Conversion(adapter('dark'), adapter('simcc'), SAME)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        x, _ = conversion(maps)
+        x, _ = conversion((maps,))
     assert x.dtype == torch.float32
-    torch.testing.assert_close(x, conversion(maps.float())[0])
-
-
-@pytest.mark.parametrize('kind', ['simcc', 'smoothed'])
-def test_simcc_is_decoded_as_by_its_codec(kind):
-    one = form(kind, SIZES[0])
-    x, y = (torch.randn(5, 7, cells) - 1 for cells in one.cells)
-    x[0, 0] = -1.0  # no positive value: MMPose sets the joint to -1
-    expected = torch.stack(
-        [
-            torch.from_numpy(one.codec.decode(a[None].numpy(), b[None].numpy())[0][0])
-            for a, b in zip(x, y)
-        ]
-    )
-    torch.testing.assert_close(one.joints((x, y)), expected)
-    assert one.joints((x, y))[0, 0].tolist() == [-0.5, -0.5]
+    torch.testing.assert_close(x, conversion((maps.float(),))[0])
 
 
 def test_the_training_labels_of_a_joint_are_converted_to_each_other():
@@ -170,11 +141,11 @@ def test_the_training_labels_of_a_joint_are_converted_to_each_other():
     size = (64, 96)
     record = packed(person(3))['data_samples']
     joints = torch.from_numpy(record.gt_instances.transformed_keypoints).double()
-    labels = drawn(form('simcc', size), joints)
-    maps = Conversion(form('simcc', size), form('dark', size), Geometry(size))(labels)
+    labels = drawn(adapter('simcc', size), joints)
+    maps = Conversion(adapter('simcc', size), adapter('dark', size), Letterbox(size))(labels)
     inside = ((joints > 14) & (joints < torch.tensor(size) - 14)).all(-1)
     assert inside.sum() > 3
-    difference = form('dark', size).joints(maps) - joints
+    difference = adapter('dark', size).decode(maps)[0] - joints
     assert difference[inside].abs().max() < 0.02
 
 

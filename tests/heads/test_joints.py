@@ -11,8 +11,8 @@ from mmengine.hub import get_config
 from mmpose.datasets import DeepFashionDataset
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.heads.joints import match_joints
 from mmkd_classroom.metainfo import Names, joint_names, metainfo_of
-from mmkd_classroom.tasks.joints import match_joints
 
 KEY = 'model.mentors[2]'
 COCO = joint_names('coco', 'x')
@@ -206,8 +206,8 @@ def test_a_config_without_data_names_none():
 
 @pytest.mark.parametrize('wrong', ['coko', dict(from_file='nowhere.py'), dict(a=1)])
 def test_a_wrong_definition_is_named(wrong):
-    with pytest.raises(ClassroomError, match=r"model\.task\.metainfo = .*such as 'coco'"):
-        joint_names(wrong, 'model.task.metainfo')
+    with pytest.raises(ClassroomError, match=r"model\.adapter\.metainfo = .*such as 'coco'"):
+        joint_names(wrong, 'model.adapter.metainfo')
 
 
 @pytest.mark.parametrize('subset, count', [('full', 8), ('upper', 6), ('lower', 4), ('', 8)])

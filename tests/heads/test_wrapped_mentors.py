@@ -16,6 +16,7 @@ from mmpretrain.models import BaseClassifier
 from torch import Tensor, nn
 from toys import CLASSES, build, class_batch, classifier
 
+from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
 
 
@@ -41,33 +42,24 @@ class TorchvisionClassifier(BaseClassifier):
 
 
 def classroom(mentor: dict, student: dict | None = None) -> nn.Module:
-    return MODELS.build(
-        dict(
-            type='mmkd_classroom.MultiMentorDistiller',
-            student=build(student or classifier()),
-            mentors=[dict(config=dict(model=mentor, default_scope='mmpretrain'), checkpoint=None)],
-            task=dict(type='mmkd_classroom.ClassificationTask'),
-            ranker=dict(type='mmkd_classroom.TrueClassRanker'),
-            strategy=dict(type='mmkd_classroom.ClassroomKD', filter=False),
-        )
+    return MultiMentorDistiller(
+        student=build(student or classifier()),
+        mentors=[dict(config=dict(model=mentor, default_scope='mmpretrain'), checkpoint=None)],
+        strategy=dict(type='ClassroomKD', filter=False),
     )
 
 
 def assert_teaches(mentor: dict) -> None:
-    """What is scored is what the wrapper returns for the images in its own normalisation."""
-    distiller = classroom(mentor)
+    """What is taught is what the wrapper returns for the images in its own normalisation."""
+    room = classroom(mentor)
     inputs, samples = class_batch(4)
-    seen, scores = [], distiller.task.scores
-    distiller.task.scores = lambda members, truth: (
-        seen.extend(member.values for member in members) or scores(members, truth)
-    )
-    losses = distiller(inputs, samples, mode='loss')
-    (member,) = distiller.bank
+    room.prepare(samples)
+    (member,) = room.mentors
     with torch.no_grad():
-        expected = member.model(member.view(inputs), mode='tensor')
+        expected = member.model(member.input_adapter(inputs), mode='tensor')
     assert expected.shape == (4, CLASSES) and expected.std() > 0
-    torch.testing.assert_close(seen[1], expected)
-    assert losses['loss_mentors'] > 0
+    torch.testing.assert_close(member.predict(inputs).logits[0][:, 0], expected)
+    assert room.loss(inputs, samples)['loss_mentors'] > 0
 
 
 def backbone_of_timm(**head: Any) -> dict:
@@ -120,7 +112,7 @@ def test_logits_of_another_form_are_named() -> None:
     """A transformer of timm's as a backbone returns all its tokens, and stock heads take them."""
     mentor = dict(type='mmengine.TorchvisionClassifier', num_classes=CLASSES, tokens=5)
     with pytest.raises(ClassroomError, match=r'\(4, 5, 4\)'):
-        classroom(mentor)(*class_batch(4), mode='loss')
+        classroom(mentor).mentors.predict(class_batch(4)[0])
 
 
 def test_a_wrapped_student_is_refused_by_name() -> None:

@@ -1,0 +1,82 @@
+"""Heads that draw heatmaps of height 255 at several levels (MSPN, RSN)."""
+
+from typing import Any
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..functional import at_least_float32, heatmap_peaks, patches
+from ..registry import TASK_UTILS
+from .heatmap import HeatmapAdapter
+from .keypoints import is_top_down, pose_head
+
+_HEIGHT = 255.0
+
+
+@TASK_UTILS.register_module()
+class MegviiAdapter(HeatmapAdapter):
+    """Heatmaps coded by ``MegviiHeatmap``; of several stages and levels the last.
+
+    Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation", arXiv 1901.00148. The
+    codec rounds a joint down to a cell and blurs the map before it decodes, so a cell stands for
+    the pixel in its middle.
+
+    See :class:`HeatmapAdapter` for arguments and errors.
+    """
+
+    takes = "MMPose's TopdownPoseEstimator with MegviiHeatmap"
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """See :class:`HeadAdapter`."""
+        if not is_top_down(model):
+            return False
+        from mmpose.codecs import MegviiHeatmap
+
+        return isinstance(getattr(pose_head(model), 'decoder', None), MegviiHeatmap)
+
+    def _layout(self, model: nn.Module) -> None:
+        super()._layout(model)
+        self.origin = tuple(0.5 * pixels for pixels in self.spacing)
+        self.unit = _HEIGHT
+        self._kernel = torch.from_numpy(cv2.getGaussianKernel(self.codec.kernel_size, 0)[:, 0])
+
+    @property
+    def sigma(self) -> float:
+        """Of the Gaussians that the codec draws, in cells, by OpenCV's rule."""
+        return 0.3 * ((self.codec.kernel_size - 1) * 0.5 - 1) + 0.8
+
+    def split(self, output: Any) -> tuple[Tensor]:
+        """``(N, K, H, W)``."""
+        while isinstance(output, (list, tuple)):
+            output = output[-1]
+        return (output,)
+
+    def decode(self, values: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`."""
+        heatmaps = at_least_float32(values[0])
+        flat = heatmaps.flatten(0, 1)
+        blurred = self._blurred(flat)
+        cells = heatmap_peaks(blurred)
+        patch = patches(blurred, cells, radius=1)
+        step = torch.stack(
+            [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
+        ).sign()
+        last = torch.tensor(self.cells, device=cells.device) - 1
+        # MMPose's bounds, to the cell.
+        inside = ((cells > 1) & (cells < last)).all(dim=-1, keepdim=True)
+        joints = cells + torch.where(inside, 0.25 * step + 0.5, 0.0)
+        heights = flat.flatten(1).amax(dim=1)
+        joints = torch.where((heights > 0)[:, None], joints, -1.0)
+        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        shape = heatmaps.shape[:2]
+        scores = heights / _HEIGHT + 0.5
+        return torch.stack([x, y], dim=-1).unflatten(0, shape), scores.unflatten(0, shape)
+
+    def _blurred(self, heatmaps: Tensor) -> Tensor:
+        kernel = self._kernel.to(heatmaps)
+        radius = len(kernel) // 2
+        maps = F.conv2d(heatmaps[:, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
+        return F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, radius))[:, 0]
