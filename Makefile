@@ -18,6 +18,7 @@
 #   make setup                          the environment alone; CUDA_OPS=1 builds mmcv's CUDA ops too
 #   make test BASE_PYTHON=python3.12    the interpreter that a new environment is made with
 #   make test TESTS=tests/hooks JOBS=1  some of the tests; how many run at a time (2)
+#   make test PYTEST_ARGS='-m "not slow"'   without the tests that take more than about 10 s
 #   make check-env                      what is installed, what fits together, and the remedies
 #   make lint                           ruff and the contract on imports
 #   make clean / make distclean         remove caches / and the environment made here
@@ -50,7 +51,7 @@ IN_TREE := PYTHONPATH='$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))'
 
 demo:
 	@$(call prepare,pose)
-	$(IN_TREE) '$(ENV_PYTHON)' tools/demo.py $(DEMO_ARGS)
+	$(IN_TREE) '$(ENV_PYTHON)' demo/run.py $(DEMO_ARGS)
 
 # One thread a process: two test processes with two threads each are slower than with one.
 test:

@@ -1,4 +1,4 @@
-"""Tables for the terminal."""
+"""Tables for the terminal and for Markdown files."""
 
 from collections.abc import Sequence
 
@@ -16,3 +16,16 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return '\n'.join(
         '  '.join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines
     )
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table.
+
+    Example:
+        >>> print(markdown_table(['mentor', 'AP'], [['hrnet', '75.6']]))
+        | mentor | AP |
+        |---|---|
+        | hrnet | 75.6 |
+    """
+    lines = [f'| {" | ".join(row)} |' for row in (head, *rows)]
+    return '\n'.join([lines[0], '|---' * len(head) + '|', *lines[1:]])

@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from mmkd_classroom.demo.coco import write_data_set
+from demo.coco import write_data_set
 
 CIFAR10 = (
     'airplane', 'automobile', 'bird', 'cat', 'deer', 'dog', 'frog', 'horse', 'ship', 'truck',

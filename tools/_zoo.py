@@ -11,7 +11,6 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from _common import set_mmpretrain_dataloaders
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.optim import build_optim_wrapper
@@ -20,6 +19,7 @@ from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+from mmkd_classroom.command import set_mmpretrain_dataloaders
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.runner import pack_joints_in_config
 

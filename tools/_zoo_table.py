@@ -7,6 +7,8 @@ from typing import Any
 
 from _zoo import EXCLUDED, MOST_PARAMETERS, ROLES, STOCK
 
+from mmkd_classroom.tables import markdown_table
+
 
 def table(records: Sequence[dict[str, Any]], command: str) -> str:
     """The records as Markdown: counts, reasons and one line a config."""
@@ -32,12 +34,10 @@ def table(records: Sequence[dict[str, Any]], command: str) -> str:
         )
         + '. Of classifiers, one of each kind (architecture, head, loss) unless `--all`.',
         '',
-        f'| {len(records)} configs | {" | ".join(kinds)} |',
-        f'|---|{"---|" * len(kinds)}',
-    ]
-    lines += [
-        f'| {role} | {" | ".join(str(counts[role][kind] or "") for kind in kinds)} |'
-        for role in roles
+        markdown_table(
+            [f'{len(records)} configs', *kinds],
+            [[role, *(str(counts[role][kind] or '') for kind in kinds)] for role in roles],
+        ),
     ]
     return '\n'.join([*lines, '', *_reasons(records), *_rows(records, roles)])
 
@@ -48,26 +48,19 @@ def _reasons(records: Sequence[dict[str, Any]]) -> Iterator[str]:
     for record in records:
         for role, outcome in record['outcomes'].items():
             if outcome not in ('ok', '–'):
-                found.setdefault((role, _general(outcome)), []).append(record['made_from'])
-    yield from ('## Reasons', '', '| role | configs | outcome | such as |', '|---|---|---|---|')
-    for (role, outcome), names in sorted(
-        found.items(), key=lambda item: (item[0][0], -len(item[1]))
-    ):
-        yield f'| {role} | {len(names)} | {_cell(outcome)} | {names[0]} |'
+                found.setdefault((role, _general(outcome)), []).append(record['run_id'])
+    items = sorted(found.items(), key=lambda item: (item[0][0], -len(item[1])))
+    rows = [[role, str(len(names)), _cell(what), names[0]] for (role, what), names in items]
+    yield from ('## Reasons', '', markdown_table(['role', 'configs', 'outcome', 'such as'], rows))
     yield ''
 
 
 def _rows(records: Sequence[dict[str, Any]], roles: Sequence[str]) -> Iterator[str]:
-    yield from (
-        '## Configs',
-        '',
-        f'| config | {" | ".join(roles)} |',
-        '|---' * (len(roles) + 1) + '|',
-    )
-    for record in sorted(records, key=lambda record: record['made_from']):
-        cells = (_cell(record['outcomes'].get(role, '–')) for role in roles)
-        yield f'| {record["made_from"]} | {" | ".join(cells)} |'
-    yield ''
+    rows = [
+        [record['run_id'], *(_cell(record['outcomes'].get(role, '–')) for role in roles)]
+        for record in sorted(records, key=lambda record: record['run_id'])
+    ]
+    yield from ('## Configs', '', markdown_table(['config', *roles], rows), '')
 
 
 def _kind(outcome: str) -> str:

@@ -1,142 +1,15 @@
 #!/usr/bin/env python
-"""Compare methods on equal terms: train and test each with each seed, as a plan says.
+"""The same as ``python -m mmkd_classroom.benchmark``, also where the package is not installed."""
 
-Mentors that are not there are trained first, once. Each finished run adds a line to results.jsonl
-in the plan's folder; started again, after an interruption or with a plan that has more in it, the
-tool does what is missing. At the end it writes PLAN.md, with tables of results and costs, and
-PLAN.png. A run that fails is reported, its logs are kept in failed/, the others go on, and the
-exit code is 1. Data and checkpoints are sought from the current directory, as by train.py.
-
-Examples:
-    python tools/benchmark.py configs/benchmarks/lspet_cpu.py
-    python tools/benchmark.py configs/benchmarks/lspet.py --gpus 0 1 2 3
-    python tools/benchmark.py configs/benchmarks/lspet_cpu.py --report
-"""
-
-import argparse
 import os
-import signal
-import sys
-import time
-import warnings
-from contextlib import nullcontext
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
-os.environ.setdefault('PYTHONWARNINGS', 'ignore')  # of the packages below, in every process
-warnings.simplefilter('ignore')
-os.environ['PYTHONPATH'] = os.pathsep.join([str(PROJECT), os.environ.get('PYTHONPATH', '')])
-sys.path.insert(0, str(PROJECT))
+import _common  # noqa: F401
 
-import torch  # noqa: E402
-from mmengine.config import DictAction  # noqa: E402
-
-from mmkd_classroom.benchmark.bench import Bench  # noqa: E402
-from mmkd_classroom.benchmark.jobs import Workshop, clock, preload  # noqa: E402
-from mmkd_classroom.benchmark.ledger import Ledger, locked  # noqa: E402
-from mmkd_classroom.benchmark.plan import Plan, read_plan  # noqa: E402
-from mmkd_classroom.benchmark.report import Results, plot, report  # noqa: E402
-from mmkd_classroom.errors import ClassroomError  # noqa: E402
-
-CORES = os.cpu_count() or 1
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('plan', help='such as configs/benchmarks/lspet_cpu.py')
-    parser.add_argument('--work-dir', help="takes runs and results, in place of the plan's folder")
-    parser.add_argument(
-        '--gpus', nargs='+', help='as CUDA_VISIBLE_DEVICES names them; by default all there are'
-    )
-    parser.add_argument(
-        '--at-once',
-        type=int,
-        help='number of runs at a time; by default one a GPU, or, without a GPU, one for each of '
-        'up to two cores. Times are comparable where each run has its machine or GPU to itself',
-    )
-    parser.add_argument('--report', action='store_true', help='run nothing, show what is there')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        help='changes to the plan, as key=value, such as seeds="[0,1]"',
-    )
-    return parser.parse_args()
-
-
-def places(args: argparse.Namespace) -> list[dict[str, str]]:
-    """Environment variables of each run at a time."""
-    gpus = args.gpus or visible_gpus()
-    at_once = args.at_once or len(gpus) or min(2, CORES)
-    # Runs that all take every core are slower than runs that share them out.
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, CORES // at_once)))
-    if not gpus:
-        return [{}] * at_once
-    return [{'CUDA_VISIBLE_DEVICES': gpus[index % len(gpus)]} for index in range(at_once)]
-
-
-def visible_gpus() -> list[str]:
-    """The names by which CUDA_VISIBLE_DEVICES knows the GPUs that we may use."""
-    if not torch.cuda.is_available():
-        return []
-    named = os.environ.get('CUDA_VISIBLE_DEVICES')
-    return named.split(',') if named else [str(n) for n in range(torch.cuda.device_count())]
-
-
-def run(plan: Plan, args: argparse.Namespace) -> bool:
-    """Do what is missing, and show what there is.
-
-    Returns:
-        Whether all of the plan is done.
-    """
-    start = time.monotonic()
-
-    def say(line: str) -> None:
-        print(f'[{clock(time.monotonic() - start):>5}] {line}', flush=True)
-
-    ledger = Ledger(plan.folder)
-    failures = {}
-    if not args.report:
-        fresh = torch.cuda.is_available()
-        imported = ['mmkd_classroom.benchmark.bench', 'mmkd_classroom.benchmark.report']
-        if not fresh:
-            imported += preload(plan.classroom_config.get('default_scope', 'mmengine'))
-        workshop = Workshop(Path.cwd(), places(args), say, imported, fresh)
-        bench = Bench(plan, ledger, workshop, say)
-        say(f'{plan.name}: results go to {ledger.path}')
-        bench.run()
-        failures = bench.failures
-    results = Results.of(plan, ledger)
-    text = report(results)
-    (plan.folder / f'{plan.name}.md').write_text(text)
-    plot(results, plan.folder / f'{plan.name}.png')
-    print(f'\n{text}\nThe plot: {plan.folder / plan.name}.png')
-    for title, message in failures.items():
-        print(f'\nFAILED {title}\n{message}', file=sys.stderr)
-    return not results.missing and not failures
-
-
-def main() -> None:
-    """Read the plan and run it."""
-    args = parse_args()
-    changes = dict(args.cfg_options)
-    if args.work_dir:
-        changes['work_dir'] = args.work_dir
-    plan = read_plan(args.plan, changes)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    # A report only reads, so it may be asked for while a benchmark runs.
-    with nullcontext() if args.report else locked(plan.folder):
-        done = run(plan, args)
-    raise SystemExit(0 if done else 1)
-
+from mmkd_classroom.benchmark.__main__ import main
 
 if __name__ == '__main__':
-    # So that the trainings end with us, as after Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        main()
-    except ClassroomError as error:
-        raise SystemExit(f'\nerror: {error}') from None
-    except KeyboardInterrupt:
-        raise SystemExit('\ninterrupted; what is done is kept for the next time') from None
+    # The processes that it starts import the package before they run a tool.
+    project = str(Path(__file__).resolve().parent.parent)
+    os.environ['PYTHONPATH'] = os.pathsep.join([project, os.environ.get('PYTHONPATH', '')])
+    main()

@@ -24,9 +24,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import _common  # noqa: F401
 import numpy as np
 import torch
-from _common import set_mmpretrain_dataloaders
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
@@ -37,6 +37,7 @@ from mmengine.runner import Runner
 
 import mmkd_classroom.optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from mmkd_classroom.benchmark.plan import read_plan
+from mmkd_classroom.command import set_mmpretrain_dataloaders
 from mmkd_classroom.distiller import Classroom, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor

@@ -34,7 +34,7 @@ from _zoo import EXCLUDED, ROLES, STOCK, config_root, examine, kind_of
 from _zoo_table import table
 
 from mmkd_classroom.benchmark.jobs import clock
-from mmkd_classroom.benchmark.ledger import Ledger, locked
+from mmkd_classroom.benchmark.store import ResultStore, locked
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -97,7 +97,7 @@ def sweep(names: Sequence[str], args: argparse.Namespace) -> Iterator[dict[str, 
     """Try configs, ``args.jobs`` at a time, each in a fork of this process.
 
     Yields:
-        ``dict(made_from=name, seconds=..., outcomes={role: outcome})``, as they are done.
+        ``dict(run_id=name, seconds=..., outcomes={role: outcome})``, as they are done.
     """
     waiting, running = list(reversed(names)), {}
     while waiting or running:
@@ -158,9 +158,9 @@ class Child:
         self.done = True
 
     def record(self) -> dict[str, Any]:
-        """For the ledger."""
+        """Its result."""
         seconds = round(time.monotonic() - self._start, 1)
-        return dict(made_from=self.name, seconds=seconds, outcomes=self.outcomes)
+        return dict(run_id=self.name, seconds=seconds, outcomes=self.outcomes)
 
 
 def _in_child(name: str, roles: list[str], scratch: Path, gib: float, log: Path, pipe: Any) -> None:
@@ -186,15 +186,15 @@ def main(argv: Sequence[str] | None = None) -> None:
         ['python', 'tools/sweep_zoo.py', *(sys.argv[1:] if argv is None else argv)]
     )
     with locked(args.work_dir):
-        ledger = Ledger(args.work_dir)
+        store = ResultStore(args.work_dir)
         names = chosen(args)
-        left = [name for name in names if not is_done(ledger.find(name), args)]
+        left = [name for name in names if not is_done(store.find(name), args)]
         print(f'{len(names)} configs, {len(names) - len(left)} of them done before', flush=True)
-        write(args.out, names, ledger, command)
+        write(args.out, names, store, command)
         start = time.monotonic()
         for done, record in enumerate(sweep(left, args), start=1):
-            ledger.add(merged(ledger.find(record['made_from']), record))
-            write(args.out, names, ledger, command)
+            store.add(merged(store.find(record['run_id']), record))
+            write(args.out, names, store, command)
             rest = (time.monotonic() - start) / done * (len(left) - done)
             print(f'[{done}/{len(left)}] {told(record)}, {clock(rest)} left', flush=True)
     print(f'Written: {args.out}')
@@ -216,13 +216,13 @@ def merged(before: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, A
 def told(record: dict[str, Any]) -> str:
     """A line about one config."""
     outcomes = ', '.join(f'{role} {what}' for role, what in record['outcomes'].items())
-    return f'{record["made_from"]}: {outcomes}; {record["seconds"]} s'
+    return f'{record["run_id"]}: {outcomes}; {record["seconds"]} s'
 
 
-def write(path: Path, names: Sequence[str], ledger: Ledger, command: str) -> None:
+def write(path: Path, names: Sequence[str], store: ResultStore, command: str) -> None:
     """The table of what is known of the named configs."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(table([r for name in names if (r := ledger.find(name))], command))
+    path.write_text(table([r for name in names if (r := store.find(name))], command))
 
 
 if __name__ == '__main__':

@@ -5,5 +5,5 @@ _base_ = ['../classroomkd/hrnet_coco.py']
 
 model = dict(
     mentors=_base_.model.mentors[:1],
-    strategy=dict(_delete_=True, type='Average'),
+    strategy=dict(_delete_=True, type='AVER'),
 )

@@ -5,5 +5,5 @@ _base_ = ['../classroomkd/resnet8_cifar10_cpu.py']
 
 model = dict(
     mentors=_base_.model.mentors[:1],
-    strategy=dict(_delete_=True, type='Average'),
+    strategy=dict(_delete_=True, type='AVER'),
 )

@@ -1,5 +1,5 @@
 # ClassroomKD: ResNet-18 of width 8 on the demo's data, taught by widths 24, 16 and 4.
-# Needs: data/demo (python tools/make_demo_data.py data/demo); the three mentors, trained first by
+# Needs: data/demo (python demo/run.py --data-only); the three mentors, trained first by
 # their configs in this folder from the same working directory. `make demo` does all that.
 # Train: python tools/train.py configs/demo/classroom_demo.py
 _base_ = ['./td-hm_resnet18-w8_demo-128x96.py']
@@ -27,6 +27,6 @@ model = dict(
     ],
     # The default, KL over the cells, did worse than MSE in trials on such pictures; on photographs
     # they did not differ (docs/benchmarks.md).
-    task=dict(type='HeatmapTask', distance='mse'),
+    divergence=dict(type='MSE'),
     strategy=dict(type='ClassroomKD', weight=3.0),
 )

@@ -1,5 +1,5 @@
 # Mentor: ResNet-18 of width 16 on the demo's data, in the middle.
-# Needs: data/demo (python tools/make_demo_data.py data/demo); a CPU.
+# Needs: data/demo (python demo/run.py --data-only); a CPU.
 # Train: python tools/train.py configs/demo/td-hm_resnet18-w16_demo-128x96.py
 _base_ = [
     '../_base_/models/heatmap_demo.py',

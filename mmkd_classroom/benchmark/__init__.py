@@ -1,5 +1,6 @@
 """Methods compared on equal terms: the same student, mentors, data, schedule and seeds.
 
 ``plan`` reads what is to be compared, ``runs`` makes a training of each method and seed, ``jobs``
-runs them, ``ledger`` keeps the results, and ``statistics`` and ``report`` make the tables.
+runs them, ``store`` keeps the results on disk, ``runner`` does what has no result yet, and
+``report`` makes the tables and the plot.
 """

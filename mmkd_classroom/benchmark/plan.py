@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,23 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
+from torch import nn
 
-from ..distiller import build_task
 from ..errors import ClassroomError
+from ..heads import build_adapter
 from ..mentors.entry import as_entry
-from ..options import build_part, type_name
-from ..registry import MODELS
-from ..tasks import Task
+from ..options import build_part, check_options, type_name
+from ..registry import MODELS, TASK_UTILS
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure that the test gives.
+    """A metric of the test.
 
     Attributes:
-        key: As ``tools/test.py`` names it.
-        name: In tables; by default the key.
-        scale: Factor, such as 100 for percent.
+        key: Its name in the output of ``tools/test.py``.
+        name: Its name in tables; by default the key.
+        scale: A factor, such as 100 for percent.
     """
 
     key: str
@@ -35,20 +35,20 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """What tables call it."""
+        """Its name in tables."""
         return self.name or self.key
 
-    def given_by(self, result: Mapping[str, Any]) -> bool:
-        """Whether a line of the ledger has it. A mentor's own config may report others."""
+    def is_in(self, result: Mapping[str, Any]) -> bool:
+        """Whether a result has it. The config of a mentor may report other metrics."""
         return self.key in result['metrics']
 
-    def of(self, result: Mapping[str, Any]) -> float:
-        """The figure in a line of the ledger, scaled.
+    def value(self, result: Mapping[str, Any]) -> float:
+        """Its scaled value in a result.
 
         Raises:
-            ClassroomError: The test did not give it.
+            ClassroomError: The result does not have it.
         """
-        if not self.given_by(result):
+        if not self.is_in(result):
             raise ClassroomError(
                 f'A metric of the plan has the key {self.key!r}, but the test of {result["name"]} '
                 f'gave {sorted(result["metrics"])}: choose from these. What has run is kept.'
@@ -61,12 +61,12 @@ class Method:
     """What one method changes in the classroom.
 
     Attributes:
-        name: In tables; no two methods have the same.
+        name: A unique name, for tables.
         alone: Train the student without mentors.
-        mentors: Names of those that teach, in place of all.
-        strategy: With a ``type`` in place of the classroom's strategy; without one, options to
-            change in it.
-        options: Further changes, as ``--cfg-options`` takes them: ``{'optim_wrapper.lr': 0.1}``.
+        mentors: Names of the mentors that teach; by default all.
+        strategy: With a ``type``, it replaces the classroom's strategy. Without one, its options
+            are changed in the classroom's strategy.
+        options: Other changes, as in ``--cfg-options``: ``{'optim_wrapper.lr': 0.1}``.
     """
 
     name: str
@@ -81,20 +81,22 @@ class Plan:
     """Everything that a benchmark does.
 
     Attributes:
-        classroom: Path of the classroom's config: data, student, mentors and schedule of all.
-        methods: What is compared.
-        seeds: Each method is trained with each of them.
-        metrics: Of the results; the first is drawn.
-        mentor_seed: Of mentors that are not there yet. None of ``seeds``: a mentor that is the
-            student's twin would be the student alone.
+        classroom: Path of the classroom's config. It has the data, student, mentors and schedule.
+        methods: The methods to compare.
+        seeds: Each method is trained with each seed.
+        metrics: The metrics to report. The first one is plotted.
+        name: Name of the plan file, without its ending.
+        mentor_seed: Seed of the mentors that are not trained yet; None for the seeds of their own
+            configs. It must not be one of ``seeds``: a mentor with the student's config would be
+            the student alone.
         options: Changes to the config of every method.
-        mentor_options: Changes to the configs of mentors that are not there yet. They are put where
-            every classroom seeks them, so change nothing that makes them weaker.
-        baseline: Name of the method that gains and costs are relative to; by default that which
+        mentor_options: Changes to the configs of mentors that are not trained yet. Every classroom
+            uses their checkpoints, so do not make them weaker.
+        baseline: Name of the method that gains and costs are relative to; by default the one that
             is ``alone``.
         work_dir: Takes runs and results; by default ``work_dirs/benchmarks/`` and the plan's name.
-            Plans that share it share the runs that they have in common.
-        name: The plan file's, without ending.
+            Plans with the same folder share their common runs.
+        dump: Whether the tests save their predictions.
     """
 
     classroom: str
@@ -102,11 +104,12 @@ class Plan:
     seeds: Sequence[int]
     metrics: Sequence[Metric]
     name: str
-    mentor_seed: int = 100
+    mentor_seed: int | None = 100
     options: Mapping[str, Any] = field(default_factory=dict)
     mentor_options: Mapping[str, Any] = field(default_factory=dict)
     baseline: str | None = None
     work_dir: str | None = None
+    dump: bool = False
 
     @property
     def folder(self) -> Path:
@@ -130,21 +133,20 @@ class Plan:
         return cfg
 
     @cached_property
-    def task(self) -> Task:
-        """What the student's output means."""
+    def student(self) -> nn.Module:
+        """The student, for checks."""
         cfg = self.classroom_config
         model = dict(cfg.model.student)
         if cfg.get('data_preprocessor') is not None:
             model.setdefault('data_preprocessor', cfg.data_preprocessor)
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            student = MMENGINE_MODELS.build(model)
-        return build_task(student, cfg.model.get('task'), cfg.model.get('ranker'))
+            return MMENGINE_MODELS.build(model)
 
     def config(self, method: Method, seed: int) -> Config:
         """What ``tools/train.py`` runs for a method and a seed."""
         cfg = copy.deepcopy(self.classroom_config)
         if method.alone:
-            _dismiss_mentors(cfg)
+            _remove_mentors(cfg)
         else:
             cfg.model.mentors = [
                 mentor
@@ -152,24 +154,24 @@ class Plan:
                 if method.mentors is None or mentor_name(mentor) in method.mentors
             ]
             cfg.model.strategy = _merge_strategy(cfg.model.get('strategy') or {}, method.strategy)
-        return prepared(cfg, {**self.options, **method.options}, seed)
+        return prepare_config(cfg, {**self.options, **method.options}, seed)
 
     def mentors(self, method: Method) -> list[dict[str, Any]]:
-        """The entries of those who teach in a method."""
+        """Entries of the mentors that teach in a method."""
         return self.config(method, self.seeds[0]).model.get('mentors', [])
 
 
 def mentor_name(entry: Mapping[str, Any]) -> str | None:
-    """Name of an entry of ``model.mentors``; None where it has neither name nor path."""
+    """Name of an entry of ``model.mentors``; None if it has neither a name nor a path."""
     name, config = entry.get('name'), entry.get('config')
     return name or (Path(config.split('::')[-1]).stem if isinstance(config, str) else None)
 
 
-def prepared(cfg: Config, options: Mapping[str, Any], seed: int) -> Config:
-    """The config with options, a seed and the hook that takes the cost."""
+def prepare_config(cfg: Config, options: Mapping[str, Any], seed: int | None) -> Config:
+    """The config with options, a seed (None keeps its own) and the hook that measures the cost."""
     for key, value in options.items():  # one by one: 'a.b' and 'a' would replace each other
         cfg.merge_from_dict({key: value})
-    cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
+    cfg.randomness = {**(cfg.get('randomness') or {}), **({} if seed is None else {'seed': seed})}
     cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='mmkd_classroom.CostHook')]
     return cfg
 
@@ -178,9 +180,9 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     """Read a plan's file and check all that can be checked before anything runs.
 
     Args:
-        path: A Python config file with the keys of :class:`Plan`; names that begin with ``_`` are
-            its own.
-        overrides: Changes to it, as ``--cfg-options`` takes them.
+        path: A Python config file with the keys of :class:`Plan`. Names that begin with ``_`` are
+            ignored.
+        overrides: Changes to it, as in ``--cfg-options``.
 
     Raises:
         ClassroomError: A key is missing, unknown or has a value that it cannot have.
@@ -206,27 +208,16 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
 
 
 def _build(kind: type, entry: Any, where: str) -> Any:
-    """A dataclass of a dict, or an error that names what is missing or unknown."""
+    """Make a dataclass from a dict whose keys and types are checked."""
     if not isinstance(entry, dict):
         raise ClassroomError(f'{where} is {entry!r}: it must be a dict.')
-    known = {item.name: item for item in fields(kind)}
-    needed = {
-        name
-        for name, item in known.items()
-        if item.default is MISSING and item.default_factory is MISSING
-    }
-    missing, unknown = sorted(needed - entry.keys()), sorted(entry.keys() - known.keys())
-    if missing or unknown:
-        raise ClassroomError(
-            f'{where} lacks {missing or "nothing"} and has the unknown keys {unknown}. It may have '
-            f'{sorted(known)}.'
-        )
+    check_options(kind, entry, where)
     return kind(**entry)
 
 
 def _check(plan: Plan, where: str) -> None:
-    seeds = plan.seeds
-    if not isinstance(seeds, (list, tuple)) or not seeds or {type(seed) for seed in seeds} != {int}:
+    seeds, names = plan.seeds, [method.name for method in plan.methods]
+    if not seeds or {type(seed) for seed in seeds} != {int}:
         raise ClassroomError(f'seeds of {where} is {seeds!r}: give a list of whole numbers.')
     if len(set(seeds)) < len(seeds):
         raise ClassroomError(f'seeds of {where} is {seeds!r}: a seed is there twice.')
@@ -248,17 +239,25 @@ def _check(plan: Plan, where: str) -> None:
             raise ClassroomError(
                 f'model.mentors[{index}] of {plan.classroom} has '
                 f'{"no name" if name is None else f"the name {name!r} as another one has"}: give '
-                'it a `name` of its own, for a plan tells mentors by their names.'
+                'it a unique `name`, because a plan refers to mentors by name.'
             )
-    names = [method.name for method in plan.methods]
     for index, method in enumerate(plan.methods):
         if names.index(method.name) < index:
             raise ClassroomError(
-                f'methods[{index}].name of {where} is {method.name!r}, as is that of '
+                f'methods[{index}].name of {where} is {method.name!r}, the name of '
                 f'methods[{names.index(method.name)}]: give each its own.'
             )
         _check_method(plan, method, f'methods[{index}]', where)
-    _check_baseline(plan, names, where)
+    if plan.baseline is not None and plan.baseline not in names:
+        raise ClassroomError(
+            f'baseline of {where} is {plan.baseline!r}: name one of the methods, {names}.'
+        )
+    alone = sum(method.alone for method in plan.methods)
+    if plan.baseline is None and alone != 1:
+        raise ClassroomError(
+            f'{where} has {alone} methods with alone=True: have one, or name the method that the '
+            'others are compared with in `baseline`.'
+        )
 
 
 def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
@@ -277,26 +276,17 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         )
     model = plan.config(method, plan.seeds[0]).model
     try:
+        adapter = build_adapter(plan.student, model.get('adapter'))
         strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
-        strategy.check(plan.task)
+        divergence = model.get('divergence')
+        divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
+        divergence.check(adapter)
+        strategy.check(adapter, divergence)
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
     except Exception as error:  # whatever a strategy's own code raises
         raise ClassroomError(
-            f'{key} of {where} does not give a strategy: {type(error).__name__}: {error}'
+            f'{key} of {where} does not give a classroom: {type(error).__name__}: {error}'
         ) from error
-
-
-def _check_baseline(plan: Plan, names: Sequence[str], where: str) -> None:
-    if plan.baseline is not None and plan.baseline not in names:
-        raise ClassroomError(
-            f'baseline of {where} is {plan.baseline!r}: name one of the methods, {names}.'
-        )
-    alone = [method.name for method in plan.methods if method.alone]
-    if plan.baseline is None and len(alone) != 1:
-        raise ClassroomError(
-            f'{where} has {len(alone)} methods with alone=True: have one, or name the method that '
-            'the others are compared with in `baseline`.'
-        )
 
 
 def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -304,13 +294,13 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
     return change if 'type' in change else {**base, **change}
 
 
-def _dismiss_mentors(cfg: Config) -> None:
-    """Leave the student alone, else on the classroom's terms: its data, and its epochs' seeds."""
+def _remove_mentors(cfg: Config) -> None:
+    """Make the config that of the student alone, with the classroom's data and seeds of epochs."""
     cfg.model = cfg.model.student
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'MentoringHook']
     if 'EpochSeedHook' not in map(type_name, hooks):  # a classroom has it by itself
         hooks.append(dict(type='mmkd_classroom.EpochSeedHook'))
     cfg.custom_hooks = hooks
     if cfg.get('default_scope') == 'mmpose':
-        # A classroom has no time for this accuracy either, which MMPose computes in each step.
+        # A classroom does not compute this accuracy in each step either.
         cfg.model.train_cfg = {'compute_acc': False, **(cfg.model.get('train_cfg') or {})}

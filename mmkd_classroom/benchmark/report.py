@@ -1,30 +1,32 @@
-"""What a benchmark has to show: tables of results, mentors and costs, and a plot."""
+"""The report of a benchmark: tables of results, mentors and costs, and a plot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from scipy.stats import ttest_rel
+
+from ..tables import markdown_table
+from .plan import Metric, Plan
+from .runs import mentor_runs, student_run
+from .store import ResultStore
 
 matplotlib.use('Agg')  # before pyplot: there may be no display
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from .ledger import Ledger  # noqa: E402
-from .plan import Metric, Plan  # noqa: E402
-from .runs import mentor_runs, student_run  # noqa: E402
-from .statistics import paired_gain, spread  # noqa: E402
-
 
 @dataclass(frozen=True)
 class Results:
-    """What is there of a plan.
+    """The results of a plan so far.
 
     Attributes:
         plan: The plan.
-        runs: For each method, by seed, its line of the ledger.
-        mentors: For each mentor that was tested, its line.
+        runs: Results by method and seed.
+        mentors: Results by mentor, of those that were tested.
     """
 
     plan: Plan
@@ -32,33 +34,37 @@ class Results:
     mentors: dict[str, dict[str, Any]]
 
     @classmethod
-    def of(cls, plan: Plan, ledger: Ledger) -> 'Results':
-        """Take from the ledger what belongs to the plan as it is now."""
+    def load(cls, plan: Plan, store: ResultStore) -> 'Results':
+        """Find the results that belong to the plan as it is now."""
         runs: dict[str, dict[int, dict[str, Any]]] = {}
         for method in plan.methods:
             made = {seed: student_run(plan, method, seed) for seed in plan.seeds}
-            found = {seed: run and ledger.find(run.made_from) for seed, run in made.items()}
-            runs[method.name] = {seed: line for seed, line in found.items() if line}
-        tested = {run.name: ledger.find(run.made_from) for run in mentor_runs(plan)}
-        return cls(plan, runs, {name: line for name, line in tested.items() if line})
+            found = {seed: run and store.find(run.run_id) for seed, run in made.items()}
+            runs[method.name] = {seed: result for seed, result in found.items() if result}
+        tested = {run.name: store.find(run.run_id) for run in mentor_runs(plan)}
+        return cls(plan, runs, {name: result for name, result in tested.items() if result})
 
     @property
     def missing(self) -> list[str]:
-        """Runs of the plan that are not there."""
+        """Titles of the plan's runs that have no result."""
         return [
             f'{name}, seed {seed}'
-            for name, lines in self.runs.items()
+            for name, by_seed in self.runs.items()
             for seed in self.plan.seeds
-            if seed not in lines
+            if seed not in by_seed
         ]
 
-    def figures(self, name: str, metric: Metric) -> dict[int, float]:
-        """A method's figures by seed."""
-        return {seed: metric.of(line) for seed, line in self.runs[name].items()}
+    def values(self, method: str, metric: Metric) -> dict[int, float]:
+        """Values of a metric by seed."""
+        return {seed: metric.value(result) for seed, result in self.runs[method].items()}
+
+    def all(self) -> list[dict[str, Any]]:
+        """The results of all methods and seeds."""
+        return [result for by_seed in self.runs.values() for result in by_seed.values()]
 
 
 def report(results: Results) -> str:
-    """Markdown: the table of results, then those of mentors and costs, and how to read them."""
+    """Markdown: tables of results, mentors and costs, and how to read them."""
     parts = [f'# {results.plan.name}', results_table(results), _explain_results(results)]
     if results.missing:
         parts.append(f'**Not there:** {"; ".join(results.missing)}.')
@@ -68,70 +74,114 @@ def report(results: Results) -> str:
 
 
 def results_table(results: Results) -> str:
-    """Mean, standard deviation and gain of each method; the same for the same runs."""
+    """Mean, standard deviation and gain of each method."""
     plan = results.plan
-    rows = [['method', 'runs', *(cell for m in plan.metrics for cell in (m.title, 'gain'))]]
-    for name, lines in results.runs.items():
-        row = [name, str(len(lines))]
+    head = ['method', 'runs', *(cell for m in plan.metrics for cell in (m.title, 'gain'))]
+    rows = []
+    for name, by_seed in results.runs.items():
+        row = [name, str(len(by_seed))]
         for metric in plan.metrics:
-            values = results.figures(name, metric)
-            base = results.figures(plan.reference, metric) if name != plan.reference else {}
-            row += [_spread_cell(list(values.values())), _gain_cell(values, base)]
+            values = results.values(name, metric)
+            base = results.values(plan.reference, metric) if name != plan.reference else {}
+            row += [format_spread(list(values.values())), format_gain(values, base)]
         rows.append(row)
-    return markdown(rows)
+    return markdown_table(head, rows)
 
 
 def mentors_table(results: Results) -> str:
-    """Each mentor's own figures, as far as its config's test gives them."""
+    """Metrics of each mentor, as far as the test of its config gives them."""
     metrics = results.plan.metrics
-    rows = [['mentor', *(metric.title for metric in metrics)]]
-    for name, line in results.mentors.items():
-        rows.append([name, *(f'{m.of(line):.2f}' if m.given_by(line) else '' for m in metrics)])
-    return markdown(rows)
+    rows = [
+        [name, *(f'{m.value(result):.2f}' if m.is_in(result) else '' for m in metrics)]
+        for name, result in results.mentors.items()
+    ]
+    return markdown_table(['mentor', *(metric.title for metric in metrics)], rows)
 
 
 def cost_table(results: Results) -> str:
     """Training time, also relative to the reference, and peak memory."""
     reference = results.plan.reference
-    rows = [['method', 'training time', f'relative to {reference}', 'peak memory']]
-    for name, lines in results.runs.items():
-        base = results.runs[reference]
-        common = sorted(lines.keys() & base.keys())
-        ratio = [lines[seed]['seconds'] / base[seed]['seconds'] for seed in common]
+    base = results.runs[reference]
+    rows = []
+    for name, by_seed in results.runs.items():
+        ratios = [by_seed[s]['seconds'] / base[s]['seconds'] for s in by_seed if s in base]
+        minutes = [result['seconds'] / 60 for result in by_seed.values()]
+        memory = [result['memory'] for result in by_seed.values()]
         rows.append(
             [
                 name,
-                _mean_cell(lines, 'seconds', lambda seconds: f'{seconds / 60:.1f} min'),
-                f'{spread(ratio).mean:.2f}' if ratio else '',
-                _mean_cell(lines, 'memory', lambda memory: f'{memory:.0f} MiB'),
+                f'{np.mean(minutes):.1f} min' if minutes else '',
+                f'{np.mean(ratios):.2f}' if ratios else '',
+                f'{np.mean(memory):.0f} MiB' if memory else '',
             ]
         )
-    return markdown(rows)
+    head = ['method', 'training time', f'relative to {reference}', 'peak memory']
+    return markdown_table(head, rows)
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; the first row is its head."""
-    lines = [f'| {" | ".join(row)} |' for row in rows]
-    return '\n'.join([lines[0], '|---' * len(rows[0]) + '|', *lines[1:]])
+def format_spread(values: Sequence[float]) -> str:
+    """Mean and sample standard deviation.
+
+    Example:
+        >>> format_spread([1.0, 2.0, 3.0]), format_spread([1.0]), format_spread([])
+        ('2.00 ± 1.00', '1.00', '')
+    """
+    if len(values) < 2:
+        return ''.join(f'{value:.2f}' for value in values)
+    with np.errstate(invalid='ignore'):  # a diverged run
+        return f'{np.mean(values):.2f} ± {np.std(values, ddof=1):.2f}'
+
+
+def format_gain(values: Mapping[int, float], base: Mapping[int, float]) -> str:
+    r"""Mean difference over the common seeds, and its 95 % paired t interval.
+
+    .. math::
+        \bar d \pm t_{0.975,\,n-1}\, s_d / \sqrt n
+
+    Runs with the same seed see the data in the same order with the same augmentation, so their
+    differences vary less than the runs. The interval assumes normal differences. With three seeds
+    :math:`t = 4.30`, so it is wide.
+
+    Args:
+        values: Values by seed.
+        base: Values by seed to compare with.
+
+    Example:
+        >>> format_gain({0: 3.0, 1: 5.0, 7: 9.0}, {0: 1.0, 1: 1.0})
+        '+3.00 [-9.71, +15.71]'
+        >>> format_gain({0: 3.0}, {0: 1.0}), format_gain({0: 3.0}, {1: 1.0})
+        ('+2.00', '')
+    """
+    seeds = sorted(values.keys() & base.keys())
+    if not seeds:
+        return ''
+    pairs = [values[seed] for seed in seeds], [base[seed] for seed in seeds]
+    gain = f'{np.subtract(*pairs).mean():+.2f}'
+    if len(seeds) == 1:
+        return gain
+    low, high = ttest_rel(*pairs).confidence_interval()
+    return f'{gain} [{low:+.2f}, {high:+.2f}]'
 
 
 def plot(results: Results, path: Path) -> None:
-    """Draw the first metric: a dot for each run, a bar from mean - to mean + deviation.
+    """Plot the first metric: a dot per run, and a bar for mean ± standard deviation.
 
     Args:
         results: What to draw.
-        path: Image file to write, of a kind that matplotlib knows.
+        path: Image file to write, in any format that matplotlib knows.
     """
     metric = results.plan.metrics[0]
-    names = [name for name, lines in results.runs.items() if lines]
+    names = [name for name, by_seed in results.runs.items() if by_seed]
     figure, axis = plt.subplots(figsize=(7, 1.2 + 0.4 * len(names)), layout='constrained')
     for row, name in enumerate(names):
-        values = list(results.figures(name, metric).values())
-        mean, deviation = spread(values)
-        axis.errorbar(mean, row, xerr=deviation, fmt='D', color='black', capsize=4, zorder=3)
+        values = list(results.values(name, metric).values())
+        deviation = np.std(values, ddof=1) if len(values) > 1 else None
+        axis.errorbar(
+            np.mean(values), row, xerr=deviation, fmt='D', color='black', capsize=4, zorder=3
+        )
         axis.plot(values, [row] * len(values), 'o', color='#21a7ff', alpha=0.8)
     if results.plan.reference in names:
-        base = spread(list(results.figures(results.plan.reference, metric).values())).mean
+        base = np.mean(list(results.values(results.plan.reference, metric).values()))
         axis.axvline(base, color='gray', linestyle='--', zorder=0)
     axis.set_yticks(range(len(names)), names)
     axis.set_ylim(max(len(names), 1) - 0.5, -0.5)  # the first method at the top
@@ -141,65 +191,40 @@ def plot(results: Results, path: Path) -> None:
     plt.close(figure)
 
 
-def _spread_cell(values: list[float]) -> str:
-    if not values:
-        return ''
-    mean, deviation = spread(values)
-    return f'{mean:.2f}' if deviation is None else f'{mean:.2f} ± {deviation:.2f}'
-
-
-def _gain_cell(values: dict[int, float], base: dict[int, float]) -> str:
-    gain = paired_gain(values, base)
-    if gain is None:
-        return ''
-    if gain.margin is None:
-        return f'{gain.mean:+.2f}'
-    low, high = gain.mean - gain.margin, gain.mean + gain.margin
-    return f'{gain.mean:+.2f} [{low:+.2f}, {high:+.2f}]'
-
-
-def _mean_cell(lines: dict[int, dict], key: str, write: Callable[[float], str]) -> str:
-    return write(spread([line[key] for line in lines.values()]).mean) if lines else ''
-
-
 def _explain_results(results: Results) -> str:
     seeds = ', '.join(map(str, results.plan.seeds))
-    return (
+    text = (
         f'Mean ± sample standard deviation over the seeds {seeds}; the last checkpoint counts. '
         f'*Gain*: mean of the differences from **{results.plan.reference}** with the same seed, '
         'and its 95 % paired t interval.'
-    ) + _warn_of_code(results)
-
-
-def _warn_of_code(results: Results) -> str:
-    versions = {line['code'] for by_seed in results.runs.values() for line in by_seed.values()}
-    if len(versions) < 2:
-        return ''
-    return (
-        f' **The code has changed between these runs ({len(versions)} versions)**: if that '
-        'matters to them, run all in another `--work-dir`.'
     )
+    versions = {result['code'] for result in results.all()}
+    if len(versions) > 1:
+        text += (
+            f' **The code has changed between these runs ({len(versions)} versions)**: if that '
+            'matters to them, run all in another `--work-dir`.'
+        )
+    return text
 
 
 def _explain_costs(results: Results) -> str:
-    lines = [line for by_seed in results.runs.values() for line in by_seed.values()]
     text = (
         'Training time is that of the training steps, with the loading they wait for and without '
         'start-up and tests; peak memory is that of tensors on the GPU, or, without one, of the '
         'training process. Means over the seeds.'
     )
-    ways = sorted({_way(line) for line in lines})
-    if ways:
-        text += f' Runs were made on {" and on ".join(ways)}.'
-    if len(ways) > 1 or any(line['at_once'] > 1 for line in lines):
+    machines = sorted({_machine(result) for result in results.all()})
+    if machines:
+        text += f' Runs were made on {" and on ".join(machines)}.'
+    if len(machines) > 1 or any(result['at_once'] > 1 for result in results.all()):
         text += ' Runs that share a machine slow each other down: compare times with care.'
     return text
 
 
-def _way(line: dict[str, Any]) -> str:
-    threads = line['threads'] or 'all'
+def _machine(result: dict[str, Any]) -> str:
+    threads = result['threads'] or 'all'
     plural = '' if threads == 1 else 's'
     return (
-        f'{line["device"]}, torch {line["torch"]}; {line["at_once"]} at a time, {threads} '
+        f'{result["device"]}, torch {result["torch"]}; {result["at_once"]} at a time, {threads} '
         f'thread{plural} each'
     )

@@ -1,4 +1,4 @@
-"""One training of a benchmark with its test: what it is made from, and what it leaves."""
+"""One training of a benchmark with its test: what identifies it, and what it leaves."""
 
 import copy
 import hashlib
@@ -18,78 +18,79 @@ from mmengine.hub import get_config
 
 from ..checkpoints import read_checkpoint
 from .jobs import Job, ToolError
-from .plan import Method, Plan, mentor_name, prepared
+from .plan import Method, Plan, mentor_name, prepare_config
 
-TOOLS = Path(__file__).resolve().parents[2] / 'tools'
+TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 
 
 @dataclass(frozen=True)
 class Run:
-    """A training by ``tools/train.py`` and a test by ``tools/test.py``, or the test alone.
+    """A training by ``tools/train.py`` and a test by ``tools/test.py``, or only the test.
 
     Attributes:
-        title: Shown in lines of progress.
-        name: Of the method or the mentor.
-        seed: Of the training.
-        cfg: Its config.
-        made_from: Digest of all that the result depends on, but the code; None of a mentor
-            that is not there yet.
-        folder: Takes all that it leaves.
-        given: Weights to test in place of a training.
-        wanted: Where the weights are put when they are trained and tested.
-        dump: Whether the test leaves its predictions.
+        name: Name of the method or the mentor.
+        seed: Seed of the training.
+        cfg: The config.
+        run_id: Digest of everything that the result depends on, except the code; None for a mentor
+            that is not trained yet.
+        folder: Takes all files.
+        weights: Existing weights to test. There is no training then.
+        publish_to: Where the weights of a mentor are copied after training and test; None for a
+            student.
+        dump: Whether the test saves its predictions.
     """
 
-    title: str
     name: str
-    seed: int
+    seed: int | None
     cfg: Config
-    made_from: str | None
+    run_id: str | None
     folder: Path
-    given: Path | None = None
-    wanted: Path | None = None
+    weights: Path | None = None
+    publish_to: Path | None = None
     dump: bool = False
 
     @property
+    def title(self) -> str:
+        """Shown in lines of progress."""
+        return f'mentor {self.name}' if self.is_mentor else f'{self.name}, seed {self.seed}'
+
+    @property
     def is_training(self) -> bool:
-        """Whether it trains, and does not only test what is given."""
-        return self.given is None
+        """Whether it trains, and not only tests existing weights."""
+        return self.weights is None
 
     @property
     def is_mentor(self) -> bool:
-        """Whether it is a mentor's."""
-        return self.wanted is not None
+        """Whether it trains or tests a mentor."""
+        return self.publish_to is not None
 
     @property
     def checkpoint(self) -> Path:
-        """The last of the training, or the one that is given."""
+        """The weights that are tested: the existing ones, or the last of the training."""
         epochs = self.cfg.train_cfg.get('max_epochs')
         name = f'epoch_{epochs}.pth' if epochs else f'iter_{self.cfg.train_cfg.max_iters}.pth'
-        return self.given or self.folder / 'train' / name
+        return self.weights or self.folder / 'train' / name
 
     @property
     def predictions(self) -> Path:
-        """Where the test leaves them."""
+        """Predictions of the test, if ``dump`` is set."""
         return self.folder / 'predictions.pkl'
 
     def job(
-        self,
-        keep: Callable[[dict[str, Any]], None],
-        failed: Callable[['Run', ToolError], None] | None = None,
+        self, done: Callable[[dict[str, Any]], None], failed: Callable[[ToolError], None]
     ) -> Job:
-        """Its tools, in a folder that is made anew.
+        """The tools to run, in a new folder.
 
         Args:
-            keep: Takes the result.
-            failed: Takes this run and the error. By default an error stops all other jobs.
+            done: Called with the result.
+            failed: Called with the error when a tool has failed.
         """
-        if self.folder.exists():  # an interruption left it; a finished run is not done again
+        if self.folder.exists():  # left by an interruption
             shutil.rmtree(self.folder)
         self.folder.mkdir(parents=True)
         config = str(self.folder / 'config.py')
         self.cfg.dump(config)
-        work = str(self.folder / 'train')
-        train = [config, '--work-dir', work, '--no-validate']
+        train = [config, '--work-dir', str(self.folder / 'train'), '--no-validate']
         test = [config, str(self.checkpoint), '--work-dir', str(self.folder / 'test')]
         test += ['--out', str(self.folder / 'metrics.json')]
         test += ['--dump', str(self.predictions)] if self.dump else []
@@ -99,43 +100,44 @@ class Run:
         ]
         return Job(
             self.title,
-            tools if self.given is None else tools[1:],
-            self.cfg.train_cfg.get('max_epochs'),
+            tools if self.is_training else tools[1:],
+            done=lambda: done(self._finish()),
+            failed=failed,
+            epochs=self.cfg.train_cfg.get('max_epochs'),
             iters=self.cfg.train_cfg.get('max_iters'),
-            after=lambda seconds: keep(self._finish()),
-            failed=failed and (lambda error: failed(self, error)),
         )
 
     def _finish(self) -> dict[str, Any]:
-        """The result; a mentor is put where its classroom seeks it."""
-        made_from = self.made_from
-        if made_from is None:
-            made_from = digest(self.cfg, weights_digest(self.checkpoint))
-            publish(self.checkpoint, self.wanted)
+        """The result. A trained mentor is copied to where its classroom looks for it."""
+        run_id = self.run_id
+        if run_id is None:
+            run_id = make_run_id(self.cfg, weights_digest(self.checkpoint))
+            publish(self.checkpoint, self.publish_to)
         result = dict(
-            made_from=made_from,
+            run_id=run_id,
             name=self.name,
             seed=self.seed,
             metrics=json.loads((self.folder / 'metrics.json').read_text()),
             folder=str(self.folder),
         )
-        cost = self.folder / 'train' / 'cost.json'
-        return {**result, **json.loads(cost.read_text())} if self.given is None else result
+        if self.is_training:
+            result |= json.loads((self.folder / 'train' / 'cost.json').read_text())
+        return result
 
 
 def student_run(plan: Plan, method: Method, seed: int) -> Run | None:
-    """The run of a method with a seed, or None where a mentor is not there yet."""
+    """The run of a method with a seed, or None if a mentor is not available yet."""
     mentors = plan.mentors(method)
-    if not all(is_there(mentor) for mentor in mentors):
+    if not all(is_available(mentor) for mentor in mentors):
         return None
     cfg = plan.config(method, seed)
-    made_from = digest(cfg, [_describe(mentor) for mentor in mentors])
-    folder = plan.folder / 'runs' / f'{slug(method.name)}-seed{seed}-{made_from[:10]}'
-    return Run(f'{method.name}, seed {seed}', method.name, seed, cfg, made_from, folder)
+    run_id = make_run_id(cfg, [_identity(mentor) for mentor in mentors])
+    folder = plan.folder / 'runs' / f'{slug(method.name)}-seed{seed}-{run_id[:10]}'
+    return Run(method.name, seed, cfg, run_id, folder, dump=plan.dump)
 
 
 def mentor_runs(plan: Plan) -> list[Run]:
-    """The trainings, or tests, of all mentors that teach in some method and are files here."""
+    """The trainings, or tests, of all mentors of the plan whose checkpoints are local files."""
     entries = [mentor for method in plan.methods for mentor in plan.mentors(method)]
     files = {
         (mentor_name(entry), entry['checkpoint']): entry for entry in filter(is_local, entries)
@@ -144,32 +146,31 @@ def mentor_runs(plan: Plan) -> list[Run]:
 
 
 def _mentor_run(plan: Plan, name: str, entry: Mapping[str, Any]) -> Run:
-    cfg = prepared(_mentor_config(entry), plan.mentor_options, plan.mentor_seed)
+    cfg = prepare_config(_mentor_config(entry), plan.mentor_options, plan.mentor_seed)
     path = Path(entry['checkpoint']).absolute()
-    made_from = digest(cfg, weights_digest(path)) if path.exists() else None
-    folder = plan.folder / 'mentors' / f'{slug(name)}-{(made_from or digest(cfg, None))[:10]}'
-    given = path if path.exists() else None
-    seed = plan.mentor_seed
-    return Run(f'mentor {name}', name, seed, cfg, made_from, folder, given, wanted=path)
+    weights = path if path.exists() else None
+    run_id = make_run_id(cfg, weights_digest(path)) if weights else None
+    folder = plan.folder / 'mentors' / f'{slug(name)}-{(run_id or make_run_id(cfg, None))[:10]}'
+    return Run(name, cfg.randomness.get('seed'), cfg, run_id, folder, weights, publish_to=path)
 
 
 def is_local(entry: Mapping[str, Any]) -> bool:
-    """Whether a mentor's checkpoint is a file, not one of a zoo."""
+    """Whether the checkpoint of a mentor is a local file, not a URL or a model zoo's."""
     checkpoint = entry.get('checkpoint')
     return isinstance(checkpoint, str) and checkpoint != 'zoo' and '://' not in checkpoint
 
 
-def is_there(entry: Mapping[str, Any]) -> bool:
-    """Whether a mentor can teach."""
+def is_available(entry: Mapping[str, Any]) -> bool:
+    """Whether a mentor can teach: its checkpoint exists or can be downloaded."""
     return not is_local(entry) or Path(entry['checkpoint']).exists()
 
 
-def digest(cfg: Config, weights: Any) -> str:
-    """SHA-256 of a config and of what else its training or test reads.
+def make_run_id(cfg: Config, weights: Any) -> str:
+    """SHA-256 of a config and of the weights that its training or test reads.
 
     Args:
-        cfg: Its mentors, whose entries hold paths, are left to ``weights``.
-        weights: Anything that JSON can write.
+        cfg: The config. Its mentors are left out: their entries hold paths.
+        weights: What identifies the weights; anything that JSON can write.
     """
     content = cfg.to_dict()
     content['model'] = {k: v for k, v in content['model'].items() if k != 'mentors'}
@@ -178,7 +179,7 @@ def digest(cfg: Config, weights: Any) -> str:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 of a checkpoint's weights: the file also holds times, which differ from run to run.
+    """SHA-256 of the weights in a checkpoint. The file's own digest differs from run to run.
 
     Raises:
         ClassroomError: The file cannot be read.
@@ -199,10 +200,7 @@ def _weights_digest(path: Path, modified: int) -> str:
 
 
 def publish(source: Path, target: Path) -> None:
-    """Put a file somewhere, whole or not at all: what is cut off would pass for a mentor.
-
-    One that is there by now stays, for somebody may learn from it already.
-    """
+    """Copy a file so that ``target`` is never incomplete. An existing ``target`` is kept."""
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -234,8 +232,8 @@ def _read_config(config: str) -> Config:
     return get_config(config) if '::' in config else Config.fromfile(config)
 
 
-def _describe(entry: Mapping[str, Any]) -> Sequence[Any]:
-    """What a mentor's lessons depend on; it does not matter where its files lie."""
+def _identity(entry: Mapping[str, Any]) -> Sequence[Any]:
+    """What the predictions of a mentor depend on, without the paths of its files."""
     weights = weights_digest(Path(entry['checkpoint'])) if is_local(entry) else entry['checkpoint']
-    used = {key: value for key, value in entry.items() if key not in ('config', 'checkpoint')}
-    return [mentor_name(entry), used, _mentor_config(entry).to_dict(), weights]
+    options = {key: value for key, value in entry.items() if key not in ('config', 'checkpoint')}
+    return [mentor_name(entry), options, _mentor_config(entry).to_dict(), weights]

@@ -17,10 +17,10 @@ import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import print_log
-from mmengine.utils import get_installed_path
 
 from ..checkpoints import check_hash
 from ..errors import ClassroomError, did_you_mean, each, reason
+from ..hub import package_configs
 from ..options import type_name
 from ..runner import running
 
@@ -230,7 +230,7 @@ def _from_package(config: str, zoo: bool, key: str) -> Config:
             f'{where} could not be loaded: no package {package!r} is installed'
             f'{did_you_mean(package, ["mmpose", "mmpretrain"])}.'
         )
-    root = Path(get_installed_path(package), '.mim', 'configs')
+    root = package_configs(package)
     if not (root / path).is_file():
         known = [file.relative_to(root).as_posix() for file in root.rglob('*.py')]
         raise ClassroomError(

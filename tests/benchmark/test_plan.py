@@ -52,7 +52,7 @@ def test_methods_differ_in_what_they_say_alone(write):
 
 
 def test_strategy_with_a_type_replaces_the_classrooms(write):
-    strategy = dict(type='mmkd_classroom.ClassroomKD', pace='fixed')
+    strategy = dict(type='mmkd_classroom.ClassroomKD', temperature_mode='fixed')
     plan = read_plan(write(methods=[METHODS[0], dict(name='other', strategy=strategy)]))
     assert plan.config(plan.methods[1], 0).model.strategy == strategy
 
@@ -81,7 +81,7 @@ def test_options_of_plan_and_method_are_joined(write):
 class TestDigest:
     def of(self, path, method=1, seed=0, overrides=None):
         plan = read_plan(path, overrides)
-        return student_run(plan, plan.methods[method], seed).made_from
+        return student_run(plan, plan.methods[method], seed).run_id
 
     def test_is_that_of_what_is_run(self, write):
         path = write()
@@ -135,25 +135,26 @@ class TestDigest:
         assert student_run(plan, plan.methods[1], 0) is None
         assert student_run(plan, plan.methods[3], 0) is not None  # taught by the other
         lost, there = mentor_runs(plan)
-        assert lost.made_from is None and lost.given is None
-        assert there.given == there.wanted == tmp_path / 'classroom_mentor_1.pth'
+        assert lost.run_id is None and lost.is_training
+        assert there.weights == there.publish_to == tmp_path / 'classroom_mentor_1.pth'
 
 
 @pytest.mark.parametrize(
     ('keys', 'message'),
     [
-        (dict(classroom=None), r"lacks \['classroom'\]"),
-        (dict(seed=[1]), r"unknown keys \['seed'\]"),
+        (dict(classroom=None), r'plan\.py\.classroom is missing'),
+        (dict(seed=[1]), r"plan\.py has no option 'seed'.*'seeds'"),
         (dict(classroom='no/such.py'), "classroom of .* is 'no/such.py': no such file"),
         (dict(seeds=[]), r'seeds of .* is \[\]'),
         (dict(seeds=[1.5]), r'seeds of .* is \[1.5\]'),
         (dict(seeds=[3, 3]), 'a seed is there twice'),
         (dict(mentor_seed=7), 'mentor_seed of .* is 7'),
         (dict(metrics=None), 'metrics of .* is None'),
-        (dict(metrics=[dict(name='x')]), r"metrics\[0\] of .* lacks \['key'\]"),
+        (dict(metrics=[dict(name='x')]), r'metrics\[0\] of .*\.key is missing'),
         (dict(methods=[]), r'methods of .* is \[\]'),
+        (dict(methods=[dict(name='x', alone='yes')]), r"alone is 'yes', a str: give True or False"),
         (dict(methods=['alone']), r"methods\[0\] of .* is 'alone': it must be a dict"),
-        (dict(methods=[dict(alone=True)]), r"methods\[0\] of .* lacks \['name'\]"),
+        (dict(methods=[dict(alone=True)]), r'methods\[0\] of .*\.name is missing'),
         (dict(methods=[*METHODS, dict(name='one')]), r"methods\[4\]\.name of .* is 'one'"),
         (dict(methods=METHODS[1:]), '0 methods with alone=True'),
         (dict(baseline='taught'), "baseline of .* is 'taught'"),
@@ -167,11 +168,11 @@ class TestDigest:
         ),
         (
             dict(methods=[METHODS[0], dict(name='x', strategy=dict(flter=True))]),
-            r'methods\[1\] of .* does not give a strategy: .*flter',
+            r'methods\[1\] of .* does not give a classroom: .*flter',
         ),
         (
             dict(methods=[METHODS[0], dict(name='x', strategy=dict(granularity='keypoint'))]),
-            r'methods\[1\] of .* does not give a strategy: .*granularity',
+            r'methods\[1\] of .* does not give a classroom: .*granularity',
         ),
     ],
 )
@@ -191,7 +192,7 @@ HINTS = [dict(student='layer1', mentor='mentor_0', stage='layer1')]
             r"methods\[1\] of .*hints\[0\]\.mentor is 'mentor_0'",
         ),
         (
-            dict(strategy=dict(type='mmkd_classroom.ConfidenceAware', mentor_stages=['layer1'])),
+            dict(strategy=dict(type='mmkd_classroom.CAMKD', mentor_stages=['layer1'])),
             r'methods\[1\] of .* names 1 stages for 2 mentors',
         ),
     ],

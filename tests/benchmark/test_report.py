@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from mmkd_classroom.benchmark.plan import Method, Metric, Plan
-from mmkd_classroom.benchmark.report import Results, plot, report
+from mmkd_classroom.benchmark.report import Results, format_gain, plot, report
 from mmkd_classroom.errors import ClassroomError
 
 
@@ -94,8 +94,22 @@ def test_a_mentor_may_report_other_metrics():
 def test_a_run_that_diverged(tmp_path):
     runs = {**RUNS, 'lost': {0: line(float('nan'), 1), 1: line(0.5, 1)}}
     results = Results(PLAN, runs, {})
-    assert '| lost | 2 | nan ± nan | nan [nan, nan] |' in report(results).replace('+nan', 'nan')
+    assert '| lost | 2 | nan ± nan | +nan [+nan, +nan] |' in report(results)
     plot(results, tmp_path / 'plot.png')
+
+
+def test_the_same_run_under_two_names():
+    text = report(Results(PLAN, {**RUNS, 'taught': RUNS['alone']}, {}))
+    assert '| taught | 3 | 51.67 ± 0.37 | +0.00 [+0.00, +0.00] |' in text
+
+
+def test_gains_are_paired_by_seed():
+    values = {0: 53.45, 1: 53.42, 2: 53.25, 3: 99.0}
+    base = {2: 52.09, 1: 51.45, 0: 51.46, 7: 0.0}
+    # Differences 1.99, 1.97, 1.16: deviation 0.473533; t(0.975, 2) = 4.302653.
+    assert format_gain(values, base) == '+1.71 [+0.53, +2.88]'
+    assert format_gain({0: 1.0, 1: 5.0}, {1: 2.0, 3: 7.0}) == '+3.00'
+    assert format_gain({0: 1.0}, {1: 2.0}) == ''
 
 
 def test_nothing_there_yet(tmp_path):

@@ -1,7 +1,7 @@
 """A tiny benchmark from plan to table: alone, killed and started again, and with a failing run."""
 
 import argparse
-import importlib.util
+import importlib
 import json
 import os
 import signal
@@ -14,8 +14,9 @@ import cv2
 import pytest
 from fixtures import write_class_config, write_class_dataset
 
-from mmkd_classroom.benchmark.ledger import locked
+from mmkd_classroom.benchmark.store import locked
 
+pytestmark = pytest.mark.timeout(1800)  # a test starts the tool up to four times
 TOOL = Path(__file__).parents[2] / 'tools' / 'benchmark.py'
 CLASSROOM = """
 _base_ = ['student.py']
@@ -98,7 +99,7 @@ def start(root, *args, plan='plan.py'):
 def run(root, *args, **options):
     """Exit code and what was printed."""
     process = start(root, *args, **options)
-    out, err = process.communicate(timeout=280)
+    out, err = process.communicate()
     return process.returncode, out, err
 
 
@@ -121,6 +122,7 @@ def undisturbed(tmp_path_factory):
     return root, out, results(root)
 
 
+@pytest.mark.slow
 def test_every_run_has_its_line(undisturbed):
     root, out, _ = undisturbed
     records = [json.loads(line) for line in lines(root)]
@@ -131,17 +133,19 @@ def test_every_run_has_its_line(undisturbed):
     assert len({record['metrics']['NLL'] for record in records}) == 6  # no two are the same run
     for record in records:
         assert record['steps'] == (6 if record['name'] == 'strong' else 4)
-        assert 0 < record['seconds'] < 60 and 50 < record['memory'] < 1e5
+        assert 0 < record['seconds'] and 50 < record['memory'] < 1e5
         assert record['at_once'] == 2 and record['threads'] == 1
-    assert '6 of 6 runs, about 0:00 left' in out
+    assert '6 of 6 runs, ' in out
 
 
+@pytest.mark.slow
 def test_mentors_are_where_the_classroom_seeks_them(undisturbed):
     root, *_ = undisturbed
     assert (root / 'work_dirs/strong/epoch_3.pth').is_file()
     assert (root / 'work_dirs/twin/epoch_2.pth').is_file()
 
 
+@pytest.mark.slow
 def test_tables_and_plot(undisturbed):
     root, out, _ = undisturbed
     found = {
@@ -160,7 +164,7 @@ def test_tables_and_plot(undisturbed):
     assert cv2.imread(str(root / 'work_dirs/benchmarks/plan/plan.png')).std() > 10
 
 
-@pytest.mark.timeout(900)  # four starts of the tool, on a machine that may be busy
+@pytest.mark.slow
 def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed, tmp_path):
     root = write_plan(tmp_path / 'plan')
     # Among the mentors' trainings, and among the students'.
@@ -170,7 +174,7 @@ def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(number)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=280)
         assert enough <= len(lines(root)) < 6
     assert process.returncode == 1
     assert 'what is done is kept' in err and 'Traceback' not in err
@@ -184,6 +188,7 @@ def test_stopped_twice_and_started_again_it_ends_with_the_same_table(undisturbed
     assert lines(root)[: len(kept)] == kept  # what was done is not done again
 
 
+@pytest.mark.slow
 def test_failed_run_is_kept_apart_and_stops_no_other(undisturbed):
     root, *_ = undisturbed
     before = lines(root)
@@ -197,6 +202,7 @@ def test_failed_run_is_kept_apart_and_stops_no_other(undisturbed):
     assert '| classroom | 2 |' in results(root, 'failing')
 
 
+@pytest.mark.slow
 def test_mentor_that_cannot_be_tested_can_teach(undisturbed):
     root, *_ = undisturbed
     work_dir = 'work_dirs/benchmarks/untested'
@@ -204,11 +210,12 @@ def test_mentor_that_cannot_be_tested_can_teach(undisturbed):
     code, out, err = run(root, '--work-dir', work_dir, '--cfg-options', lost, 'seeds=[0]')
     assert code == 0, out + err
     assert 'mentor strong could not be tested, see ' in out
-    assert '2 of 2 runs, about 0:00 left' in out  # tests alone do not count
+    assert '2 of 2 runs, ' in out  # tests alone do not count
     assert '| classroom | 1 |' in out and '## Mentors' not in out
     assert len(list((root / work_dir / 'failed').glob('strong-*/test.log'))) == 1
 
 
+@pytest.mark.slow
 def test_changed_plan_does_not_take_old_results(undisturbed):
     root, *_ = undisturbed
     before = lines(root)
@@ -219,13 +226,14 @@ def test_changed_plan_does_not_take_old_results(undisturbed):
     assert lines(root) == before
 
 
+@pytest.mark.slow
 def test_two_benchmarks_do_not_share_a_folder(undisturbed):
     root, *_ = undisturbed
     with locked(root / 'work_dirs/benchmarks/plan'):
         code, _, err = run(root)
         code_of_report, out, _ = run(root, '--report')
     assert code == 1
-    assert 'Another benchmark works in' in err and 'Traceback' not in err
+    assert 'Another benchmark is running in' in err and 'Traceback' not in err
     assert code_of_report == 0 and '| classroom | 2 |' in out  # that only reads
 
 
@@ -239,31 +247,27 @@ def test_two_benchmarks_do_not_share_a_folder(undisturbed):
         (None, 1, None, ['0']),
     ],
 )
-def test_runs_are_shared_out_to_gpus(tool, monkeypatch, gpus, at_once, visible, expected):
+def test_runs_are_distributed_over_gpus(tool, monkeypatch, gpus, at_once, visible, expected):
     monkeypatch.setattr('torch.cuda.is_available', lambda: True)
     monkeypatch.setattr('torch.cuda.device_count', lambda: 4)
     if visible:
         monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
-    places = tool.places(argparse.Namespace(gpus=gpus, at_once=at_once))
-    assert places == [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in expected]
+    slots = tool.slots(argparse.Namespace(gpus=gpus, at_once=at_once))
+    assert slots == [{'CUDA_VISIBLE_DEVICES': gpu} for gpu in expected]
 
 
 @pytest.mark.parametrize(('at_once', 'runs', 'threads'), [(None, 2, '4'), (3, 3, '2'), (9, 9, '1')])
 def test_cores_are_shared_out(tool, monkeypatch, at_once, runs, threads):
     monkeypatch.setattr('torch.cuda.is_available', lambda: False)
     monkeypatch.setattr(tool, 'CORES', 8)
-    assert tool.places(argparse.Namespace(gpus=None, at_once=at_once)) == [{}] * runs
+    assert tool.slots(argparse.Namespace(gpus=None, at_once=at_once)) == [{}] * runs
     assert os.environ['OMP_NUM_THREADS'] == threads
 
 
 @pytest.fixture
 def tool(monkeypatch):
-    """The tool as a module, in an environment that it may change."""
+    """The module of the command, in an environment that it may change."""
     monkeypatch.setattr(os, 'environ', os.environ.copy())
-    monkeypatch.setattr(sys, 'path', sys.path[:])
     for name in ('OMP_NUM_THREADS', 'CUDA_VISIBLE_DEVICES'):
         os.environ.pop(name, None)
-    spec = importlib.util.spec_from_file_location('benchmark_tool', TOOL)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module('mmkd_classroom.benchmark.__main__')

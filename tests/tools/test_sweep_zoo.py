@@ -32,7 +32,7 @@ def zoo(tool):
 
 def outcomes(folder):
     lines = (folder / 'results.jsonl').read_text().splitlines()
-    return {record['made_from']: record['outcomes'] for record in map(json.loads, lines)}
+    return {record['run_id']: record['outcomes'] for record in map(json.loads, lines)}
 
 
 def test_stock_configs_in_their_roles(tool, tmp_path, capsys):
@@ -71,7 +71,7 @@ def test_one_end_of_a_config_is_not_that_of_the_sweep(tool, tmp_path, monkeypatc
     args = ['--time-limit', '2', '--jobs', '2', '--work-dir', str(tmp_path)]
     records = tool.sweep(['dies', 'hangs', 'works'], tool.parse_args(args))
 
-    found = {record['made_from']: list(record['outcomes'].values()) for record in records}
+    found = {record['run_id']: list(record['outcomes'].values()) for record in records}
     assert found == dict(
         dies=['ok', 'CRASH: exit code 3', '–', '–'],
         hangs=['ok', 'CRASH: more than 2 s', '–', '–'],

@@ -1,6 +1,0 @@
-# AVER: HRNet-W32 on COCO at 256x192, taught by all mentors alike.
-# Needs: what configs/classroomkd/hrnet_coco.py needs.
-# Train: bash tools/dist_train.sh configs/baselines/average_hrnet_coco.py 8
-_base_ = ['../classroomkd/hrnet_coco.py']
-
-model = dict(strategy=dict(_delete_=True, type='Average'))

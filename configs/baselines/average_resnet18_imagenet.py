@@ -1,6 +1,0 @@
-# AVER: ResNet-18 on ImageNet, taught by all mentors alike.
-# Needs: what configs/classroomkd/resnet18_imagenet.py needs.
-# Train: bash tools/dist_train.sh configs/baselines/average_resnet18_imagenet.py 8
-_base_ = ['../classroomkd/resnet18_imagenet.py']
-
-model = dict(strategy=dict(_delete_=True, type='Average'))

@@ -1,6 +1,0 @@
-# AVER: ResNet-20 on CIFAR-100, taught by all mentors alike.
-# Needs: what configs/classroomkd/resnet20_cifar100.py needs.
-# Train: python tools/train.py configs/baselines/average_resnet20_cifar100.py
-_base_ = ['../classroomkd/resnet20_cifar100.py']
-
-model = dict(strategy=dict(_delete_=True, type='Average'))

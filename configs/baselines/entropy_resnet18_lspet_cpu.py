@@ -1,7 +1,0 @@
-# EBKD: ResNet-18 of width 8 on LSPET at 96x96, taught by mentors weighted by their entropy; for a
-# CPU.
-# Needs: what configs/classroomkd/resnet18_lspet_cpu.py needs.
-# Train: python tools/train.py configs/baselines/entropy_resnet18_lspet_cpu.py
-_base_ = ['../classroomkd/resnet18_lspet_cpu.py']
-
-model = dict(strategy=dict(_delete_=True, type='EntropyWeighted'))

@@ -1,9 +1,0 @@
-# KD: RTMPose-s on COCO at 256x192, taught by its first mentor alone.
-# Needs: what configs/classroomkd/rtmpose_coco.py needs.
-# Train: bash tools/dist_train.sh configs/baselines/kd_rtmpose_coco.py 8
-_base_ = ['../classroomkd/rtmpose_coco.py']
-
-model = dict(
-    mentors=_base_.model.mentors[:1],
-    strategy=dict(_delete_=True, type='Average'),
-)

@@ -1,0 +1,143 @@
+"""Compare methods on equal terms: train and test each one with each seed of a plan.
+
+Mentors without a checkpoint are trained first, once. Each finished run adds a line to results.jsonl
+in the plan's folder. Started again, after an interruption or with a longer plan, the command does
+what is missing. At the end it writes PLAN.md, with tables of results and costs, and PLAN.png. If a
+run fails, its logs are kept in failed/, the other runs go on, and the exit code is 1. Relative
+paths of data and checkpoints start at the current directory, as in train.
+
+Examples:
+    python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py
+    python -m mmkd_classroom.benchmark configs/benchmarks/lspet.py --gpus 0 1 2 3
+    python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py --report
+"""
+
+import argparse
+import os
+import signal
+import sys
+import time
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+
+from ..errors import ClassroomError
+from ..hub import config_file
+from .jobs import JobRunner, clock, preload
+from .plan import Plan, read_plan
+from .report import Results, plot, report
+from .runner import BenchmarkRunner
+from .store import ResultStore, locked
+
+CORES = os.cpu_count() or 1
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('plan', help="path of the plan, or 'package::path'")
+    parser.add_argument('--work-dir', help="takes runs and results, in place of the plan's folder")
+    parser.add_argument(
+        '--gpus', nargs='+', help='as CUDA_VISIBLE_DEVICES names them; by default all there are'
+    )
+    parser.add_argument(
+        '--at-once',
+        type=int,
+        help='number of runs at a time; by default one a GPU, or, without a GPU, one for each of '
+        'up to two cores. Times are comparable where each run has its machine or GPU to itself',
+    )
+    parser.add_argument('--report', action='store_true', help='run nothing, show what is there')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='changes to the plan, as key=value, such as seeds="[0,1]"',
+    )
+    return parser.parse_args()
+
+
+def slots(args: argparse.Namespace) -> list[dict[str, str]]:
+    """Environment variables for each of the runs at a time."""
+    gpus = args.gpus or visible_gpus()
+    at_once = args.at_once or len(gpus) or min(2, CORES)
+    # Runs that all use every core are slower than runs that share the cores.
+    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, CORES // at_once)))
+    if not gpus:
+        return [{}] * at_once
+    return [{'CUDA_VISIBLE_DEVICES': gpus[index % len(gpus)]} for index in range(at_once)]
+
+
+def visible_gpus() -> list[str]:
+    """Names of the usable GPUs, for CUDA_VISIBLE_DEVICES."""
+    if not torch.cuda.is_available():
+        return []
+    named = os.environ.get('CUDA_VISIBLE_DEVICES')
+    return named.split(',') if named else [str(n) for n in range(torch.cuda.device_count())]
+
+
+def run(plan: Plan, args: argparse.Namespace) -> bool:
+    """Do what has no result yet, and report all results.
+
+    Returns:
+        Whether the plan is complete.
+    """
+    start = time.monotonic()
+
+    def log(line: str) -> None:
+        print(f'[{clock(time.monotonic() - start):>5}] {line}', flush=True)
+
+    store = ResultStore(plan.folder)
+    failures = {}
+    if not args.report:
+        fresh = torch.cuda.is_available()
+        imported = ['mmkd_classroom.benchmark.runner', 'mmkd_classroom.benchmark.report']
+        if not fresh:
+            imported += preload(plan.classroom_config.get('default_scope', 'mmengine'))
+        jobs = JobRunner(Path.cwd(), slots(args), log, imported, fresh)
+        runner = BenchmarkRunner(plan, store, jobs, log)
+        log(f'{plan.name}: results go to {store.path}')
+        runner.run()
+        failures = runner.failures
+    results = Results.load(plan, store)
+    text = report(results)
+    (plan.folder / f'{plan.name}.md').write_text(text)
+    plot(results, plan.folder / f'{plan.name}.png')
+    print(f'\n{text}\nThe plot: {plan.folder / plan.name}.png')
+    for title, message in failures.items():
+        print(f'\nFAILED {title}\n{message}', file=sys.stderr)
+    return not results.missing and not failures
+
+
+def main() -> None:
+    """The command."""
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore')  # of the packages below, in every process
+    warnings.simplefilter('ignore')
+    # Stop the trainings at SIGTERM as at Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _benchmark()
+    except ClassroomError as error:
+        raise SystemExit(f'\nerror: {error}') from None
+    except KeyboardInterrupt:
+        raise SystemExit('\ninterrupted; what is done is kept for the next time') from None
+
+
+def _benchmark() -> None:
+    args = parse_args()
+    changes = dict(args.cfg_options)
+    if args.work_dir:
+        changes['work_dir'] = args.work_dir
+    plan = read_plan(config_file(args.plan, 'The plan'), changes)
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    # A report only reads, so it works while a benchmark runs.
+    with nullcontext() if args.report else locked(plan.folder):
+        done = run(plan, args)
+    raise SystemExit(0 if done else 1)
+
+
+if __name__ == '__main__':
+    main()

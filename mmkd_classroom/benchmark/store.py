@@ -1,0 +1,91 @@
+"""Results on disk: one line of JSON per finished run, safe against interruptions."""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ..errors import ClassroomError
+
+
+class ResultStore:
+    """A file ``results.jsonl`` to which results are appended, each with its ``run_id``.
+
+    Of several results with the same ``run_id`` the last one counts.
+
+    Args:
+        folder: Holds the file. It is made with the first result.
+
+    Raises:
+        ClassroomError: The file has results of an earlier format.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / 'results.jsonl'
+        self._lock = threading.Lock()
+        self._results = {result['run_id']: result for result in self._read()}
+
+    def find(self, run_id: str | None) -> dict[str, Any] | None:
+        """The result of a run, or None."""
+        return self._results.get(run_id)
+
+    def add(self, result: dict[str, Any]) -> None:
+        """Append a result, which has a ``run_id``, and wait until it is on the disk."""
+        with self._lock:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open('ab+') as file:
+                line = json.dumps(result).encode() + b'\n'
+                # An interruption may have left half a line, which must not spoil this one.
+                file.write(line if _ends_with_newline(file) else b'\n' + line)
+                file.flush()
+                os.fsync(file.fileno())
+            self._results[result['run_id']] = result
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        try:
+            lines = self.path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            try:
+                result = json.loads(line)
+            except ValueError:
+                continue  # half a line: that run is done again
+            if isinstance(result, dict) and 'made_from' in result:
+                raise ClassroomError(
+                    f"{self.path} has the key 'made_from', which is called 'run_id' now. To keep "
+                    f"""these results: sed -i 's/"made_from"/"run_id"/' {self.path}"""
+                )
+            if isinstance(result, dict) and 'run_id' in result:
+                yield result
+
+
+def _ends_with_newline(file: Any) -> bool:
+    """Whether a file is empty or its last line is complete."""
+    if file.seek(0, os.SEEK_END) == 0:
+        return True
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b'\n'
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Lock a folder against other benchmarks. The lock ends with the process at the latest.
+
+    Raises:
+        ClassroomError: Another process holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / '.lock').open('w') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ClassroomError(
+                f'Another benchmark is running in {folder}. Wait for it, stop it, or use another '
+                '--work-dir.'
+            ) from None
+        yield

@@ -1,0 +1,118 @@
+"""A classroom from the command line: a stock config, the names of its mentors and a strategy."""
+
+import argparse
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import DefaultScope
+
+from .distiller import MultiMentorDistiller, is_classroom
+from .errors import ClassroomError, did_you_mean
+from .registry import MODELS
+from .strategies import Strategy
+
+CLASSROOM = f'mmkd_classroom.{MultiMentorDistiller.__name__}'
+_PREFIX = 'mmkd_classroom.'
+
+
+def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags ``--mentors`` and ``--strategy``."""
+    parser.add_argument(
+        '--mentors',
+        nargs='+',
+        metavar='MENTOR',
+        help="train the config's model with these mentors. Each is CONFIG=CHECKPOINT, with a path "
+        "or URL, or 'package::path' alone, with the weights of that model zoo",
+    )
+    parser.add_argument(
+        '--strategy',
+        help='how the mentors teach, with default options: '
+        f'{", ".join(strategy_names())}; by default ClassroomKD',
+    )
+
+
+def set_classroom(
+    cfg: Config, mentors: Sequence[str] | None = None, strategy: str | None = None
+) -> None:
+    """Make a classroom of a stock config, or change the one that a config has.
+
+    Args:
+        cfg: Its ``model`` is changed.
+        mentors: Values of ``--mentors``; they replace those of a classroom.
+        strategy: Value of ``--strategy``; it replaces that of a classroom.
+
+    Raises:
+        ClassroomError: A value cannot be read, or a model that is alone gets a strategy.
+    """
+    if mentors is None and strategy is None:
+        return
+    if not isinstance(cfg.get('model'), dict):
+        raise ClassroomError('--mentors and --strategy need a config with a `model`.')
+    if not is_classroom(cfg.model):
+        if mentors is None:
+            raise ClassroomError(
+                f"--strategy {strategy} needs mentors, and the config's model has none: name "
+                'them with --mentors.'
+            )
+        cfg.model = ConfigDict(type=CLASSROOM, student=cfg.model)
+    if mentors is not None:
+        cfg.model.mentors = [mentor_entry(word) for word in mentors]
+    if strategy is not None:
+        cfg.model.strategy = ConfigDict(type=strategy_type(strategy))
+
+
+def mentor_entry(word: str) -> str | dict[str, Any]:
+    """The entry of ``model.mentors`` that a value of ``--mentors`` stands for.
+
+    Args:
+        word: ``'package::path'`` or ``'CONFIG=CHECKPOINT'``.
+
+    Raises:
+        ClassroomError: It is neither.
+
+    Example:
+        >>> mentor_entry('my_hrnet.py=my_hrnet.pth')
+        {'config': 'my_hrnet.py', 'checkpoint': 'my_hrnet.pth'}
+    """
+    config, separator, checkpoint = word.partition('=')
+    if config and checkpoint:
+        return dict(config=config, checkpoint=checkpoint)
+    if separator or '::' not in config:
+        raise ClassroomError(
+            f"--mentors {word!r}: name the mentor's weights, {config or 'CONFIG'}=CHECKPOINT, by "
+            "path or URL. Only 'package::path' can stand alone: its model zoo has the weights."
+        )
+    return config
+
+
+def strategy_type(name: str) -> str:
+    """The ``type`` of a strategy in a config.
+
+    Args:
+        name: As registered; the prefix of this package may be left out.
+
+    Raises:
+        ClassroomError: There is no such strategy.
+    """
+    with DefaultScope.overwrite_default_scope('mmkd_classroom'):
+        kind = MODELS.get(name)
+    if not _is_strategy(kind):
+        names = strategy_names()
+        raise ClassroomError(
+            f'--strategy {name!r} is not known{did_you_mean(name, names)}: choose one of '
+            f'{", ".join(names)}.'
+        )
+    ours = MODELS.module_dict.get(name) is kind
+    return _PREFIX + name if ours else name
+
+
+def strategy_names() -> list[str]:
+    """Names of the strategies that are registered."""
+    MODELS.import_from_location()
+    return sorted(name for name, kind in MODELS.module_dict.items() if _is_strategy(kind))
+
+
+def _is_strategy(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, Strategy)

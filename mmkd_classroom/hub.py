@@ -1,0 +1,87 @@
+"""Configs of installed packages by name, ``package::path``, those of this package included.
+
+The configs and tools of the repository are package data, in ``.mim`` as with every OpenMMLab
+package: symbolic links in the repository, files in a wheel.
+"""
+
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.utils import get_installed_path
+
+from .errors import ClassroomError, did_you_mean
+
+_NAME = 'mmkd_classroom'
+
+
+def register() -> None:
+    """Let MMEngine read ``mmkd_classroom::path``: as a ``_base_`` and by ``mmengine.hub``.
+
+    Importing this package does it. MMEngine's table of packages is fixed, so an entry is added. It
+    names this module and not the distribution: for a module MMEngine takes the folder that Python
+    imports it from, which is right for an editable install as well.
+    """
+    MODULE2PACKAGE[_NAME] = __name__
+    Config._get_cfg_path = staticmethod(_without_scope(Config._get_cfg_path))
+
+
+def _without_scope(get_path: Callable) -> Callable:
+    """``Config._get_cfg_path`` that gives configs of ours no scope.
+
+    MMEngine builds what a base of another package configures in the scope of that package. The
+    parts of our configs are MMPose's and MMPretrain's.
+    """
+
+    def wrapped(cfg_path: str, filename: str) -> tuple[str, str | None]:
+        path, scope = get_path(cfg_path, filename)
+        return path, None if scope == _NAME else scope
+
+    return wrapped
+
+
+def config_file(config: str, where: str) -> str:
+    """Find a config file.
+
+    Args:
+        config: Path, or ``'package::path'`` for a config of an installed package.
+        where: What names it, such as a flag, for messages.
+
+    Returns:
+        Its path.
+
+    Raises:
+        ClassroomError: There is no such package or file.
+    """
+    package, separator, path = config.partition('::')
+    if not separator:
+        package, path, folder = None, config, Path()
+    elif package.isidentifier() and find_spec(package):
+        folder = package_configs(package)
+    else:
+        raise ClassroomError(
+            f'{where} {config!r}: no package {package!r} is installed'
+            f'{did_you_mean(package, ["mmpose", "mmpretrain", _NAME])}.'
+        )
+    file = folder / path
+    if file.is_file():
+        return str(file)
+    if package is None:
+        known = [other.name for other in file.parent.glob('*.py')]
+        hint = did_you_mean(file.name, known)
+    else:
+        hint = did_you_mean(path, [f.relative_to(folder).as_posix() for f in folder.rglob('*.py')])
+    raise ClassroomError(
+        f'{where} {config!r}: there is no such config{hint}. It was sought at {file.absolute()}.'
+    )
+
+
+def package_configs(package: str) -> Path:
+    """Folder of the configs of an installed package.
+
+    Args:
+        package: Name of its module.
+    """
+    return Path(get_installed_path(MODULE2PACKAGE.get(package, package)), '.mim', 'configs')

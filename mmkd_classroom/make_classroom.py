@@ -1,0 +1,217 @@
+"""Write the config of a classroom, after a check that it can be built.
+
+The check builds the student and the mentors and prints who teaches what, and what it costs. It
+needs no data and no network. Weights in files are loaded; those with a URL are not fetched.
+
+Examples:
+    python -m mmkd_classroom.make_classroom STUDENT --mentors mmpose::PATH -o classroom.py
+    python -m mmkd_classroom.make_classroom STUDENT --mentors A.py=a.pth B.py=b.pth --strategy AMTML
+"""
+
+import argparse
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.registry import MODELS, init_default_scope
+
+from .command import read_config, run
+from .compose import CLASSROOM, add_classroom_arguments, mentor_entry, strategy_type
+from .distiller import Classroom, is_classroom
+from .errors import ClassroomError, each, reason
+from .hooks.overview import overview
+from .mentors.entry import Entry, as_entry, read_entry
+from .metainfo import image_size, metainfo_of, read_metainfo
+
+_USUAL_SIZE = (224, 224)
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description='Write the config of a classroom')
+    parser.add_argument('student', help="stock config: its path, or 'package::path'")
+    add_classroom_arguments(parser)
+    parser.add_argument('-o', '--out', default='classroom.py', help='file to write (%(default)s)')
+    parser.add_argument('--force', action='store_true', help='write over a file that is there')
+    args = parser.parse_args()
+    if args.mentors is None:
+        parser.error('--mentors is missing: name at least one')
+    return args
+
+
+def main() -> None:
+    """The command."""
+    run(_make)
+
+
+def _make() -> None:
+    args = parse_args()
+    out = Path(args.out)
+    _check_out(out, args.force)
+    if is_classroom(read_config(args.student).get('model')):
+        raise ClassroomError(
+            f'{args.student} is a classroom already: name the config of its student. Flags of '
+            '`train` replace the mentors and the strategy of a classroom.'
+        )
+    entries = read_mentors(args.mentors)
+    strategy = None if args.strategy is None else strategy_type(args.strategy)
+    text = classroom_text(args.student, entries, strategy, out)
+    for entry in entries:
+        if _is_url(entry.checkpoint):
+            print(
+                f'{entry.checkpoint} is not fetched: this check takes random weights in its '
+                'place. The training fetches it.'
+            )
+    print(overview(*build_classroom(_load(text, out), entries)))
+    with out.open('w' if args.force else 'x') as file:
+        file.write(text)
+    print(f'{out} is written.')
+
+
+def _check_out(out: Path, force: bool) -> None:
+    if out.suffix != '.py':
+        raise ClassroomError(f'--out {out}: the name of a config ends with .py.')
+    if not out.absolute().parent.is_dir():
+        raise ClassroomError(f'--out {out}: there is no folder {out.parent}. Make it first.')
+    if out.exists() and not force:
+        raise ClassroomError(
+            f'--out {out} is there already: give another name, or --force to write over it.'
+        )
+
+
+def read_mentors(words: Sequence[str]) -> list[Entry]:
+    """Read the values of ``--mentors`` and find their files.
+
+    Args:
+        words: See :func:`mentor_entry`.
+
+    Raises:
+        ClassroomError: Names all that cannot be read.
+    """
+
+    def read(word: str) -> Entry:
+        key = f'--mentors {word}'
+        return read_entry(as_entry(mentor_entry(word), key), key)
+
+    return each(read, words)
+
+
+def classroom_text(student: str, entries: Sequence[Entry], strategy: str | None, out: Path) -> str:
+    """The config of a classroom.
+
+    Args:
+        student: Path of its student's config, or ``'package::path'``.
+        entries: Its mentors.
+        strategy: The type of its strategy, or None for the default.
+        out: The file that it is for. Relative paths become relative to its folder.
+    """
+    lines = [
+        f'# Train: python -m mmkd_classroom.train {out}',
+        f'_base_ = [{_rebased(student, student, out)!r}]',
+        'model = dict(',
+        '    _delete_=True,',
+        f'    type={CLASSROOM!r},',
+        '    student=_base_.model,',
+        '    mentors=[',
+        *(f'        {_entry_text(entry, out)},' for entry in entries),
+        '    ],',
+    ]
+    if strategy is not None:
+        lines.append(f'    strategy=dict(type={strategy!r}),')
+    return '\n'.join([*lines, ')', ''])
+
+
+def _entry_text(entry: Entry, out: Path) -> str:
+    config, checkpoint = entry.options['config'], entry.options['checkpoint']
+    if checkpoint == 'zoo':
+        return repr(config)
+    config = _rebased(config, entry.config.filename, out)
+    checkpoint = _rebased(checkpoint, entry.checkpoint, out)
+    return f'dict(config={config!r}, checkpoint={checkpoint!r})'
+
+
+def _rebased(given: str, found: str, out: Path) -> str:
+    """A path as it is to be written into a file; names, URLs and absolute paths stay."""
+    if '::' in given or _is_url(given) or Path(given).is_absolute():
+        return given
+    return Path(os.path.relpath(found, out.absolute().parent)).as_posix()
+
+
+def _is_url(checkpoint: str) -> bool:
+    return '://' in checkpoint
+
+
+def _load(text: str, out: Path) -> Config:
+    """The config as MMEngine will read it, where it will lie."""
+    with tempfile.NamedTemporaryFile('w', suffix='.py', dir=out.absolute().parent) as file:
+        file.write(text)
+        file.flush()
+        try:
+            return Config.fromfile(file.name)
+        except Exception as error:  # mmengine raises a different type for each way to be wrong
+            raise ClassroomError(
+                f"The student's config cannot be the base of {out} ({reason(error)})."
+            ) from error
+
+
+def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, tuple[int, int]]:
+    """Build a classroom and match its mentors' joints, without data and without network.
+
+    Args:
+        cfg: Its config.
+        entries: Its mentors; those whose checkpoint is a URL get random weights.
+
+    Returns:
+        The classroom; width and height of the student's input.
+
+    Raises:
+        ClassroomError: Something does not fit.
+    """
+    init_default_scope(cfg.get('default_scope') or 'mmengine')
+    model = ConfigDict(cfg.model)
+    preprocessor = cfg.get('data_preprocessor') or cfg.get('preprocess_cfg')
+    if preprocessor is not None:
+        model.data_preprocessor = preprocessor
+    model.mentors = [_for_check(entry) for entry in entries]
+    classroom = MODELS.build(model)
+    if getattr(classroom.head, 'decoder', None) is None:
+        classroom.check_samples([_class_sample()])
+        return classroom, image_size(cfg) or _USUAL_SIZE
+    joints = classroom.head.out_channels
+    metainfo = read_metainfo(metainfo_of(cfg, joints), "The metainfo of the student's data set")
+    classroom.check_samples([_pose_sample(joints, metainfo)], metainfo)
+    return classroom, tuple(classroom.head.decoder.input_size)
+
+
+def _for_check(entry: Entry) -> dict[str, Any]:
+    checkpoint = None if _is_url(entry.checkpoint) else entry.checkpoint
+    config = entry.options['config']
+    config = config if '::' in config else entry.config.filename
+    return dict(config=config, checkpoint=checkpoint)
+
+
+def _class_sample() -> Any:
+    from mmpretrain.structures import DataSample
+
+    return DataSample().set_gt_label(0)
+
+
+def _pose_sample(joints: int, metainfo: dict[str, Any] | None) -> Any:
+    from mmengine.structures import InstanceData
+    from mmpose.structures import PoseDataSample
+
+    name = (metainfo or {}).get('dataset_name')
+    sample = PoseDataSample(metainfo=dict(dataset_name=name))
+    sample.gt_instances = InstanceData(
+        keypoints_visible=torch.ones(1, joints).numpy(),
+        transformed_keypoints=torch.zeros(1, joints, 2).numpy(),
+    )
+    return sample
+
+
+if __name__ == '__main__':
+    main()

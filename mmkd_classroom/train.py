@@ -1,0 +1,137 @@
+"""Train a classroom, or any model of MMPose's or MMPretrain's.
+
+Examples:
+    python -m mmkd_classroom.train CONFIG --work-dir DIR
+    python -m mmkd_classroom.train CONFIG --work-dir DIR --resume
+    python -m mmkd_classroom.train STUDENT --mentors mmpose::PATH my_hrnet.py=my_hrnet.pth
+"""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
+from .checkpoints import register_safe_loader
+from .command import (
+    add_common_arguments,
+    check_types,
+    parse,
+    prepare_distributed,
+    read_config,
+    run,
+    set_mmpretrain_dataloaders,
+    set_visualization,
+    set_work_dir,
+)
+from .compose import add_classroom_arguments, set_classroom
+from .distiller import is_classroom
+from .errors import ClassroomError
+from .options import type_name
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line, with MMPose's flags."""
+    parser = argparse.ArgumentParser(description='Train a classroom or a stock model')
+    parser.add_argument('config', help="path of the config, or 'package::path'")
+    parser.add_argument('--work-dir', help='directory for logs and checkpoints')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or, without a value, from the last one in the work '
+        'directory',
+    )
+    parser.add_argument('--amp', action='store_true', help='train in automatic mixed precision')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
+    )
+    add_classroom_arguments(parser)
+    add_common_arguments(parser)
+    return parse(parser)
+
+
+def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
+    """Write what the flags say into the config."""
+    cfg.launcher = args.launcher
+    set_classroom(cfg, args.mentors, args.strategy)
+    # Each of them in a folder of its own: --resume would take one for the other.
+    name = [Path(args.config).stem, 'classroom' if args.mentors else None, args.strategy]
+    set_work_dir(cfg, args, '_'.join(filter(None, name)))
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    if args.amp:
+        _set_amp(cfg)
+    if args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.auto_scale_lr:
+        if cfg.get('auto_scale_lr') is None:
+            raise ClassroomError(
+                '--auto-scale-lr needs auto_scale_lr = dict(base_batch_size=...) in the config: '
+                'the batch size over all processes for which its learning rate was chosen.'
+            )
+        cfg.auto_scale_lr.enable = True
+    if args.show or args.show_dir is not None:
+        set_visualization(cfg, args, args.show)
+    set_mmpretrain_dataloaders(cfg)
+    if 'preprocess_cfg' in cfg:  # MMPose's other name for the model's data preprocessor
+        model = cfg.model.get('student', cfg.model)
+        model.setdefault('data_preprocessor', cfg.preprocess_cfg)
+    cfg.merge_from_dict(args.cfg_options)
+    _add_plain_checkpoints(cfg)
+    return cfg
+
+
+def _set_amp(cfg: Config) -> None:
+    kind = cfg.optim_wrapper.get('type', OptimWrapper)
+    if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
+        raise ClassroomError(
+            f'--amp takes the place of optim_wrapper.type = {kind!r}, which it does not know: '
+            'leave one of them out.'
+        )
+    if get_device() != 'cpu':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper refuses to work on a CPU
+    if cfg.get('default_scope') == 'mmpose':  # its accuracy is numpy's, which has no bfloat16
+        model = cfg.model.get('student', cfg.model)
+        model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)
+
+
+def _add_plain_checkpoints(cfg: Config) -> None:
+    hooks = list(cfg.get('custom_hooks') or [])
+    if 'PlainCheckpointHook' not in map(type_name, hooks):
+        cfg.custom_hooks = [*hooks, ConfigDict(type='mmkd_classroom.PlainCheckpointHook')]
+
+
+def main() -> None:
+    """The command."""
+    run(_train)
+
+
+def _train() -> None:
+    args = parse_args()
+    cfg = merge_args(read_config(args.config), args)
+    check_types(cfg)
+    if cfg.get('runner_type', 'Runner') == 'FlexibleRunner' and is_classroom(cfg.model):
+        raise ClassroomError(
+            "runner_type is 'FlexibleRunner', which does not tell a classroom when it trains: its "
+            'hooks would be missing. Leave runner_type out.'
+        )
+    register_safe_loader()
+    prepare_distributed(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,124 @@
+"""A classroom without a config file: `train.py STUDENT --mentors ... --strategy ...`."""
+
+import json
+
+import pytest
+import torch
+from fixtures import (
+    write_class_config,
+    write_class_dataset,
+    write_classroom_config,
+    write_pose_config,
+    write_pose_dataset,
+)
+from mmengine.config import Config
+
+from mmkd_classroom.compose import strategy_names
+
+WRITERS = {
+    'pose': (write_pose_dataset, write_pose_config),
+    'class': (write_class_dataset, write_class_config),
+}
+
+
+@pytest.fixture(params=WRITERS)
+def student(request, tmp_path, monkeypatch):
+    """A stock config in the working directory; beside it a classroom with two mentors."""
+    monkeypatch.chdir(tmp_path)
+    write_dataset, write_config = WRITERS[request.param]
+    path = write_config(tmp_path / 'student.py', write_dataset(tmp_path / 'data'), epochs=1)
+    write_classroom_config(tmp_path / 'classroom.py', path)
+    return path
+
+
+MENTORS = [f'student.py=classroom_mentor_{index}.pth' for index in range(2)]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)['state_dict']
+
+
+def test_it_is_the_classroom_of_a_file(student, run_tool, tmp_path):
+    run_tool('train', 'student.py', '--mentors', *MENTORS)
+    run_tool('train', 'classroom.py', '--work-dir', 'file')
+    run_tool('train', 'student.py', '--work-dir', 'alone')
+    ours = weights('work_dirs/student_classroom/epoch_1.pth')
+    file, alone = weights('file/epoch_1.pth'), weights('alone/epoch_1.pth')
+    assert list(ours) == list(file) == list(alone)
+    assert all(torch.equal(value, file[name]) for name, value in ours.items())
+    assert any(not torch.equal(value, alone[name]) for name, value in ours.items())
+
+    # What the run leaves is tested and goes on by the flags that the README has for any other.
+    work = tmp_path / 'work_dirs' / 'student_classroom'
+    run_tool('test', work / 'student.py', work / 'epoch_1.pth', '--out', 'metrics.json')
+    assert json.loads((tmp_path / 'metrics.json').read_text())
+    options = ['--resume', '--cfg-options', 'train_cfg.max_epochs=2']
+    run_tool('train', 'student.py', '--mentors', *MENTORS, *options)
+    assert torch.load(work / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
+
+
+@pytest.mark.parametrize('config', ['student.py', 'classroom.py'])
+def test_strategy(config, student, run_tool, tmp_path):
+    """It replaces that of a classroom; one that learns is trained."""
+    mentors = ['--mentors', *MENTORS] if config == 'student.py' else []
+    run_tool('train', config, *mentors, '--strategy', 'AMTML')
+    name = 'student_classroom' if mentors else 'classroom'
+    (path,) = (tmp_path / 'work_dirs' / f'{name}_AMTML').glob('*.pth')
+    used = Config.fromfile(path.with_name(config)).model
+    assert used.strategy == dict(type='mmkd_classroom.AMTML')
+    assert len(used.mentors) == 2
+
+
+def test_mentors_replace_those_of_a_classroom(student, run_tool):
+    run_tool('train', 'classroom.py', '--mentors', MENTORS[1], '--no-validate')
+    (entry,) = Config.fromfile('work_dirs/classroom_classroom/classroom.py').model.mentors
+    assert entry.checkpoint == 'classroom_mentor_1.pth'
+
+
+@pytest.mark.parametrize('kind', ['mmpose', 'mmpretrain'])
+def test_stock_prefixes(kind, run_tool, tmp_path, monkeypatch):
+    """All by name, up to the weights of the zoo, which are not fetched."""
+    monkeypatch.chdir(tmp_path)
+    name = dict(
+        mmpose='mmpose::body_2d_keypoint/rtmpose/coco/rtmpose-t_8xb256-420e_coco-256x192.py',
+        mmpretrain='mmpretrain::resnet/resnet18_8xb32_in1k.py',
+    )[kind]
+    asked = []
+
+    def refuse(url, *args, **kwargs):
+        asked.append(url)
+        raise OSError('no network')
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', refuse)
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))  # where nothing is cached
+    with pytest.raises(SystemExit, match=r'model.mentors\[0\].checkpoint'):
+        run_tool('train', name, '--mentors', name)
+    (url,) = asked
+    assert url.startswith('https://')
+
+
+@pytest.mark.parametrize('student', ['class'], indirect=True)
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (['--strategy', 'AMTML'], '--strategy AMTML needs mentors.*--mentors'),
+        (['--mentors', *MENTORS, '--strategy', 'amtml'], r"'amtml'.*did you mean 'AMTML'.*choose"),
+        (['--mentors', *MENTORS, '--strategy', 'CifarResNet'], "'CifarResNet' is not known"),
+        (['--mentors', 'student.py'], 'student.py=CHECKPOINT'),
+        (['--mentors', 'student.py='], 'student.py=CHECKPOINT'),
+        (['--mentors', '=x.pth'], 'CONFIG=CHECKPOINT'),
+        (['--mentors', 'studnt.py=x.pth'], "studnt.py'.*did you mean 'student.py'"),
+        (['--mentors', 'student.py=x.pth'], 'x.pth'),
+    ],
+)
+def test_mistakes(flags, message, student, run_tool):
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', 'student.py', '--work-dir', 'run', *flags)
+
+
+def test_help_names_each_strategy(run_tool, capsys):
+    with pytest.raises(SystemExit):
+        run_tool('train', '--help')
+    text = capsys.readouterr().out
+    assert {'AMTML', 'ClassroomKD'} < set(strategy_names())
+    assert all(name in text for name in strategy_names())

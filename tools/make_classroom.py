@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""The same as ``python -m mmkd_classroom.make_classroom``, also where that is not installed."""
+
+import _common  # noqa: F401
+
+from mmkd_classroom.make_classroom import main
+
+if __name__ == '__main__':
+    main()
