@@ -110,7 +110,6 @@ def strategy_type(name: str) -> str:
 
 def strategy_names() -> list[str]:
     """Names of the strategies that are registered."""
-    MODELS.import_from_location()
     return sorted(name for name, kind in MODELS.module_dict.items() if _is_strategy(kind))
 
 

@@ -299,10 +299,12 @@ def _build_parts(
 ) -> dict[str, Any]:
     """The parts of a classroom beside its student; see :meth:`Classroom._take`."""
     adapter = build_adapter(student, adapter)
-    strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD')
+    strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD', kind=Strategy)
     adapter.check_student(student, strategy.needs_per_sample_loss)
     ranker = build_ranker(ranker, adapter)
-    divergence = build_part(divergence, TASK_UTILS, 'model.divergence', adapter.divergence)
+    divergence = build_part(
+        divergence, TASK_UTILS, 'model.divergence', adapter.divergence, kind=Divergence
+    )
     divergence.check(adapter)
     strategy.check(adapter, divergence)
 
@@ -336,7 +338,7 @@ def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
     """
     if cfg is None:
         return None
-    ranker = build_part(cfg, TASK_UTILS, 'model.ranker')
+    ranker = build_part(cfg, TASK_UTILS, 'model.ranker', kind=Ranker)
     if ranker.kind != adapter.kind:
         raise ClassroomError(
             f'model.ranker is a {type(ranker).__name__}, which ranks {ranker.kind}, but the '

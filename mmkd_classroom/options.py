@@ -22,6 +22,7 @@ def build_part(
     key: str,
     default: str | None = None,
     given: Mapping[str, Any] | None = None,
+    kind: type = object,
 ) -> Any:
     """Build a part of a classroom from its config.
 
@@ -33,6 +34,7 @@ def build_part(
         key: The part's config key, such as ``model.strategy``.
         default: The type where ``cfg`` gives none.
         given: Arguments that are not the config's to give.
+        kind: Class that the part must be of.
 
     Raises:
         ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
@@ -45,6 +47,11 @@ def build_part(
     options = {name: value for name, value in cfg.items() if name not in _MARKS}
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = find_type(cfg['type'], registry, key)
+        if inspect.isclass(builder) and not issubclass(builder, kind):
+            raise ClassroomError(
+                f'{key}.type is {cfg["type"]!r}, which is no {kind.__name__}: choose another type, '
+                'or leave it out.'
+            )
         check_options(builder, options, key, given or {})
         return builder(**options, **(given or {}))
 

@@ -75,17 +75,18 @@ class OKSRanker(KeypointRanker):
 
     def __init__(self, sigmas: Sequence[float] | None = None, correct_thr: float = 0.5) -> None:
         super().__init__(correct_thr)
-        sigmas = None if sigmas is None else torch.tensor(sigmas, dtype=torch.float32)
+        self.given = sigmas is not None
+        sigmas = torch.tensor(sigmas, dtype=torch.float32) if self.given else None
         self.register_buffer('sigmas', sigmas, persistent=False)
 
     def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
         """Look the sigmas up; there must be one for each joint."""
-        if self.sigmas is not None and self.sigmas.numel() != items:
+        if self.given and self.sigmas.numel() != items:
             raise ClassroomError(
                 f'model.ranker.sigmas has {self.sigmas.numel()} values for {items} joints: give '
                 'one per joint of the student.'
             )
-        if self.sigmas is None:
+        if not self.given:
             sigmas = dataset_sigmas(metainfo)
             if sigmas.numel() != items:
                 raise ClassroomError(
