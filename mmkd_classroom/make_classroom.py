@@ -179,11 +179,11 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
     model.mentors = [_for_check(entry) for entry in entries]
     classroom = MODELS.build(model)
     if getattr(classroom.head, 'decoder', None) is None:
-        classroom.check_samples([_class_sample()])
+        classroom.prepare([_class_sample()])
         return classroom, image_size(cfg) or _USUAL_SIZE
     joints = classroom.head.out_channels
     metainfo = read_metainfo(metainfo_of(cfg, joints), "The metainfo of the student's data set")
-    classroom.check_samples([_pose_sample(joints, metainfo)], metainfo)
+    classroom.prepare([_pose_sample(joints, metainfo)], metainfo)
     return classroom, tuple(classroom.head.decoder.input_size)
 
 

@@ -1,4 +1,4 @@
-"""A classroom as the model that MMEngine sees: its student, with a lesson in its loss."""
+"""A classroom as the model that MMEngine sees: its student, with its mentors in its loss."""
 
 import copy
 import logging
@@ -342,7 +342,7 @@ def test_everything_but_the_loss_is_the_student_s(kind):
 
 
 @both
-def test_lessons_are_written_into_the_journal(kind):
+def test_statistics_are_added_up(kind):
     classroom = classroom_of(kind, mentors=3)
     inputs, samples = SETTINGS[kind]['batch']()
     for _ in range(2):

@@ -120,9 +120,9 @@ def test_every_kind_of_mentor_teaches_by_every_strategy(student, strategy, tmp_p
             assert not torch.equal(parameter, start[name]), name
 
 
-def test_the_entrance_check_reads_every_kind(tmp_path):
+def test_the_mentor_check_reads_every_kind(tmp_path):
     cfg = classroom(tmp_path, 'udp', every_kind())
-    cfg.custom_hooks[0].entrance = dict(num_samples=8)
+    cfg.custom_hooks[0].mentor_check = dict(num_samples=8)
     with pytest.raises(ClassroomError, match=r'model\.mentors\[\d\].*is no better than chance'):
         Runner.from_cfg(cfg).train()
     log = next((tmp_path / 'work').rglob('*.log')).read_text()

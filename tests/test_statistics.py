@@ -1,4 +1,4 @@
-"""The record of lessons; over processes it is tested in ``test_distributed.py``."""
+"""The record of steps; over processes it is tested in ``test_distributed.py``."""
 
 import torch
 from toys import SETTINGS, classroom_of
@@ -7,31 +7,31 @@ from mmkd_classroom.statistics import Statistics
 
 
 def test_means_over_the_steps_since_the_last_reading():
-    journal = Statistics()
-    assert journal.read() is None
-    journal.add(dict(score=torch.tensor([1.0, 2.0]), student_score=torch.tensor(0.5)))
-    journal.add(dict(score=torch.tensor([3.0, 4.0]), student_score=torch.tensor(1.0)))
-    assert journal.steps == 2
-    assert journal.read() == dict(score=[2.0, 3.0], student_score=0.75)
-    assert journal.steps == 0 and journal.read() is None
-    journal.add(dict(score=torch.tensor([7.0])))
-    assert journal.read() == dict(score=[7.0])
+    statistics = Statistics()
+    assert statistics.read() is None
+    statistics.add(dict(score=torch.tensor([1.0, 2.0]), student_score=torch.tensor(0.5)))
+    statistics.add(dict(score=torch.tensor([3.0, 4.0]), student_score=torch.tensor(1.0)))
+    assert statistics.steps == 2
+    assert statistics.read() == dict(score=[2.0, 3.0], student_score=0.75)
+    assert statistics.steps == 0 and statistics.read() is None
+    statistics.add(dict(score=torch.tensor([7.0])))
+    assert statistics.read() == dict(score=[7.0])
 
 
 def test_many_small_steps_add_up_exactly():
-    journal = Statistics()
+    statistics = Statistics()
     for _ in range(1000):
-        journal.add(dict(share=torch.tensor([0.1]), invalid=torch.tensor([1])))
-    means = journal.read()
+        statistics.add(dict(share=torch.tensor([0.1]), invalid=torch.tensor([1])))
+    means = statistics.read()
     assert abs(means['share'][0] - 0.1) < 1e-8  # float32 would be off by 1e-5
     assert means['invalid'] == [1.0]
 
 
 def test_no_graph_is_kept():
-    journal = Statistics()
+    statistics = Statistics()
     value = torch.ones(2, requires_grad=True)
-    journal.add(dict(score=value * 2))
-    assert not any(tensor.requires_grad for tensor in journal._sums.values())
+    statistics.add(dict(score=value * 2))
+    assert not any(tensor.requires_grad for tensor in statistics._sums.values())
 
 
 def test_a_lesson_s_names_are_the_same_for_both_kinds():

@@ -17,8 +17,8 @@ _classrooms = [
 _switches = [
     dict(name='ClassroomKD'),
     dict(name='filter off', strategy=dict(filter=False)),
-    dict(name='pace fixed', strategy=dict(temperature_mode='fixed')),
-    dict(name='pace of DTKD', strategy=dict(temperature_mode='dtkd')),
+    dict(name='temperature fixed', strategy=dict(temperature_mode='fixed')),
+    dict(name='temperature of DTKD', strategy=dict(temperature_mode='dtkd')),
     dict(name='rank weights off', strategy=dict(rank_weights=False)),
     dict(name="task weight: student's score", strategy=dict(task_weight='score')),
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
@@ -38,7 +38,7 @@ _all_off = dict(
 )
 
 # Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,
-# as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no pace to switch.
+# as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no temperature to switch.
 _heatmap_classrooms = [
     *[
         dict(method, strategy=dict(dict(tau_max=4.0), **method.get('strategy', {})))

@@ -1,4 +1,4 @@
-"""The entrance check: who knows the data passes, who does not is named."""
+"""The check of the mentors: who knows the data passes, who does not is named."""
 
 import json
 from pathlib import Path
@@ -288,7 +288,7 @@ def test_it_needs_validation_data(tmp_path, fresh_runners):
     [(dict(num_samples=1), 'num_samples is 1'), (dict(rule='more'), "rule is 'more'")],
 )
 def test_impossible_options_are_named(options, message):
-    with pytest.raises(ClassroomError, match=rf'entrance\.{message}'):
+    with pytest.raises(ClassroomError, match=rf'mentor_check\.{message}'):
         MentorCheck(**options)
 
 
@@ -297,7 +297,7 @@ def test_the_hook_checks_before_training(tmp_path, fresh_runners):
     folder.mkdir()
     runner = class_runner(folder, [-20.0])
     (hook,) = [hook for hook in runner.hooks if type(hook).__name__ == 'MentoringHook']
-    hook.entrance = MentorCheck()
+    hook.mentor_check = MentorCheck()
     with pytest.raises(ClassroomError, match=r'model\.mentors\[0\]'):
         runner.train()
     assert runner.iter == 0 and not list(folder.rglob('epoch_*.pth'))

@@ -19,21 +19,21 @@ KEYS = {'active', 'score', 'rank_share', 'temperature', 'share', 'invalid'}
 
 
 class Diary(Hook):
-    """Writes down what the strategy had and the journal got in each iteration."""
+    """Writes down what the strategy had and the accumulator got in each iteration."""
 
-    priority = 'ABOVE_NORMAL'  # before the mentoring hook reads the journal
+    priority = 'ABOVE_NORMAL'  # before the mentoring hook reads the accumulator
 
     def __init__(self):
-        self.weights, self.tau_maxes, self.lessons = [], [], []
+        self.weights, self.tau_maxes, self.statistics = [], [], []
 
     def before_train(self, runner):
-        journal, add = runner.model.statistics, runner.model.statistics.add
+        accumulator, add = runner.model.statistics, runner.model.statistics.add
 
         def note(statistics):
-            self.lessons.append({name: value.clone() for name, value in statistics.items()})
+            self.statistics.append({name: value.clone() for name, value in statistics.items()})
             add(statistics)
 
-        journal.add = note
+        accumulator.add = note
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         self.weights.append(runner.model.strategy.weight)
@@ -77,16 +77,16 @@ def test_records_are_means_over_the_interval(tmp_path, fresh_runners):
     # Six steps: a record after the fourth, and one of what is left over.
     assert [(record['iter'], record['epoch']) for record in records] == [(4, 2), (6, 3)]
     for record, steps in zip(records, (slice(0, 4), slice(4, 6))):
-        lessons = diary.lessons[steps]
+        steps_of = diary.statistics[steps]
         assert list(record['mentors']) == ['mentor_0', 'mentor_1']
         for index, values in enumerate(record['mentors'].values()):
             assert set(values) == KEYS
             for name in KEYS - {'invalid'}:
-                mean = sum(lesson[name][index].item() for lesson in lessons) / len(lessons)
+                mean = sum(step[name][index].item() for step in steps_of) / len(steps_of)
                 assert values[name] == pytest.approx(mean, rel=1e-5)
             assert values['invalid'] == 0
             assert 0 <= values['active'] <= 1 <= values['temperature'] <= 5
-        mean = sum(lesson['student_score'].item() for lesson in lessons) / len(lessons)
+        mean = sum(step['student_score'].item() for step in steps_of) / len(steps_of)
         assert record['student_score'] == pytest.approx(mean, rel=1e-5)
 
 
@@ -196,7 +196,7 @@ def new(folder):
 
 
 class Loud:
-    """A strategy's journal of which each reading is given."""
+    """A strategy's accumulator of which each reading is given."""
 
     steps = 1
 
@@ -235,7 +235,7 @@ def test_schedules_set_the_strategy_before_each_step(tmp_path, fresh_runners):
     expected = [2 * (1 + math.cos(math.pi * step / 6)) for step in range(6)]
     assert diary.tau_maxes == pytest.approx(expected)
     assert [record['weight'] for record in records] == pytest.approx([0.4, 1.2, 0.4])
-    assert diary.lessons[0]['share'].tolist() == [0, 0]  # at weight 0 the mentors have no part
+    assert diary.statistics[0]['share'].tolist() == [0, 0]  # at weight 0 the mentors have no part
     assert 'tau_max' in records[0]
 
 
@@ -254,7 +254,7 @@ def test_every_strategy_s_own_statistics_are_recorded(strategy, keys, tmp_path, 
     assert set(record) == {'iter', 'epoch', 'student_score', 'mentors'}
     for index, values in enumerate(record['mentors'].values()):
         assert set(values) == keys
-        mean = sum(lesson['weight'][index].item() for lesson in diary.lessons) / 2
+        mean = sum(step['weight'][index].item() for step in diary.statistics) / 2
         assert values['weight'] == pytest.approx(mean, rel=1e-5)
     assert runner.message_hub.get_scalar('student_score').current() == record['student_score']
 
@@ -280,7 +280,7 @@ def test_a_mentor_with_nan_is_counted_and_warned_of_once(tmp_path, fresh_runners
     (log,) = Path(runner.log_dir).glob('*.log')
     warnings = [line for line in log.read_text().splitlines() if 'not finite' in line]
     assert len(warnings) == 1 and 'WARNING' in warnings[0] and 'Mentor mentor_1' in warnings[0]
-    assert all(lesson['active'][1] <= 0.5 for lesson in diary.lessons)
+    assert all(step['active'][1] <= 0.5 for step in diary.statistics)
     assert all(parameter.isfinite().all() for parameter in runner.model.parameters())
     assert all(math.isfinite(value) for value in records[-1]['mentors']['mentor_1'].values())
 
@@ -310,14 +310,14 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
         (dict(interval='50'), r"MentoringHook\.interval is '50': give a whole number"),
         (dict(weight=-1), r'MentoringHook\.weight'),
         (dict(tau_max=dict(type='up', start=0, end=1)), r'MentoringHook\.tau_max\.type'),
-        (dict(mentor_check=dict(num_samples=0)), r'entrance\.num_samples'),
+        (dict(mentor_check=dict(num_samples=0)), r'mentor_check\.num_samples'),
         (
             dict(mentor_check=dict(num_sample=8)),
-            r"MentoringHook\.entrance has no option 'num_sample' \(did you mean 'num_samples'\?\)",
+            r"MentoringHook\.mentor_check has no option 'num_sample' \(did you mean 'num_samples'\?\)",
         ),
         (dict(mentor_check=dict(samples=8, x=1)), r"no option 'samples' .*It takes: num_samples"),
-        (dict(mentor_check=dict(num_samples='64')), r"entrance\.num_samples is '64'"),
-        (dict(mentor_check=True), r'MentoringHook\.entrance is True: give dict\(\)'),
+        (dict(mentor_check=dict(num_samples='64')), r"mentor_check\.num_samples is '64'"),
+        (dict(mentor_check=True), r'MentoringHook\.mentor_check is True: give dict\(\)'),
     ],
 )
 def test_impossible_options_are_named(options, message):
