@@ -38,7 +38,8 @@ _all_off = dict(
 )
 
 # Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,
-# as AVER has its T = 4, and both have a row at 1; in ablations 4, or there were no temperature to switch.
+# as AVER has its T = 4, and both have a row at 1; in ablations 4: at 0 there is no
+# temperature to switch.
 _heatmap_classrooms = [
     *[
         dict(method, strategy=dict(dict(tau_max=4.0), **method.get('strategy', {})))

@@ -313,7 +313,7 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
         (dict(mentor_check=dict(num_samples=0)), r'mentor_check\.num_samples'),
         (
             dict(mentor_check=dict(num_sample=8)),
-            r"MentoringHook\.mentor_check has no option 'num_sample' \(did you mean 'num_samples'\?\)",
+            r"Hook\.mentor_check has no option 'num_sample' \(did you mean 'num_samples'\?\)",
         ),
         (dict(mentor_check=dict(samples=8, x=1)), r"no option 'samples' .*It takes: num_samples"),
         (dict(mentor_check=dict(num_samples='64')), r"mentor_check\.num_samples is '64'"),
