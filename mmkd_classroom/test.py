@@ -32,7 +32,7 @@ from .command import (
 from .distiller import student_config
 from .errors import ClassroomError
 
-_CLASSROOM = re.compile(r'model\.(student|mentors|task|ranker|strategy)\b')
+_CLASSROOM = re.compile(r'model\.(student|mentors|strategy|ranker|divergence|adapter)\b')
 _OUT_FORMATS = ('.json', '.yaml', '.yml', '.pkl', '.pickle')
 
 

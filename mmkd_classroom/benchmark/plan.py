@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import ClassroomError
 from ..heads import build_adapter
+from ..hub import config_file
 from ..mentors.entry import as_entry
 from ..options import build_part, check_options, type_name
 from ..registry import MODELS, TASK_UTILS
@@ -81,7 +82,7 @@ class Plan:
     """Everything that a benchmark does.
 
     Attributes:
-        classroom: Path of the classroom's config. It has the data, student, mentors and schedule.
+        classroom: Path or ``'package::path'`` of the classroom's config. It has the data, student, mentors and schedule.
         methods: The methods to compare.
         seeds: Each method is trained with each seed.
         metrics: The metrics to report. The first one is plotted.
@@ -124,7 +125,7 @@ class Plan:
     @cached_property
     def classroom_config(self) -> Config:
         """The classroom's config, with all entries of ``model.mentors`` written out."""
-        cfg = Config.fromfile(self.classroom)
+        cfg = Config.fromfile(config_file(self.classroom, 'classroom ='))
         mentors = cfg.get('model', {}).get('mentors') or []
         if mentors:
             cfg.model.mentors = [
@@ -226,8 +227,7 @@ def _check(plan: Plan, where: str) -> None:
             f'mentor_seed of {where} is {plan.mentor_seed}, which is one of its seeds: choose '
             "another, or a mentor with the student's config is the student alone."
         )
-    if not Path(plan.classroom).is_file():
-        raise ClassroomError(f'classroom of {where} is {plan.classroom!r}: no such file.')
+    config_file(plan.classroom, f'classroom of {where} =')
     if 'mentors' not in plan.classroom_config.get('model', {}):
         raise ClassroomError(
             f'classroom of {where} is {plan.classroom!r}, which has no model.mentors: give the '

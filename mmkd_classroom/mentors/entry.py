@@ -7,7 +7,6 @@ import re
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 from types import NoneType
@@ -20,7 +19,7 @@ from mmengine.logging import print_log
 
 from ..checkpoints import check_hash
 from ..errors import ClassroomError, did_you_mean, each, reason
-from ..hub import package_configs
+from ..hub import config_file
 from ..options import type_name
 from ..runner import running
 
@@ -223,20 +222,9 @@ def _is_length(value: Any) -> bool:
 
 def _from_package(config: str, zoo: bool, key: str) -> Config:
     """A config of an installed package; for the zoo with ``model_path``, if that has weights."""
-    where = f'{key}.config = {config!r}'
-    package, _, path = config.partition('::')
-    if not (package.isidentifier() and find_spec(package)):  # MMEngine would install it, unasked
-        raise ClassroomError(
-            f'{where} could not be loaded: no package {package!r} is installed'
-            f'{did_you_mean(package, ["mmpose", "mmpretrain"])}.'
-        )
-    root = package_configs(package)
-    if not (root / path).is_file():
-        known = [file.relative_to(root).as_posix() for file in root.rglob('*.py')]
-        raise ClassroomError(
-            f'{where} could not be loaded: the installed {package} has no such config'
-            f'{did_you_mean(path, known)}. It was sought in {root}.'
-        )
+    where = f'{key}.config ='
+    config_file(config, where)  # else MMEngine would install a package that is missing, unasked
+    where = f'{where} {config!r}'
     return _loaded(lambda: get_config(config, pretrained=zoo), where)
 
 

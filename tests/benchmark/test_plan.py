@@ -144,7 +144,7 @@ class TestDigest:
     [
         (dict(classroom=None), r'plan\.py\.classroom is missing'),
         (dict(seed=[1]), r"plan\.py has no option 'seed'.*'seeds'"),
-        (dict(classroom='no/such.py'), "classroom of .* is 'no/such.py': no such file"),
+        (dict(classroom='no/such.py'), "classroom of .* = 'no/such.py': there is no such config"),
         (dict(seeds=[]), r'seeds of .* is \[\]'),
         (dict(seeds=[1.5]), r'seeds of .* is \[1.5\]'),
         (dict(seeds=[3, 3]), 'a seed is there twice'),

@@ -111,8 +111,8 @@ def test_types(wrong, message):
     'config, message',
     [
         ('mmpretrain::resnet/resnet18_8xb32_in1.py', "mean 'resnet/resnet18_8xb32_in1k.py'?)"),
-        ('mmpretrain::', 'the installed mmpretrain has no such config'),
-        ('mmpretrain::a::b.py', 'the installed mmpretrain has no such config'),
+        ('mmpretrain::', 'there is no such config'),
+        ('mmpretrain::a::b.py', 'there is no such config'),
         ('mmpretrian::resnet/resnet18_8xb32_in1k.py', "(did you mean 'mmpretrain'?)"),
         ('mmcls::resnet/resnet18_8xb32_in1k.py', "no package 'mmcls' is installed"),
         ('::x.py', "no package '' is installed"),
