@@ -82,7 +82,8 @@ class Plan:
     """Everything that a benchmark does.
 
     Attributes:
-        classroom: Path or ``'package::path'`` of the classroom's config. It has the data, student, mentors and schedule.
+        classroom: Path or ``'package::path'`` of the classroom's config, which has the data, the
+            student, the mentors and the schedule.
         methods: The methods to compare.
         seeds: Each method is trained with each seed.
         metrics: The metrics to report. The first one is plotted.
