@@ -7,9 +7,9 @@ inferencers see the stock model.
 """
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 import torch
@@ -17,12 +17,13 @@ from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
+from .cache import MentorCache
 from .divergences import Divergence
 from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded, stage_channels
 from .heads import HeadAdapter, build_adapter
 from .mentors import MentorBank, distinct_names, read_entries
-from .options import build_part, type_name
+from .options import build_part, check_options, type_name
 from .rankers import Ranker, default_ranker
 from .registry import MODELS, TASK_UTILS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
@@ -37,6 +38,7 @@ _KEYS = (
     'ranker',
     'divergence',
     'adapter',
+    'cache',
     'data_preprocessor',
 )
 
@@ -49,6 +51,7 @@ def MultiMentorDistiller(
     ranker: dict | None = None,
     divergence: dict | None = None,
     adapter: dict | None = None,
+    cache: dict | None = None,
     data_preprocessor: dict | None = None,
     **unknown: Any,
 ) -> 'Classroom':
@@ -64,6 +67,8 @@ def MultiMentorDistiller(
         divergence: Config of the divergence; by default ``KLDivergence``.
         adapter: Config of the student's head adapter, such as ``dict(sharpness=50.0)`` or
             ``dict(metainfo='coco')``. By default the adapter that accepts the student.
+        cache: Options of :class:`mmkd_classroom.cache.MentorCache`, ``dict()`` for its defaults:
+            mentors run once for each view of a sample. None runs them in every step.
         data_preprocessor: For the student where its own config has none, as MMPretrain's
             configs do.
         **unknown: Refused; a base config's keys come here where ``_delete_=True`` is forgotten.
@@ -90,7 +95,7 @@ def MultiMentorDistiller(
             ) from error
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
-    parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter)
+    parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter, cache)
     # Last of all, so that a model that was given stays a stock one where something does not fit.
     student.__class__ = _classroom_type(type(student))
     student._take(**parts)
@@ -111,6 +116,7 @@ class Classroom:
         divergence: How far the student is from a mentor.
         strategy: Who teaches how much. A child module, so that what it learns is trained, but no
             part of the state dict.
+        cache: The mentors' answers on disk, or None.
         statistics: Those of the strategy, since they were last read.
     """
 
@@ -119,6 +125,7 @@ class Classroom:
     ranker: Ranker | None
     divergence: Divergence
     strategy: Strategy
+    cache: MentorCache | None
     statistics: Statistics
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
@@ -141,7 +148,10 @@ class Classroom:
             )
         # Mentors first: what their layers take is free again before the student's activations
         # pile up for the backward pass, so the peak of memory is that of one, not of both.
-        mentors = self.mentors.predict(inputs)
+        if self.cache is None:
+            mentors = self.mentors.predict(inputs)
+        else:
+            mentors = self.cache.predict(list(self.mentors), inputs, data_samples)
         with recorded(self, self._stages) as features:
             student, losses = self.adapter.loss(
                 self, super().loss, inputs, data_samples, self.strategy.needs_per_sample_loss
@@ -192,6 +202,7 @@ class Classroom:
         ranker: Ranker | None,
         divergence: Divergence,
         strategy: Strategy,
+        cache: MentorCache | None,
         stages: list[str],
     ) -> None:
         """Take the parts beside the student."""
@@ -201,6 +212,7 @@ class Classroom:
         vars(self)['ranker'] = ranker
         self.divergence = divergence
         self.strategy = strategy
+        self.cache = cache
         self.statistics = Statistics()
         self._stages = stages
         self._prepared = False
@@ -296,6 +308,7 @@ def _build_parts(
     ranker: dict | None,
     divergence: dict | None,
     adapter: dict | None,
+    cache: dict | None,
 ) -> dict[str, Any]:
     """The parts of a classroom beside its student; see :meth:`Classroom._take`."""
     adapter = build_adapter(student, adapter)
@@ -311,6 +324,7 @@ def _build_parts(
     entries = read_entries(mentors, adapter.mentor_options)
     names = distinct_names(entries)
     ours, theirs = strategy.stages(names)
+    cache = build_cache(cache, strategy, ours, theirs)
     channels = stage_channels(student, ours, 'model.student')
     bank, mentor_channels = MentorBank.build(entries, names, theirs, student, adapter)
     # As if nothing was drawn: the student's training is the same whatever learns beside it.
@@ -322,6 +336,7 @@ def _build_parts(
         ranker=ranker,
         divergence=divergence,
         strategy=strategy,
+        cache=cache,
         stages=ours,
     )
 
@@ -347,7 +362,35 @@ def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
     return ranker
 
 
-@cache
+def build_cache(
+    cfg: dict | None, strategy: Strategy, ours: Sequence[str], theirs: Sequence[Sequence[str]]
+) -> MentorCache | None:
+    """The cache of a config, not opened yet.
+
+    Args:
+        cfg: ``model.cache``.
+        strategy: The strategy.
+        ours: Stages of the student that it reads.
+        theirs: Stages of each mentor that it reads.
+
+    Raises:
+        ClassroomError: An option is wrong, or the strategy reads the mentors' features.
+    """
+    if cfg is None:
+        return None
+    if not isinstance(cfg, Mapping):
+        raise ClassroomError(f'model.cache is {cfg!r}: write dict() for its defaults.')
+    if any(theirs):
+        raise ClassroomError(
+            f'model.cache keeps what mentors return, but model.strategy = {type(strategy).__name__}'
+            f' reads their features ({", ".join(dict.fromkeys(sum(map(list, theirs), [])))}): '
+            'leave the cache or the features out.'
+        )
+    check_options(MentorCache, cfg, 'model.cache')
+    return MentorCache(**cfg)
+
+
+@functools.cache
 def _classroom_type(stock: type[nn.Module]) -> type[Classroom]:
     """The subclass of a stock class; one for each, so that equal models have equal types."""
     body = dict(__module__=stock.__module__, __doc__=Classroom.__doc__)

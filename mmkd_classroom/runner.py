@@ -18,6 +18,7 @@ from .options import type_name
 _HOOKS = (
     'ClassroomHook',
     'InputJointsHook',
+    'CacheHook',
     'MentoringHook',
     'PlainCheckpointHook',
     'EpochSeedHook',

@@ -62,6 +62,23 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class Answer:
+    """What a mentor returns for a batch, in its own form, before it is converted to the student's.
+
+    Attributes:
+        values: As :attr:`Prediction.values`, of the items that the student has.
+        finite: ``(N,)`` booleans. Samples whose output was not finite are zero.
+        joints: ``(N, K, 2)``, decoded, in pixels of the mentor's input; None for classes.
+        confidences: ``(N, K)``; None for classes.
+    """
+
+    values: tuple[Tensor, ...]
+    finite: Tensor
+    joints: Tensor | None = None
+    confidences: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class ClassTargets:
     """Labels of a batch.
 

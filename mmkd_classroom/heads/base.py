@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..structures import Letterbox, Prediction, Targets
+from ..structures import Answer, Letterbox, Prediction, Targets
 
 #: A stock model's own loss, ``(inputs, data_samples) -> losses by name``.
 StockLoss = Callable[..., dict[str, Tensor]]
@@ -156,14 +156,28 @@ class OutputAdapter(ABC):
     Attributes:
         summary: What the mentor teaches and how its output is converted, for people.
         untaught: Names of the student's items that the mentor does not have.
+        factor: Logits per unit of an answer's values.
     """
 
     summary: str
     untaught: Sequence[str] = ()
+    factor: float = 1.0
 
-    @abstractmethod
     def __call__(self, output: Any) -> Prediction:
         """The prediction. Samples whose output is not finite are zero and not valid."""
+        return self.predict(self.read(output))
+
+    @abstractmethod
+    def read(self, output: Any) -> Answer:
+        """What the mentor's ``forward`` returned, in the mentor's form."""
+
+    @abstractmethod
+    def predict(self, answer: Answer) -> Prediction:
+        """An answer in the form of the student's head."""
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides how an output is read, as JSON has it."""
+        return {}
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 (may do nothing)
         """Move tensors as ``nn.Module._apply`` moves parameters."""

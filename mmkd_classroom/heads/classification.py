@@ -14,7 +14,7 @@ from ..features import made_for
 from ..functional import finite_samples
 from ..metainfo import class_names, image_size
 from ..registry import TASK_UTILS
-from ..structures import ClassTargets, Letterbox, Prediction
+from ..structures import Answer, ClassTargets, Letterbox, Prediction
 from .base import HeadAdapter, OutputAdapter, StockLoss
 from .capture import captured_loss
 from .class_map import class_indices
@@ -183,12 +183,20 @@ class ClassOutputAdapter(OutputAdapter):
         """Move the indices."""
         self._indices = None if self._indices is None else function(self._indices)
 
-    def __call__(self, output: Any) -> Prediction:
+    def read(self, output: Any) -> Answer:
         """See :class:`OutputAdapter`."""
         (logits,), finite = finite_samples(self._mentor.read(output))
         if self._indices is not None:
             logits = logits.index_select(-1, self._indices)
-        return self._student.prediction(logits, finite[:, None])
+        return Answer((logits,), finite)
+
+    def predict(self, answer: Answer) -> Prediction:
+        """See :class:`OutputAdapter`."""
+        return self._student.prediction(answer.values[0], answer.finite[:, None])
+
+    def settings(self) -> dict[str, Any]:
+        """See :class:`OutputAdapter`."""
+        return dict(classes=None if self._indices is None else self._indices.tolist())
 
 
 def _per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

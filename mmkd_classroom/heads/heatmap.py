@@ -90,6 +90,11 @@ class HeatmapAdapter(KeypointAdapter):
         shape = heatmaps.shape[:2]
         return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
 
+    @property
+    def factor(self) -> float:
+        """See :attr:`KeypointAdapter.factor`."""
+        return self.sharpness / self.unit
+
     def prediction(
         self,
         values: tuple[Tensor],
@@ -101,8 +106,7 @@ class HeatmapAdapter(KeypointAdapter):
         valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
         # As the head's own squared distance grows with the height of its maps.
         scale = self.unit**2 / (self.cells[0] * self.cells[1])
-        factor = self.sharpness / self.unit
-        return Prediction(values, factor, (scale,), valid, joints, confidences)
+        return Prediction(values, self.factor, (scale,), valid, joints, confidences)
 
     def stock_joints(self, joints: Tensor) -> Tensor:
         """See :meth:`KeypointAdapter.stock_joints`."""

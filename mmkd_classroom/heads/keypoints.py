@@ -20,7 +20,7 @@ from ..dry_run import dry_run
 from ..errors import ClassroomError
 from ..functional import at_least_float32, finite_samples, item_weights
 from ..metainfo import Names, joint_names, metainfo_of
-from ..structures import JointTargets, Letterbox, Prediction
+from ..structures import Answer, JointTargets, Letterbox, Prediction
 from .base import HeadAdapter, OutputAdapter, StockLoss
 from .capture import captured_loss, wrapped
 from .conversion import Conversion
@@ -131,6 +131,11 @@ class KeypointAdapter(HeadAdapter):
         valid: Tensor | None = None,
     ) -> Prediction:
         """The prediction of values in the form of this head, valid ``(N, K)`` or everywhere."""
+
+    @property
+    @abstractmethod
+    def factor(self) -> float:
+        """Logits per unit of the head's values."""
 
     def stock_joints(self, joints: Tensor) -> Tensor:
         """Joints of :meth:`decode` as the codec's own ``decode`` gives them."""
@@ -370,18 +375,33 @@ class JointOutputAdapter(OutputAdapter):
         self._has = function(self._has)
         self._index = None if self._index is None else function(self._index)
 
-    def __call__(self, output: Any) -> Prediction:
-        """The mentor's prediction, with its joints decoded in its own form."""
+    @property
+    def factor(self) -> float:
+        """See :class:`OutputAdapter`."""
+        return self._mentor.factor
+
+    def read(self, output: Any) -> Answer:
+        """See :class:`OutputAdapter`; joints are decoded in the mentor's own form."""
         output = output[0] if self._mentor.predicts_visibility else output
         values, finite = finite_samples(self._mentor.read(output))
         if self._index is not None:
             values = tuple(value.index_select(1, self._index) for value in values)
-        joints, confidences = self._mentor.decode(values)
+        return Answer(values, finite, *self._mentor.decode(values))
+
+    def predict(self, answer: Answer) -> Prediction:
+        """See :class:`OutputAdapter`."""
         return self._student.prediction(
-            self._convert(values),
-            at_least_float32((joints - self._offset) / self._scale),
-            confidences,
-            finite[:, None] & self._has,
+            self._convert(answer.values),
+            at_least_float32((answer.joints - self._offset) / self._scale),
+            answer.confidences,
+            answer.finite[:, None] & self._has,
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """See :class:`OutputAdapter`."""
+        return dict(
+            codec=repr(vars(self._mentor.codec)),
+            joints=None if self._index is None else self._index.tolist(),
         )
 
 

@@ -62,6 +62,11 @@ class SimCCAdapter(KeypointAdapter):
         bins, heights = vector_peaks(*values)
         return bins.to(torch.promote_types(heights.dtype, torch.float32)) * self.spacing[0], heights
 
+    @property
+    def factor(self) -> float:
+        """See :attr:`KeypointAdapter.factor`."""
+        return self.unit
+
     def prediction(
         self,
         values: tuple[Tensor, Tensor],
@@ -72,7 +77,7 @@ class SimCCAdapter(KeypointAdapter):
         """See :meth:`KeypointAdapter.prediction`."""
         valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
         scales = tuple(len(joints) / bins for bins in self.cells)
-        return Prediction(values, self.unit, scales, valid, joints, confidences)
+        return Prediction(values, self.factor, scales, valid, joints, confidences)
 
     def loss(
         self,

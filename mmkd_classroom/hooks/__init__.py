@@ -1,5 +1,6 @@
 """Hooks of a classroom's training."""
 
+from .cache import CacheHook
 from .classroom import ClassroomHook
 from .cost import CostHook
 from .epoch_seed import EpochSeedHook
@@ -9,6 +10,7 @@ from .mentoring import MentoringHook
 from .plain_checkpoint import PlainCheckpointHook
 
 __all__ = [
+    'CacheHook',
     'ClassroomHook',
     'CostHook',
     'MentorCheck',

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -98,6 +99,12 @@ class InputAdapter:
         self._scale = (std_s / std_m).view(1, -1, 1, 1)
         self._shift = ((mean_s - mean_m) / std_m).view(1, -1, 1, 1)
         self._black = (-mean_m / std_m).view(1, -1, 1, 1)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides on the mentor's input, as JSON has it."""
+        constants = dict(scale=self._scale, shift=self._shift, black=self._black)
+        values = {name: tensor.flatten().tolist() for name, tensor in constants.items()}
+        return dict(values, flips=self.flips, size=self.size)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the constants as ``nn.Module._apply`` moves parameters."""

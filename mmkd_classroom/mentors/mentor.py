@@ -1,6 +1,7 @@
 """One frozen mentor: a stock model with its weights, and what adapts it to the student."""
 
 import copy
+import hashlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,7 +19,7 @@ from ..errors import ClassroomError, reason
 from ..features import recorded, stage_channels
 from ..functional import finite_samples, without_autocast
 from ..heads import HeadAdapter, OutputAdapter, mentor_adapter
-from ..structures import Prediction
+from ..structures import Answer, Prediction
 from .entry import PRECISIONS, Entry
 from .input_adapter import InputAdapter, Normalisation, letterbox
 
@@ -39,6 +40,7 @@ class Mentor:
             trains in; None follows the student's automatic mixed precision.
         channels_last: Whether it runs in that memory format.
         size_key: The config key that says its input size, where that is open, for messages.
+        description: Digest of its config.
     """
 
     def __init__(
@@ -51,8 +53,10 @@ class Mentor:
         precision: str | None = None,
         channels_last: bool = False,
         size_key: str | None = None,
+        description: str = '',
     ) -> None:
         self.name = name
+        self.description = description
         self.model = model.eval().requires_grad_(False)
         self.input_adapter = input_adapter
         self.output_adapter = output_adapter
@@ -74,6 +78,29 @@ class Mentor:
             self.model.to(dtype=self.dtype)
         self.input_adapter.apply(function)
         self.output_adapter.apply(function)
+
+    def settings(self) -> dict[str, Any]:
+        """All that decides on its answers, as JSON has it: weights, precision, input and output."""
+        digest = hashlib.sha256()
+        for name, tensor in self.model.state_dict().items():
+            digest.update(name.encode())
+            digest.update(tensor.detach().cpu().flatten().view(torch.uint8).numpy())
+        return dict(
+            model=self.description,
+            weights=digest.hexdigest(),
+            precision=str(self.dtype),
+            memory_format=str(self.memory_format),
+            input=self.input_adapter.settings(),
+            output=self.output_adapter.settings(),
+        )
+
+    @torch.no_grad()
+    def answer(self, inputs: Tensor) -> Answer:
+        """Its answer to the student's batch ``(N, 3, H, W)``, in its own form; no features."""
+        adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
+        precision = nullcontext() if self.dtype is None else without_autocast(adapted)
+        with precision:
+            return self.output_adapter.read(self._run(adapted))
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
@@ -156,6 +183,7 @@ def build_mentor(
         cfg.get('precision'),
         cfg.get('channels_last', False),
         f'{key}.input_size' if made_for is None else None,
+        hashlib.sha256(repr(config.model).encode()).hexdigest(),
     )
     return mentor, channels
 

@@ -1,0 +1,15 @@
+"""Teach from a cache: mentors run once for each view of a sample."""
+
+from .cache import MentorCache
+from .fingerprint import fingerprint
+from .pipelines import ReplayedPipeline, check_replayable, replay
+from .views import Views
+
+__all__ = [
+    'MentorCache',
+    'ReplayedPipeline',
+    'Views',
+    'check_replayable',
+    'fingerprint',
+    'replay',
+]

@@ -1,0 +1,185 @@
+"""The cache of a classroom: mentors' answers, stored by sample and view, instead of mentors."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..errors import ClassroomError
+from ..mentors import Mentor
+from ..structures import Answer, Prediction
+from .forms import Form
+from .pipelines import SHOWN, Shown
+from .store import Store
+from .views import Views
+
+
+class MentorCache:
+    """Lets mentors run once per view of a sample.
+
+    Args:
+        dir: Folder of the caches. Each lies in a folder of its own, which is named after all that
+            could change a record: a change of the pipeline, the data or a mentor is another cache.
+        views: V, number of views of a sample.
+        seed: Of the views. Not that of a run: runs with other seeds share a cache.
+        dense: Store all values of an answer. By default the largest ``cells`` of each heatmap and
+            SimCC axis, and all logits of up to 1,000 classes.
+        cells: See ``dense``.
+        precision: ``'fp16'`` or ``'fp32'``, of the stored values. Joints are always float32.
+
+    Raises:
+        ClassroomError: An option has a value that it cannot have.
+    """
+
+    def __init__(
+        self,
+        dir: str = 'work_dirs/mentor_cache',
+        views: int = 4,
+        seed: int = 0,
+        dense: bool = False,
+        cells: int = 32,
+        precision: str = 'fp16',
+    ) -> None:
+        self.dir = Path(dir)
+        self.dense = dense
+        self.cells = cells
+        self.precision = precision
+        self.views = Views(views, seed)
+        self.forms: list[Form] = []
+        self.stores: list[list[Store]] = []
+
+    def __deepcopy__(self, memo: dict) -> 'MentorCache':
+        return self  # the average of a classroom needs no second one
+
+    # --- before training -------------------------------------------------------------------------
+
+    def open(
+        self,
+        mentors: Sequence[Mentor],
+        answers: Sequence[Answer],
+        samples: int,
+        key: dict[str, Any],
+    ) -> Path:
+        """Open the cache of these mentors and data; make it where there is none.
+
+        Args:
+            mentors: The mentors.
+            answers: One of each, for its shapes.
+            samples: Number of samples of the data.
+            key: What else decides on the pictures, as JSON has it.
+
+        Returns:
+            Its folder.
+
+        Raises:
+            ClassroomError: The disk has no space for what is missing, or what is there is damaged.
+        """
+        self.forms = [
+            Form(answer, mentor.output_adapter.factor, self.precision, self._cells(answer))
+            for mentor, answer in zip(mentors, answers)
+        ]
+        folders = [
+            self._folder(mentor, form, samples, key) for mentor, form in zip(mentors, self.forms)
+        ]
+        self.stores = [
+            [Store(folder / f'view_{v}', samples, form.size) for v in range(self.views.count)]
+            for folder, form in zip(folders, self.forms)
+        ]
+        missing = sum(
+            store.bytes for stores in self.stores for store in stores if not store.path.exists()
+        )
+        free = shutil.disk_usage(self.dir).free
+        if missing > free:
+            raise ClassroomError(
+                f'model.cache needs {_gigabytes(missing)} more in {self.dir}, which has '
+                f'{_gigabytes(free)} free: make space, give another model.cache.dir, or take fewer '
+                'views or cells.'
+            )
+        return self.dir
+
+    def _cells(self, answer: Answer) -> int | None:
+        if self.dense or (answer.joints is None and answer.values[0].shape[-1] <= 1000):
+            return None
+        return self.cells
+
+    def _folder(self, mentor: Mentor, form: Form, samples: int, key: dict[str, Any]) -> Path:
+        """The folder of one mentor's records, with the manifest that says what they are."""
+        manifest = dict(
+            key,
+            mentor=mentor.settings(),
+            record=form.describe(),
+            samples=samples,
+            views=self.views.count,
+            seed=self.views.seed,
+        )
+        text = json.dumps(manifest, indent=1, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+        folder = self.dir / f'{mentor.name}-{digest}'
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / 'manifest.json'
+        if not path.exists():
+            draft = path.with_suffix(f'.{torch.randint(1 << 30, ()).item()}')
+            draft.write_text(text)
+            draft.replace(path)
+        return folder
+
+    def size(self) -> int:
+        """Bytes of all records."""
+        return sum(store.bytes for stores in self.stores for store in stores)
+
+    def filled(self) -> float:
+        """Share of the records that are there."""
+        stores = [store for stores in self.stores for store in stores]
+        return sum(s.count() for s in stores) / sum(s.samples for s in stores)
+
+    # --- in the loading workers ------------------------------------------------------------------
+
+    def read(self, sample: int, view: int, picture: int) -> list[np.ndarray | None]:
+        """The record of each mentor for a sample's view; see :class:`Store`."""
+        return [stores[view].read(sample, picture) for stores in self.stores]
+
+    # --- in the training step --------------------------------------------------------------------
+
+    def predict(
+        self, mentors: Sequence[Mentor], inputs: Tensor, data_samples: Sequence[Any]
+    ) -> list[Prediction]:
+        """Each mentor's prediction: from the records that came with the samples, or by itself.
+
+        A mentor teaches what its records say in the pass that fills them, too, so that it makes no
+        difference which ones were there.
+
+        Args:
+            mentors: The mentors.
+            inputs: The student's batch ``(N, 3, H, W)``.
+            data_samples: N samples from replayed pipelines.
+        """
+        shown: list[Shown] = [sample.metainfo[SHOWN] for sample in data_samples]
+        predictions = []
+        for index, (mentor, form) in enumerate(zip(mentors, self.forms)):
+            records = [each.records[index] for each in shown]
+            if all(record is not None for record in records):
+                host = torch.from_numpy(np.stack(records))
+                if inputs.device.type == 'cuda':
+                    host = host.pin_memory()
+                packed = host.to(inputs.device, non_blocking=True)
+            else:
+                packed = form.pack(mentor.answer(inputs))
+                self._write(index, shown, packed)
+            predictions.append(mentor.output_adapter.predict(form.unpack(packed)))
+        return predictions
+
+    def _write(self, mentor: int, shown: Sequence[Shown], packed: Tensor) -> None:
+        payloads = packed.cpu().numpy()
+        for each, payload in zip(shown, payloads):
+            if each.records[mentor] is None:
+                self.stores[mentor][each.view].write(each.sample, each.picture, payload)
+
+
+def _gigabytes(count: int) -> str:
+    return f'{count / 2**30:.2f} GiB'

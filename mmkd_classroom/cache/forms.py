@@ -1,0 +1,151 @@
+"""How a mentor's answer is stored: a record of fixed size, packed and unpacked on the device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ClassroomError
+from ..structures import Answer
+
+_TYPES = {'fp32': torch.float32, 'fp16': torch.float16}
+
+
+@dataclass(frozen=True)
+class Field:
+    """One tensor of a record.
+
+    Attributes:
+        name: What it is.
+        shape: Of one sample.
+        dtype: As it is stored.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return torch.Size(self.shape).numel() * self.dtype.itemsize
+
+
+class Form:
+    """Packs answers of one mentor into records, and back.
+
+    Joints, confidences and whether the answer is finite are always exact. Values are stored
+    densely, or sparsely: the largest cells of each distribution, and one value for all others,
+    which keeps their share of the softmax at temperature 1.
+
+    Args:
+        answer: An answer of this mentor, for its shapes.
+        factor: Logits per unit of the answer's values.
+        precision: ``'fp16'`` or ``'fp32'``, of the values.
+        cells: How many cells of each distribution are stored; None stores all.
+
+    Raises:
+        ClassroomError: ``precision`` or ``cells`` is impossible.
+
+    Attributes:
+        size: Bytes of a record.
+    """
+
+    def __init__(
+        self, answer: Answer, factor: float, precision: str = 'fp16', cells: int | None = None
+    ) -> None:
+        if precision not in _TYPES:
+            raise ClassroomError(
+                f'model.cache.precision is {precision!r}: choose one of {", ".join(_TYPES)}.'
+            )
+        if cells is not None and not cells >= 1:
+            raise ClassroomError(f'model.cache.cells is {cells}: it must be at least 1.')
+        self.factor = factor
+        self.shapes = [tuple(values.shape[1:]) for values in answer.values]
+        self.cells = [
+            cells if cells is not None and cells < torch.Size(shape[1:]).numel() else None
+            for shape in self.shapes
+        ]
+        dtype = _TYPES[precision]
+        self.fields: list[Field] = []
+        for index, (shape, kept) in enumerate(zip(self.shapes, self.cells)):
+            if kept is None:
+                self.fields.append(Field(f'values_{index}', shape, dtype))
+                continue
+            small = torch.Size(shape[1:]).numel() <= torch.iinfo(torch.int16).max
+            where = torch.int16 if small else torch.int32
+            self.fields += [
+                Field(f'values_{index}', (shape[0], kept), dtype),
+                Field(f'cells_{index}', (shape[0], kept), where),
+                Field(f'rest_{index}', (shape[0], 1), dtype),
+            ]
+        for name in ('joints', 'confidences'):
+            tensor = getattr(answer, name)
+            if tensor is not None:
+                self.fields.append(Field(name, tuple(tensor.shape[1:]), torch.float32))
+        self.fields.append(Field('finite', (1,), torch.uint8))
+        self.size = sum(field.size for field in self.fields)
+
+    def pack(self, answer: Answer) -> Tensor:
+        """Records ``(N, size)``, bytes on the answer's device."""
+        tensors: dict[str, Tensor] = dict(finite=answer.finite[:, None])
+        for index, (values, kept) in enumerate(zip(answer.values, self.cells)):
+            if kept is None:
+                tensors[f'values_{index}'] = values
+            else:
+                flat = values.flatten(2).float()
+                top, where = flat.topk(kept, dim=-1)
+                others = flat.scatter(-1, where, -torch.inf) * self.factor
+                count = flat.shape[-1] - kept
+                rest = (others.logsumexp(-1, keepdim=True) - _log(count)) / self.factor
+                tensors.update({f'values_{index}': top, f'cells_{index}': where})
+                tensors[f'rest_{index}'] = rest
+        for name in ('joints', 'confidences'):
+            if getattr(answer, name) is not None:
+                tensors[name] = getattr(answer, name)
+        count = len(answer.finite)
+        parts = []
+        for field in self.fields:
+            tensor = tensors[field.name]
+            if field.dtype.is_floating_point:
+                limit = torch.finfo(field.dtype).max
+                tensor = tensor.clamp(-limit, limit)
+            tensor = tensor.to(field.dtype).contiguous()
+            parts.append(tensor.view(torch.uint8).reshape(count, field.size))
+        return torch.cat(parts, dim=1)
+
+    def unpack(self, records: Tensor) -> Answer:
+        """The answer of records ``(N, size)``, on their device."""
+        tensors, start = {}, 0
+        for field in self.fields:
+            part = records[:, start : start + field.size].contiguous()
+            tensors[field.name] = part.view(field.dtype).view(-1, *field.shape)
+            start += field.size
+        values = []
+        for index, (shape, kept) in enumerate(zip(self.shapes, self.cells)):
+            stored = tensors[f'values_{index}'].float()
+            if kept is not None:
+                rest = tensors[f'rest_{index}'].float()
+                cells = torch.Size(shape[1:]).numel()
+                full = rest.expand(-1, -1, cells).contiguous()
+                stored = full.scatter(-1, tensors[f'cells_{index}'].long(), stored)
+                stored = stored.view(-1, *shape)
+            values.append(stored)
+        return Answer(
+            tuple(values),
+            tensors['finite'][:, 0].bool(),
+            tensors.get('joints'),
+            tensors.get('confidences'),
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What decides how a record is read, for the manifest."""
+        return dict(
+            factor=self.factor,
+            fields=[[field.name, list(field.shape), str(field.dtype)] for field in self.fields],
+        )
+
+
+def _log(count: int) -> float:
+    return float(torch.tensor(float(count)).log())

@@ -1,0 +1,155 @@
+"""Pipelines whose views can be drawn again, and the data sets that they are put into."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import ClassroomError
+from .views import Views
+
+#: Name of the field of a sample's metainfo that has its :class:`Shown`.
+SHOWN = 'classroom_view'
+_OFFSET = 'classroom_offset'
+
+
+@dataclass
+class Shown:
+    """What a sample shows in this epoch.
+
+    Attributes:
+        sample: Index of the sample that the data set really returned, over all data sets.
+        view: Index of the view.
+        picture: CRC-32 of the picture.
+        records: The record of each mentor, as bytes, or None where it is not in the cache.
+    """
+
+    sample: int
+    view: int
+    picture: int
+    records: list[np.ndarray | None] = field(default_factory=list)
+
+
+#: Gives the records of a sample's view: ``(sample, view, picture) -> records``.
+Reader = Callable[[int, int, int], list[np.ndarray | None]]
+
+
+class ReplayedPipeline:
+    """Takes the place of a data set's pipeline.
+
+    Args:
+        pipeline: The stock pipeline.
+        views: Which view to draw.
+        offset: Index of the data set's first sample among all.
+        reader: Gives the records of a view; None only marks the samples with ``offset``, for the
+            inner data sets of a ``CombinedDataset``, whose own pipeline comes after theirs.
+    """
+
+    def __init__(
+        self, pipeline: Callable, views: Views, offset: int, reader: Reader | None = None
+    ) -> None:
+        self.pipeline = pipeline
+        self.views = views
+        self.offset = offset
+        self.reader = reader
+
+    @property
+    def transforms(self) -> list:
+        """Those of the stock pipeline."""
+        return self.pipeline.transforms
+
+    def __call__(self, data_info: dict[str, Any]) -> dict[str, Any] | None:
+        """Run the pipeline; what it returns, with a :class:`Shown` in the sample's metainfo."""
+        sample = data_info.get(_OFFSET, self.offset) + data_info['sample_idx']
+        view = self.views.view(sample)
+        with self.views.drawing(sample, view, self.pipeline):
+            results = self.pipeline(data_info)
+        if results is None:  # the data set takes another sample
+            return None
+        if self.reader is None:
+            results[_OFFSET] = self.offset
+            return results
+        picture = checksum(results['inputs'])
+        shown = Shown(sample, view, picture, self.reader(sample, view, picture))
+        results['data_samples'].set_metainfo({SHOWN: shown})
+        return results
+
+
+def checksum(picture: torch.Tensor) -> int:
+    """CRC-32 of a picture."""
+    return zlib.crc32(np.ascontiguousarray(picture.numpy()))
+
+
+def replay(dataset: Any, views: Views, reader: Reader) -> None:
+    """Put replayed pipelines into a data set, or into those that it wraps.
+
+    Pipelines that are replayed already stay; others may have taken their place, as RTMPose's
+    configs do for the last epochs.
+
+    Args:
+        dataset: A data set of MMEngine's, or a wrapper of some.
+        views: Which views to draw.
+        reader: See :class:`ReplayedPipeline`.
+    """
+    for owner, offset, inner in _owners(dataset):
+        if not isinstance(owner.pipeline, ReplayedPipeline):
+            own = None if inner else reader
+            owner.pipeline = ReplayedPipeline(owner.pipeline, views, offset, own)
+
+
+def _owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tuple[Any, int, bool]]:
+    """The data sets with a pipeline, their first index, and whether another pipeline follows."""
+    own = hasattr(dataset, 'pipeline')
+    if own:
+        yield dataset, offset, inner
+    parts = getattr(dataset, 'datasets', None)
+    parts = [dataset.dataset] if parts is None and hasattr(dataset, 'dataset') else parts or []
+    for part in parts:
+        yield from _owners(part, offset, inner or own)
+        offset += len(part)
+
+
+def check_replayable(dataset: Any, samples: int = 4) -> None:
+    """Draw the same views twice.
+
+    Args:
+        dataset: With replayed pipelines.
+        samples: How many samples are tried.
+
+    Raises:
+        ClassroomError: Two pictures of one view differ; names the transform, where it is found.
+    """
+    for index in np.linspace(0, len(dataset) - 1, samples).astype(int):
+        pictures = [dataset[int(index)]['data_samples'].metainfo[SHOWN] for _ in range(2)]
+        if pictures[0].sample == pictures[1].sample and pictures[0].picture != pictures[1].picture:
+            raise ClassroomError(
+                'model.cache needs pictures that can be drawn again, but two drawings of one view '
+                f'of sample {index} differ: {_culprit(dataset, int(index))} of '
+                'train_dataloader.dataset.pipeline has random numbers of its own. Take it out, '
+                'or train without a cache.'
+            )
+
+
+def _culprit(dataset: Any, index: int) -> str:
+    """The first transform after which two drawings differ."""
+    for owner, _, inner in _owners(dataset):
+        if inner or index >= len(owner):
+            continue
+        replayed = owner.pipeline
+        transforms = replayed.transforms
+        for count in range(1, len(transforms) + 1):
+            drawn = []
+            for _ in range(2):
+                results = owner.get_data_info(index)
+                sample = results.get('sample_idx', index)
+                with replayed.views.drawing(sample, 0, replayed.pipeline):
+                    for transform in transforms[:count]:
+                        results = transform(results)
+                drawn.append(results)
+            pictures = [r.get('img', r.get('inputs')) for r in drawn]
+            if not np.array_equal(*(np.asarray(picture) for picture in pictures)):
+                return f'the transform {type(transforms[count - 1]).__name__}'
+    return 'a transform'

@@ -1,0 +1,141 @@
+"""The cache of the mentors' answers around training."""
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import torch
+from mmengine.dist import barrier
+from mmengine.hooks import Hook
+from mmengine.runner import EpochBasedTrainLoop, Runner
+
+from ..cache import ReplayedPipeline, check_replayable, fingerprint, replay
+from ..distiller import Classroom
+from ..errors import ClassroomError
+from ..registry import HOOKS
+from .classroom import classroom_of
+
+# What draws pictures: another version of these may draw others.
+_DRAW = ('mmcv', 'opencv-python', 'opencv-python-headless', 'numpy', 'pillow', 'albumentations')
+
+
+@HOOKS.register_module()
+class CacheHook(Hook):
+    """Opens the cache of a classroom that has ``model.cache``, and shows each epoch its views.
+
+    Registered by the classroom itself; without a cache it does nothing.
+    """
+
+    priority = 'LOWEST'  # after the hooks that switch pipelines
+
+    def before_train(self, runner: Runner) -> None:
+        """Refuse what cannot be cached; open the cache."""
+        classroom = classroom_of(runner)
+        if classroom.cache is None:
+            return
+        if not isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise ClassroomError(
+                'model.cache needs training by epochs, which give each sample its next view: use '
+                'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
+            )
+        _check_batches(classroom)
+        classroom.cache.views.epoch = runner.epoch
+        self._open(runner, classroom)
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Show the next view of each sample; in a pipeline that was put in place, its own."""
+        classroom = classroom_of(runner)
+        if classroom.cache is None:
+            return
+        classroom.cache.views.epoch = runner.epoch
+        if any(not isinstance(p, ReplayedPipeline) for p in _pipelines(_dataset(runner))):
+            self._open(runner, classroom)
+
+    def after_train(self, runner: Runner) -> None:
+        """Say how full it is."""
+        classroom = classroom_of(runner)
+        if classroom.cache is not None:
+            runner.logger.info(f'Cache of the mentors: {classroom.cache.filled():.0%} filled.')
+
+    def _open(self, runner: Runner, classroom: Classroom) -> None:
+        dataset = _dataset(runner)
+        for owner in _owners(dataset):  # the last pipeline's records are no use to this one
+            if isinstance(owner.pipeline, ReplayedPipeline):
+                owner.pipeline = owner.pipeline.pipeline
+        cache = classroom.cache
+        key = dict(
+            pipelines=[fingerprint(pipeline) for pipeline in _pipelines(dataset)],
+            annotations=[fingerprint(_annotations(owner)) for owner in _owners(dataset)],
+            preprocessor=fingerprint(_settings(classroom.data_preprocessor)),
+            precision=_precision(runner),
+            versions=_versions(),
+        )
+        sample = dataset[0]
+        answers = [mentor.answer(_batch_of_one(classroom, sample)) for mentor in classroom.mentors]
+        cache.open(list(classroom.mentors), answers, len(dataset), key)
+        replay(dataset, cache.views, cache.read)
+        check_replayable(dataset)
+        barrier()
+        runner.logger.info(
+            f'Cache of the mentors in {cache.dir}: {cache.views.count} views of {len(dataset)} '
+            f'samples, {cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
+        )
+
+
+def _dataset(runner: Runner) -> Any:
+    return runner.train_dataloader.dataset
+
+
+def _owners(dataset: Any) -> Iterator[Any]:
+    """The data sets that have a pipeline."""
+    if hasattr(dataset, 'pipeline'):
+        yield dataset
+    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
+        if inner is not None:
+            yield from _owners(inner)
+
+
+def _pipelines(dataset: Any) -> Iterator[Any]:
+    return (owner.pipeline for owner in _owners(dataset))
+
+
+def _annotations(dataset: Any) -> Any:
+    data = getattr(dataset, 'data_bytes', None)
+    return data if data is not None and len(data) else getattr(dataset, 'data_list', None)
+
+
+def _settings(module: torch.nn.Module) -> dict[str, Any]:
+    """What a data preprocessor does, without where it is."""
+    plain = {name: value for name, value in vars(module).items() if not name.startswith('_')}
+    return dict(plain, mean=getattr(module, 'mean', None), std=getattr(module, 'std', None))
+
+
+def _precision(runner: Runner) -> str:
+    """Mentors without a precision of their own follow the student's."""
+    wrapper = runner.optim_wrapper
+    return f'{type(wrapper).__name__} {getattr(wrapper, "cast_dtype", None)}'
+
+
+def _versions() -> dict[str, str]:
+    versions = {}
+    for name in _DRAW:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def _check_batches(classroom: Classroom) -> None:
+    """Mixup and CutMix draw partners within a batch, which is another one in each epoch."""
+    if getattr(classroom.data_preprocessor, 'batch_augments', None) is not None:
+        raise ClassroomError(
+            'model.cache keeps what mentors say of a sample, but data_preprocessor mixes the '
+            'samples of a batch (batch_augments, train_cfg.augments): leave one of them out.'
+        )
+
+
+def _batch_of_one(classroom: Classroom, sample: dict[str, Any]) -> torch.Tensor:
+    data = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
+    inputs = classroom.data_preprocessor(data, False)['inputs']
+    return torch.stack(list(inputs)) if isinstance(inputs, (list, tuple)) else inputs
