@@ -84,7 +84,7 @@ def MultiMentorDistiller(
             student = MMENGINE_MODELS.build(student)
         except ClassroomError:
             raise
-        except Exception as error:  # whatever stock code raises
+        except Exception as error:  # stock code raises various types
             raise ClassroomError(
                 f'model.student cannot be built ({reason(error)}): it must build by itself in the '
                 'stock tools.'

@@ -48,7 +48,8 @@ class AMTML(Strategy):
     :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes. :math:`D_\mathrm{KL}`
     is the classroom's divergence from the mixture.
 
-    A mentor is left out where its output is not finite or where it does not predict the joint.
+    A mentor is left out on items that are not valid: its output is not finite, or it does not
+    predict the joint.
     Unlabelled joints are ignored. The latents :math:`w, \theta` and the convolutions of the hints
     are trained with the student.
 
