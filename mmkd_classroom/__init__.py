@@ -5,7 +5,7 @@ from mmkd_classroom.environment import EnvironmentProblem, check, explained
 __version__ = '0.1.0'
 __all__ = ['EnvironmentProblem', '__version__']
 
-# A set of packages that cannot work is reported here, before MMCV or a registry stumbles over it.
+# Unsupported package versions are reported here, before MMCV or a registry raises another error.
 check()
 
 with explained():

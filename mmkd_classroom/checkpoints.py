@@ -1,9 +1,9 @@
-"""Reading checkpoints: nothing in a file is trusted, and every key must fit.
+"""Read checkpoints safely and strictly: no code in a file is run, and all keys must match.
 
-A checkpoint is a pickle, and a pickle can run anything. PyTorch's ``weights_only`` unpickler does
-not, but it also refuses what MMEngine itself puts beside the weights: numpy arrays in the data
-set's metainfo, and ``HistoryBuffer``, whose pickle calls ``getattr``. Here those few are allowed
-by name, and the calls to ``getattr`` do nothing.
+A checkpoint is a pickle, which can run arbitrary code. PyTorch's ``weights_only`` unpickler
+prevents this, but it also refuses objects that MMEngine saves beside the weights: numpy arrays in
+the data set's metainfo, and ``HistoryBuffer``, whose pickle calls ``getattr``. This module allows
+these by name and replaces ``getattr`` by a function that does nothing.
 """
 
 import codecs
@@ -31,23 +31,23 @@ from torch import Tensor, nn
 from .errors import ClassroomError, reason
 
 _SHOWN_KEYS = 10
-# OpenMMLab ends a file's name with its SHA-256: `-f257d4e6.pth`, `-71403f1c_20220913.pth`.
+# OpenMMLab's file names end with the start of the SHA-256: `-f257d4e6.pth`,
+# `-71403f1c_20220913.pth`.
 _HASH = re.compile(r'-(?!20\d{6}\b)([0-9a-f]{8,64})(?:_\d{8})?\.pth$')
 _REFUSED = re.compile(r'GLOBAL (\S+)')
 
 
 def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkpoint') -> None:
-    """Load a checkpoint into a model of which every weight is in the file, and the reverse.
+    """Load a checkpoint into a model. The keys of both must be the same.
 
-    Some architectures make buffers anew and drop them from what they load, such as Swin's tables
-    of relative positions. These need not be in the file.
+    Some architectures recompute buffers and remove them from the weights that they load, such as
+    Swin's tables of relative positions. These may be missing in the file.
 
     Args:
-        model: Stock model; its own hooks for weights of older versions run.
+        model: Stock model; its own hooks that convert older weights are run.
         checkpoint: Path or URL. The weights are the whole file or its entry ``state_dict`` or
-            ``model``; a ``module.`` before all keys is dropped.
-        key: Where the user wrote ``checkpoint``, for messages, such as
-            ``model.mentors[1].checkpoint``.
+            ``model``; a prefix ``module.`` of all keys is removed.
+        key: Config key of ``checkpoint``, for messages, such as ``model.mentors[1].checkpoint``.
 
     Raises:
         ClassroomError: The file cannot be read, would run code, or does not fit the model.
@@ -57,7 +57,7 @@ def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkp
     try:
         with _forgiving(model, _made_anew(model) | set(state_dict)):
             model.load_state_dict(state_dict, strict=True)
-    except Exception as error:  # a RuntimeError is torch's account, others are those of hooks
+    except Exception as error:  # RuntimeError: torch lists the keys; others come from hooks
         account = _shorten(str(error)) if type(error) is RuntimeError else ''
         raise ClassroomError(
             f'{where} does not fit {type(model).__name__}:\n{account or reason(error)}\n'
@@ -71,18 +71,18 @@ def read_checkpoint(
     key: str = 'checkpoint',
     map_location: Any | None = 'cpu',
 ) -> dict[str, Any]:
-    """Read a checkpoint of any origin without running anything in it.
+    """Read a checkpoint from any source without running code in it.
 
     Args:
         checkpoint: Path or URL; a URL is downloaded once, see :func:`download`.
-        key: Where the user wrote ``checkpoint``, for messages.
+        key: Config key of ``checkpoint``, for messages.
         map_location: As in :func:`torch.load`.
 
     Returns:
-        All that the file holds; a ``HistoryBuffer`` comes back as one.
+        The content of the file, including any ``HistoryBuffer``.
 
     Raises:
-        ClassroomError: The file is missing, damaged or no checkpoint, or it would run code.
+        ClassroomError: The file is missing, damaged or not a checkpoint, or it would run code.
     """
     where = f'{key} = {str(checkpoint)!r}'
     if str(checkpoint).startswith(('http://', 'https://')):
@@ -93,7 +93,7 @@ def read_checkpoint(
         raise ClassroomError(f'{where}: there is no such file (sought at {path.absolute()}).')
     try:
         content = _load(path, map_location)
-    except Exception as error:  # torch raises a different type for each way to be damaged
+    except Exception as error:  # torch raises various types for damaged files
         refused = _REFUSED.search(str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
             raise ClassroomError(
@@ -115,21 +115,20 @@ def read_checkpoint(
 
 
 def download(url: str, *, key: str = 'checkpoint') -> Path:
-    """Fetch a file into torch.hub's directory, where MMEngine's own loader finds it too.
+    """Download a file to torch.hub's directory, where MMEngine's own loader also looks for it.
 
-    It is fetched once on each machine; all processes must call this together. A part of a file is
-    never left under the file's name, and the SHA-256 that OpenMMLab writes into its file names
-    is checked.
+    It is downloaded once per machine; all processes must call this function. An incomplete file
+    never has the final name, and the SHA-256 in OpenMMLab's file names is checked.
 
     Args:
         url: Address of the file.
-        key: Where the user wrote ``url``, for messages.
+        key: Config key of ``url``, for messages.
 
     Returns:
-        Where the file lies.
+        Path of the file.
 
     Raises:
-        ClassroomError: The file could not be fetched, or is not the one its name says.
+        ClassroomError: The download failed, or the SHA-256 differs from the one in the name.
     """
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     failure = None
@@ -140,7 +139,7 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
             torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=True)
     except (OSError, RuntimeError) as error:
         failure = error
-    barrier()  # also after a failure, for the other processes wait here
+    barrier()  # also after a failure, because the other processes wait here
     if not path.is_file():
         why = failure or 'by the first process of this machine'
         raise ClassroomError(
@@ -152,14 +151,15 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
 
 
 def check_hash(path: Path, where: str) -> None:
-    """Compare a file with the SHA-256 in its name, where it has one.
+    """Compare a file with the SHA-256 in its name, if there is one.
 
     Args:
         path: An existing file.
-        where: What the user wrote, for messages, such as ``model.mentors[1].checkpoint = 'x.pth'``.
+        where: Config line of the file, for messages, such as
+            ``model.mentors[1].checkpoint = 'x.pth'``.
 
     Raises:
-        ClassroomError: The file is not the one its name says.
+        ClassroomError: The SHA-256 of the file differs from the one in its name.
     """
     expected = _HASH.search(path.name)
     if expected is None:
@@ -177,36 +177,36 @@ def check_hash(path: Path, where: str) -> None:
 
 
 def register_safe_loader() -> None:
-    """Let MMEngine read files and URLs with :func:`read_checkpoint` in this process.
+    """Make MMEngine read files and URLs with :func:`read_checkpoint` in this process.
 
-    Then ``load_from``, ``--resume`` and ``init_cfg`` work with every checkpoint of MMEngine's on
-    any PyTorch, and trust none.
+    ``load_from``, ``--resume`` and ``init_cfg`` then read all of MMEngine's checkpoints with any
+    version of PyTorch, without running code in them.
     """
     for prefixes in ('', ('http://', 'https://')):
         CheckpointLoader.register_scheme(prefixes, loader=load_from_weights_only, force=True)
 
 
 def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:
-    """:func:`read_checkpoint` with the signature that MMEngine asks for.
+    """:func:`read_checkpoint` with the signature that MMEngine requires.
 
-    MMEngine logs "Loads checkpoint by weights_only backend", from the function's name.
+    MMEngine logs "Loads checkpoint by weights_only backend", from the name of this function.
     """
     return read_checkpoint(filename, map_location=map_location)
 
 
 def _made_anew(model: nn.Module) -> set[str]:
-    """What a model does not even take from its own weights: its hooks drop it."""
+    """Keys that a model's hooks remove even when it loads its own state dict."""
     return set(model.load_state_dict(model.state_dict(), strict=False).missing_keys)
 
 
 @contextlib.contextmanager
 def _forgiving(model: nn.Module, names: set[str]) -> Iterator[None]:
-    """Do not call these buffers missing. No parameter is forgiven, for it has been learned.
+    """Allow these buffers to be missing when a state dict is loaded. Parameters must be present.
 
     Args:
-        model: Loads its state dict within.
-        names: Those that its hooks drop, and all that are in the file: if one of these misses,
-            a hook has dropped it, as Swin's does where the file's windows have another size.
+        model: Model that loads its state dict in the block.
+        names: Keys that its hooks remove, and all keys of the file. If a key of the file is
+            reported as missing, a hook has removed it; Swin's does if the window sizes differ.
     """
     entries = model.state_dict(keep_vars=True).items()
     forgiven = names & {name for name, value in entries if not isinstance(value, nn.Parameter)}
@@ -222,7 +222,7 @@ def _forgiving(model: nn.Module, names: set[str]) -> Iterator[None]:
 
 
 def _load(path: Path, map_location: Any | None) -> Any:
-    if tarfile.is_tarfile(path):  # PyTorch 0.1's format, which torch.load would unpack to disk
+    if tarfile.is_tarfile(path):  # PyTorch 0.1's format; torch.load would unpack it to disk
         raise tarfile.TarError('a tar archive')
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
         allowed = [(value, name) for name, value in _ALLOWED.items()]
@@ -234,9 +234,10 @@ def _load(path: Path, map_location: Any | None) -> Any:
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
-    """For PyTorch < 2.6: the names that ``weights_only`` and we allow, and no other.
+    """Unpickler for PyTorch < 2.6: allow the names of ``weights_only`` and those listed here.
 
-    There ``weights_only`` takes no names, and could itself be made to run code (CVE-2025-32434).
+    In these versions ``weights_only`` accepts no further names, and a crafted file can make it run
+    code (CVE-2025-32434).
     """
 
     def find_class(self, module: str, name: str) -> Any:
@@ -255,31 +256,31 @@ _RESTRICTED_PICKLE = types.SimpleNamespace(
 
 
 class _History(HistoryBuffer):
-    """Becomes a plain ``HistoryBuffer`` when it gets its state."""
+    """Turns into a plain ``HistoryBuffer`` when its state is set."""
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # The file's statistics methods would replace those of all HistoryBuffers.
+        # Statistics methods from the file would replace those of all HistoryBuffers.
         super().__setstate__({k: v for k, v in state.items() if k != 'statistics_methods'})
         self.__class__ = HistoryBuffer
 
 
 def _no_getattr(*_: Any) -> None:
-    """What a file gets when it asks for ``getattr``."""
+    """Replacement for ``getattr`` in a file; does nothing."""
 
 
 def _allowed_globals() -> dict[str, Any]:
-    """What MMEngine's checkpoints hold besides tensors and plain types, by pickled name."""
+    """Types in MMEngine's checkpoints besides tensors and plain types, by pickled name."""
     allowed = {
         'mmengine.logging.history_buffer.HistoryBuffer': _History,
         'builtins.getattr': _no_getattr,
-        '_codecs.encode': codecs.encode,  # an array's bytes; not every PyTorch allows it itself
+        '_codecs.encode': codecs.encode,  # bytes of arrays; not every PyTorch allows it by default
         'numpy.ndarray': np.ndarray,
         'numpy.dtype': np.dtype,
     }
     for core in ('numpy.core', 'numpy._core'):  # numpy 1 and 2
         allowed[f'{core}.multiarray._reconstruct'] = np.zeros(1).__reduce__()[0]
         allowed[f'{core}.multiarray.scalar'] = np.float64(0).__reduce__()[0]
-    for code in np.typecodes['All']:  # no file names these; weights_only asks for them in BUILD
+    for code in np.typecodes['All']:  # not named in files; weights_only checks them in BUILD
         kind = type(np.dtype(code))
         allowed[f'{kind.__module__}.{kind.__qualname__}'] = kind
     return allowed
@@ -289,7 +290,7 @@ _ALLOWED = _allowed_globals()
 
 
 def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:
-    """The weights in a checkpoint, without DDP's prefix."""
+    """Return the weights of a checkpoint, without DDP's prefix."""
     entries = (content.get(name) for name in ('state_dict', 'model'))
     weights = next((entry for entry in entries if isinstance(entry, dict)), content)
     if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
@@ -300,7 +301,7 @@ def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:
     if not all(name.startswith('module.') for name in weights):
         return weights
     stripped = OrderedDict((name[len('module.') :], value) for name, value in weights.items())
-    with contextlib.suppress(AttributeError):  # versions of the modules, for their hooks
+    with contextlib.suppress(AttributeError):  # module versions, which load hooks read
         stripped._metadata = {
             name[len('module.') :]: version for name, version in weights._metadata.items()
         }
@@ -308,7 +309,7 @@ def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:
 
 
 def _shorten(message: str) -> str:
-    """PyTorch's account of what does not fit, with at most ten keys of each kind."""
+    """Shorten PyTorch's list of wrong keys to at most ten keys of each kind."""
     lines: list[str] = []
     mismatches = 0
     for line in message.splitlines()[1:]:

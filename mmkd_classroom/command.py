@@ -1,4 +1,4 @@
-"""What the commands share: MMPose's flags, and what they do to a config."""
+"""Common code of the commands: MMPose's flags, and how they change a config."""
 
 import argparse
 import os
@@ -18,10 +18,11 @@ from .registry import HOOKS, MODELS
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run a command; a :class:`ClassroomError` ends it with its message in place of a traceback.
+    """Run a command; a :class:`ClassroomError` ends it with its message instead of a traceback.
 
-    Of several processes one speaks: under ``dist_train.sh`` the first to fail, after all that the
-    launcher prints; elsewhere the first process, the others in one line.
+    If there are several processes, only one prints the whole message: with ``dist_train.sh`` the
+    first one to fail, after the output of the launcher; otherwise the first process, and the others
+    print one line.
     """
     try:
         with explained():
@@ -39,7 +40,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def read_config(config: str) -> Config:
-    """Read the config that the command line names.
+    """Read the config of the command line.
 
     Args:
         config: Path, or ``'package::path'``.
@@ -51,10 +52,10 @@ def read_config(config: str) -> Config:
 
 
 def check_types(cfg: Config) -> None:
-    """Raise where ``model`` or a hook means one of ours and does not say it rightly.
+    """Raise an error if ``model`` or a hook has a misspelled type of this package.
 
-    MMEngine imports this package where a type has its prefix; without it, it finds nothing and
-    cannot say why.
+    MMEngine imports this package only for types with its prefix. Without the prefix, MMEngine's own
+    error would not explain the cause.
 
     Raises:
         ClassroomError: The prefix is missing, or there is no such type.
@@ -74,7 +75,7 @@ def check_types(cfg: Config) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags that MMPose's train.py and test.py share."""
+    """Add the common flags of MMPose's train.py and test.py."""
     parser.add_argument('--show-dir', help='directory to save visualized predictions in')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
@@ -97,7 +98,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         default='none',
         help='what started the processes of a distributed run',
     )
-    # torch.distributed.launch writes --local-rank since PyTorch 2.0 and --local_rank before.
+    # torch.distributed.launch passes --local-rank since PyTorch 2.0 and --local_rank before.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 
@@ -109,12 +110,12 @@ def parse(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def set_work_dir(cfg: Config, args: argparse.Namespace, name: str | None = None) -> None:
-    """The command line's, else the config's, else ``./work_dirs/NAME``.
+    """Set the work directory: that of the command line, of the config, or ``./work_dirs/NAME``.
 
     Args:
-        cfg: Takes it.
-        args: With ``work_dir`` and ``config``.
-        name: By default that of the config.
+        cfg: Config; changed in place.
+        args: Arguments with ``work_dir`` and ``config``.
+        name: Default: the name of the config.
     """
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
@@ -123,7 +124,7 @@ def set_work_dir(cfg: Config, args: argparse.Namespace, name: str | None = None)
 
 
 def default_hook(cfg: Config, name: str) -> ConfigDict:
-    """One of the config's default hooks, which a flag sets up.
+    """Return a default hook of the config, which a flag changes.
 
     Raises:
         ClassroomError: The config does not have it.
@@ -138,7 +139,7 @@ def default_hook(cfg: Config, name: str) -> ConfigDict:
 
 
 def set_visualization(cfg: Config, args: argparse.Namespace, show: bool) -> None:
-    """Turn the visualization hook on as the flags say."""
+    """Turn on the visualization hook with the options of the flags."""
     hook = default_hook(cfg, 'visualization')
     hook.update(enable=True, show=show, out_dir=args.show_dir, interval=args.interval)
     if show:
@@ -146,7 +147,7 @@ def set_visualization(cfg: Config, args: argparse.Namespace, show: bool) -> None
 
 
 def set_mmpretrain_dataloaders(cfg: Config) -> None:
-    """Give MMPretrain's data loaders the settings that its own tools add to every config."""
+    """Add the settings of data loaders that MMPretrain's own tools add to every config."""
     if cfg.get('default_scope') != 'mmpretrain':
         return
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
@@ -160,10 +161,10 @@ def set_mmpretrain_dataloaders(cfg: Config) -> None:
 
 
 def prepare_distributed(cfg: Config) -> None:
-    """Let ``--launcher pytorch`` work on a machine without a GPU.
+    """Make ``--launcher pytorch`` work on a machine without a GPU.
 
-    MMEngine would set a CUDA device and hand its number to DDP. On a CPU the processes are joined
-    by gloo before it has the chance, and DDP gets no device.
+    MMEngine would set a CUDA device and pass it to DDP. On a CPU, the gloo process group is
+    initialised here before, and DDP gets no device.
     """
     if cfg.launcher != 'pytorch' or get_device() != 'cpu':
         return

@@ -1,4 +1,4 @@
-"""A classroom from the command line: a stock config, the names of its mentors and a strategy."""
+"""Flags that turn a stock config into a classroom: its mentors and strategy."""
 
 import argparse
 import inspect
@@ -18,7 +18,7 @@ _PREFIX = 'mmkd_classroom.'
 
 
 def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
-    """The flags ``--mentors`` and ``--strategy``."""
+    """Add the flags ``--mentors`` and ``--strategy``."""
     parser.add_argument(
         '--mentors',
         nargs='+',
@@ -36,15 +36,15 @@ def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
 def set_classroom(
     cfg: Config, mentors: Sequence[str] | None = None, strategy: str | None = None
 ) -> None:
-    """Make a classroom of a stock config, or change the one that a config has.
+    """Turn a stock config into that of a classroom, or change the config of a classroom.
 
     Args:
-        cfg: Its ``model`` is changed.
+        cfg: Config; its ``model`` is changed in place.
         mentors: Values of ``--mentors``; they replace those of a classroom.
         strategy: Value of ``--strategy``; it replaces that of a classroom.
 
     Raises:
-        ClassroomError: A value cannot be read, or a model that is alone gets a strategy.
+        ClassroomError: A value is invalid, or there is a strategy without mentors.
     """
     if mentors is None and strategy is None:
         return
@@ -64,7 +64,7 @@ def set_classroom(
 
 
 def mentor_entry(word: str) -> str | dict[str, Any]:
-    """The entry of ``model.mentors`` that a value of ``--mentors`` stands for.
+    """Convert a value of ``--mentors`` to an entry of ``model.mentors``.
 
     Args:
         word: ``'package::path'`` or ``'CONFIG=CHECKPOINT'``.
@@ -88,10 +88,10 @@ def mentor_entry(word: str) -> str | dict[str, Any]:
 
 
 def strategy_type(name: str) -> str:
-    """The ``type`` of a strategy in a config.
+    """Return the ``type`` of a strategy for a config.
 
     Args:
-        name: As registered; the prefix of this package may be left out.
+        name: Registered name; the prefix of this package is optional.
 
     Raises:
         ClassroomError: There is no such strategy.
@@ -109,7 +109,7 @@ def strategy_type(name: str) -> str:
 
 
 def strategy_names() -> list[str]:
-    """Names of the strategies that are registered."""
+    """Names of the registered strategies."""
     return sorted(name for name, kind in MODELS.module_dict.items() if _is_strategy(kind))
 
 

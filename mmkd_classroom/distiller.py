@@ -1,9 +1,8 @@
-"""The classroom: a stock student whose loss also listens to frozen mentors.
+"""The classroom: a stock student whose loss includes distillation from frozen mentors.
 
-To everything outside, a classroom is its student. The built student keeps its modules, their names
-and its methods; only its class becomes a subclass that adds to the loss, as ``fully_shard`` and
-``torch.nn.utils.parametrize`` do it. So optimizer constructors, hooks, checkpoints, EMA and
-inferencers see the stock model.
+The student keeps its modules, their names and its methods. Only its class changes, to a subclass
+that overrides ``loss``; ``fully_shard`` and ``torch.nn.utils.parametrize`` work in the same way.
+Optimizer constructors, hooks, checkpoints, EMA and inferencers therefore see the stock model.
 """
 
 import copy
@@ -60,24 +59,26 @@ def MultiMentorDistiller(
     Args:
         student: Config of a stock model, or the model, which is changed in place.
         mentors: Entries ``dict(config=..., checkpoint=..., name=...)``, or ``'package::path'``
-            for a config with its zoo's weights; see :func:`mmkd_classroom.mentors.read_entry`.
-        strategy: Config of a strategy; by default ``ClassroomKD``.
-        ranker: Config of the ranker. By default the probability of the true class for classes; for
-            joints OKS, or, where the data set has no sigmas, PCK.
-        divergence: Config of the divergence; by default ``KLDivergence``.
+            for a config and its model zoo weights; see :func:`mmkd_classroom.mentors.read_entry`.
+        strategy: Config of the strategy. Default: ``ClassroomKD``.
+        ranker: Config of the ranker. Default: the probability of the true class for classes; OKS
+            for joints, or PCK if the data set has no sigmas.
+        divergence: Config of the divergence. Default: the one of the head adapter,
+            ``KLDivergence``.
         adapter: Config of the student's head adapter, such as ``dict(sharpness=50.0)`` or
-            ``dict(metainfo='coco')``. By default the adapter that accepts the student.
-        cache: Options of :class:`mmkd_classroom.cache.MentorCache`, ``dict()`` for its defaults:
-            mentors run once for each view of a sample. None runs them in every step.
-        data_preprocessor: For the student where its own config has none, as MMPretrain's
-            configs do.
-        **unknown: Refused; a base config's keys come here where ``_delete_=True`` is forgotten.
+            ``dict(metainfo='coco')``. Default: the first adapter that accepts the student.
+        cache: Options of :class:`mmkd_classroom.cache.MentorCache`, or ``dict()`` for its defaults:
+            the mentors run once for each view of a sample. Default: they run in every step.
+        data_preprocessor: Used if the student's config has none. MMPretrain's configs define it
+            outside of ``model``.
+        **unknown: Raise an error. The keys of a base config appear here if ``_delete_=True`` is
+            missing.
 
     Returns:
-        The student, which is a :class:`Classroom` now.
+        The student, which is now a :class:`Classroom`.
 
     Raises:
-        ClassroomError: Something in the config is missing, unknown or does not fit.
+        ClassroomError: A part of the config is missing, unknown or does not fit.
     """
     _check_keys(unknown, student)
     if isinstance(student, Mapping):
@@ -88,7 +89,7 @@ def MultiMentorDistiller(
             student = MMENGINE_MODELS.build(student)
         except ClassroomError:
             raise
-        except Exception as error:  # whatever stock code raises
+        except Exception as error:  # stock code raises various types
             raise ClassroomError(
                 f'model.student cannot be built ({reason(error)}): it must build by itself in the '
                 'stock tools.'
@@ -96,7 +97,7 @@ def MultiMentorDistiller(
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
     parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter, cache)
-    # Last of all, so that a model that was given stays a stock one where something does not fit.
+    # Done last: if a part does not fit, a student that was passed as a model stays unchanged.
     student.__class__ = _classroom_type(type(student))
     student._take(**parts)
     runner = running()
@@ -106,18 +107,18 @@ def MultiMentorDistiller(
 
 
 class Classroom:
-    """What the class of a student gains: mentors, and a loss that listens to them.
+    """Base class that adds mentors and a distillation loss to the class of a student.
 
     Attributes:
-        mentors: The frozen mentors. No child module.
-        adapter: What the student's output means.
-        ranker: How good each member is. None until :meth:`prepare` where the config names none.
-            No child module.
-        divergence: How far the student is from a mentor.
-        strategy: Who teaches how much. A child module, so that what it learns is trained, but no
+        mentors: The frozen mentors. Not a child module.
+        adapter: Head adapter of the student.
+        ranker: Scores the members. If the config has no ranker, it is None until :meth:`prepare`.
+            Not a child module.
+        divergence: Compares the student with a mentor.
+        strategy: Weighs the mentors. A child module, so that its parameters are trained, but not
             part of the state dict.
         cache: The mentors' answers on disk, or None.
-        statistics: Those of the strategy, since they were last read.
+        statistics: Accumulates the statistics of the strategy until they are read.
     """
 
     mentors: MentorBank
@@ -129,7 +130,7 @@ class Classroom:
     statistics: Statistics
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
-        """Losses of one training step.
+        """Compute the losses of one training step.
 
         Args:
             inputs: ``(N, 3, H, W)``, normalised for the student.
@@ -146,8 +147,8 @@ class Classroom:
                 'This classroom has not seen its data yet: outside of a Runner call '
                 'model.prepare(data_samples) once, before training.'
             )
-        # Mentors first: what their layers take is free again before the student's activations
-        # pile up for the backward pass, so the peak of memory is that of one, not of both.
+        # Mentors first: the memory of their activations is freed before the student's are stored
+        # for the backward pass. This lowers the peak memory.
         if self.cache is None:
             mentors = self.mentors.predict(inputs)
         else:
@@ -166,14 +167,16 @@ class Classroom:
     def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
         """Check training samples, match the mentors' joints with theirs, and choose the ranker.
 
-        Called once, before training; in a Runner by :class:`mmkd_classroom.hooks.ClassroomHook`.
+        Call it once, before training. In a Runner, :class:`mmkd_classroom.hooks.ClassroomHook`
+        calls it.
 
         Args:
-            data_samples: At least one.
-            metainfo: That of their data set, where it is at hand.
+            data_samples: At least one training sample.
+            metainfo: Metainfo of their data set, if known.
 
         Raises:
-            ClassroomError: They lack what scoring needs, or a mentor has none of their joints.
+            ClassroomError: A field that scoring needs is missing, or a mentor has no joint in
+                common with the samples.
         """
         metainfo = self.adapter.check_samples(data_samples, metainfo)
         if self.ranker is None:
@@ -184,8 +187,8 @@ class Classroom:
         self._prepared = True
 
     def init_weights(self) -> None:
-        """The student's, and the classroom's hooks: MMEngine calls this before it trains."""
-        # Not the strategy's: an `init_cfg` of the student's would draw for its layers, too.
+        """Initialise the student and register the hooks. MMEngine calls it before training."""
+        # The strategy is removed meanwhile: the student's `init_cfg` would reset its layers, too.
         strategy = self._modules.pop('strategy')
         try:
             super().init_weights()
@@ -205,10 +208,11 @@ class Classroom:
         cache: MentorCache | None,
         stages: list[str],
     ) -> None:
-        """Take the parts beside the student."""
+        """Set the parts of the classroom."""
         self.mentors = mentors
         self.adapter = adapter
-        # No child: what is not the student's and does not learn is none of the model's modules.
+        # Not registered as a child module: the ranker is not part of the student and has no
+        # trained parameters.
         vars(self)['ranker'] = ranker
         self.divergence = divergence
         self.strategy = strategy
@@ -219,27 +223,28 @@ class Classroom:
         self._register_state_dict_hook(_leave_out_strategy)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
-        # What is no child moves with the model all the same.
+        # The mentors and the ranker are not child modules, so they are moved here.
         self.mentors.apply(fn)
         if self.ranker is not None:
             self.ranker._apply(fn)
         return super()._apply(fn, *args, **kwargs)
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        # A student's state dict passes for the whole: what the strategy has learned stays.
+        # The state dict has no strategy in it. The current values are added, so that strict
+        # loading works and the strategy keeps its parameters.
         state_dict.update(self.strategy.state_dict(prefix=prefix + _STRATEGY))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __reduce_ex__(self, protocol: int) -> tuple:
-        # The class is made at run time, so a pickle names the stock one.
+        # The class is created at run time, so a pickle stores the stock class instead.
         _, _, state, *rest = super().__reduce_ex__(protocol)
         return _revive, (_stock_type(self),), state, *rest
 
 
 def student_of(classroom: Classroom) -> nn.Module:
-    """The plain student of a classroom: another object of the stock class, with the same weights.
+    """Return the student of a classroom as an object of its stock class.
 
-    Its modules and tensors are the classroom's own, not copies.
+    It shares its modules and tensors with the classroom.
     """
     student = copy.copy(classroom)
     student.__class__ = _stock_type(classroom)
@@ -248,13 +253,13 @@ def student_of(classroom: Classroom) -> nn.Module:
 
 
 def student_config(cfg: Config) -> Config:
-    """The stock config of a classroom's student.
+    """Return the stock config of a classroom's student.
 
     Args:
-        cfg: Config of a classroom, or any other, which is returned as a copy.
+        cfg: Config of a classroom. Any other config is copied without changes.
 
     Returns:
-        A copy whose ``model`` is the student and whose hooks are the stock ones. It runs in
+        A copy with the student as ``model`` and without the hooks of this package. It runs in
         MMPose's and MMPretrain's own tools.
     """
     cfg = copy.deepcopy(cfg)
@@ -267,7 +272,7 @@ def student_config(cfg: Config) -> Config:
 
 
 def is_classroom(model: Any) -> bool:
-    """Whether the ``model`` of a config is a classroom's."""
+    """Whether the ``model`` of a config is a classroom."""
     return isinstance(model, Mapping) and type_name(model) == MultiMentorDistiller.__name__
 
 
@@ -277,7 +282,7 @@ def _is_ours(kind: str | type) -> bool:
 
 
 def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
-    """Raise where the keys of ``model`` are not those of a classroom."""
+    """Raise an error if the keys of ``model`` are not those of a classroom."""
     if 'backbone' in unknown or 'head' in unknown:
         raise ClassroomError(
             f"model has the student's own keys {sorted(unknown)} beside those of the classroom: "
@@ -310,7 +315,7 @@ def _build_parts(
     adapter: dict | None,
     cache: dict | None,
 ) -> dict[str, Any]:
-    """The parts of a classroom beside its student; see :meth:`Classroom._take`."""
+    """Build the parts of a classroom except the student: the arguments of `Classroom._take`."""
     adapter = build_adapter(student, adapter)
     strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD', kind=Strategy)
     adapter.check_student(student, strategy.needs_per_sample_loss)
@@ -327,7 +332,7 @@ def _build_parts(
     cache = build_cache(cache, strategy, ours, theirs)
     channels = stage_channels(student, ours, 'model.student')
     bank, mentor_channels = MentorBank.build(entries, names, theirs, student, adapter)
-    # As if nothing was drawn: the student's training is the same whatever learns beside it.
+    # The random state is restored, so the student trains the same with any strategy.
     with torch.random.fork_rng(devices=[]):
         strategy.build(adapter, names, channels, mentor_channels)
     return dict(
@@ -342,11 +347,14 @@ def _build_parts(
 
 
 def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
-    """The ranker of a config, or None where the data decide.
+    """Build the ranker of a config.
 
     Args:
         cfg: ``model.ranker``.
         adapter: Adapter of the student.
+
+    Returns:
+        The ranker. None without a config: :meth:`Classroom.prepare` then chooses it by the data.
 
     Raises:
         ClassroomError: It cannot be built, or ranks another kind of items.
@@ -392,7 +400,7 @@ def build_cache(
 
 @functools.cache
 def _classroom_type(stock: type[nn.Module]) -> type[Classroom]:
-    """The subclass of a stock class; one for each, so that equal models have equal types."""
+    """Create the subclass of a stock class. Cached, so that equal models have equal types."""
     body = dict(__module__=stock.__module__, __doc__=Classroom.__doc__)
     return type(f'Classroom{stock.__name__}', (Classroom, stock), body)
 
@@ -406,15 +414,16 @@ def _revive(stock: type[nn.Module]) -> Classroom:
 
 
 def _with_free_total(losses: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The losses without the name ``loss``, which MMEngine's log has for their sum.
+    """Rename ``loss`` to ``loss_student``.
 
-    MMPretrain's heads call their own loss so, and would show it in place of the sum.
+    MMPretrain's heads name their loss ``loss``. MMEngine's log uses this name for the sum of all
+    losses.
     """
     return {'loss_student' if name == 'loss' else name: value for name, value in losses.items()}
 
 
 def _leave_out_strategy(module: nn.Module, state_dict: dict, prefix: str, _: Any) -> None:
-    """Keep what the strategy learns out of the student's state dict."""
+    """Remove the strategy's parameters from the student's state dict."""
     for entries in (state_dict, getattr(state_dict, '_metadata', {})):
         for name in [name for name in entries if f'{name}.'.startswith(prefix + _STRATEGY)]:
             del entries[name]

@@ -1,4 +1,4 @@
-"""Samples of all processes, for losses that compare samples with each other."""
+"""Gather the samples of all processes, for losses that compare samples with each other."""
 
 from typing import Any
 
@@ -9,17 +9,18 @@ from torch.autograd.function import FunctionCtx
 
 
 def joined(*tensors: Tensor) -> tuple[list[Tensor], slice]:
-    """The batches of all processes, one after the other.
+    """Concatenate the batches of all processes.
 
-    A loss that each process takes as a mean over its own samples, related to all, has the gradient
-    of one process with the joined batch: what the others' losses say about these samples comes
-    back, and distributed training averages over the processes.
+    Each process computes a loss of its own samples against all samples, and takes the mean over its
+    own. The gradients of the other processes' losses are added in the backward pass, and
+    distributed training averages over the processes. The result is the gradient of one process with
+    the whole batch.
 
     Args:
-        tensors: ``(N, ...)``; N is the same in each process, as distributed training needs it.
+        tensors: ``(N, ...)``; N must be the same in each process.
 
     Returns:
-        Tensors ``(P * N, ...)`` of P processes, with gradient, and where the own samples are.
+        Tensors ``(P * N, ...)`` of P processes, with gradient, and the slice of the own samples.
     """
     if get_world_size() == 1:
         return list(tensors), slice(None)
@@ -29,10 +30,10 @@ def joined(*tensors: Tensor) -> tuple[list[Tensor], slice]:
 
 
 class _Joined(torch.autograd.Function):
-    """All processes' batches; the gradient is the sum of what all processes say.
+    """All-gather with gradient: the backward pass sums the gradients of all processes.
 
-    ``torch.distributed.nn.functional.all_gather`` does the same, but its gloo version (torch 2.11)
-    mixes up gradients that are not contiguous.
+    ``torch.distributed.nn.functional.all_gather`` does the same, but with gloo (torch 2.11) it
+    returns wrong values for gradients that are not contiguous.
     """
 
     @staticmethod

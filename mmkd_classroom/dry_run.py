@@ -1,4 +1,4 @@
-"""A stock model's forward pass without values: what shapes it gives, and what it would cost."""
+"""Forward pass of a stock model on the ``meta`` device, for output shapes and FLOPs."""
 
 import copy
 from itertools import chain
@@ -11,14 +11,14 @@ from torch.utils.flop_counter import FlopCounterMode
 
 @torch.no_grad()
 def dry_run(model: nn.Module, size: tuple[int, int]) -> Any:
-    """The output for one image, on the ``meta`` device: quick, and without memory.
+    """Run a model on one image on the ``meta`` device, which is fast and needs no memory.
 
     Args:
-        model: Stock model; it is left as it is.
+        model: Stock model; it is not changed.
         size: Width and height of its input.
 
     Returns:
-        What ``model(image, None, mode='tensor')`` returns, or None where an operation needs values.
+        The output of ``model(image, None, mode='tensor')``, or None if an operation needs values.
     """
     tensors = chain(model.parameters(), model.buffers())
     ghost = copy.deepcopy(model, {id(tensor): tensor.to('meta') for tensor in tensors}).eval()
@@ -26,19 +26,19 @@ def dry_run(model: nn.Module, size: tuple[int, int]) -> Any:
     try:
         image = torch.zeros(1, 3, size[1], size[0], device='meta', dtype=dtype)
         return ghost.forward(image, None, mode='tensor')
-    except Exception:  # each operation has its own way to say that it needs values
+    except Exception:  # operations that need values raise different types
         return None
 
 
 def gigaflops(model: nn.Module, size: tuple[int, int]) -> float | None:
-    """Billions of multiply-adds of one image's forward pass, as the model zoos' tables count.
+    """Billions of multiply-adds of the forward pass of one image, as in the model zoos' tables.
 
     Args:
         model: Stock model.
         size: Width and height of its input.
 
     Returns:
-        None where :func:`dry_run` cannot run the model.
+        The number, or None if :func:`dry_run` cannot run the model.
     """
     with FlopCounterMode(display=False) as counter:
         output = dry_run(model, size)

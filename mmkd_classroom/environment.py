@@ -1,11 +1,11 @@
-"""Which OpenMMLab environments mmkd_classroom works in, and the remedy for each that it does not.
+"""Supported versions of OpenMMLab's and other packages, and how to fix an unsupported environment.
 
-Importing the package calls :func:`check`, which reads package metadata only: a set that cannot
-work ends in one message with the exact commands, before a traceback from the depths of MMCV.
-``tools/check_env.py`` goes further and imports each package (see :func:`diagnose`).
+Importing the package calls :func:`check`, which only reads package metadata. If the versions cannot
+work together, it raises one message with the exact commands instead of a traceback from MMCV.
+``tools/check_env.py`` also imports each package (see :func:`diagnose`).
 
-This module uses the standard library alone and imports nothing of mmkd_classroom, so that
-``tools/check_env.py`` and ``tools/setup_env.py`` can load it by its path where all else is broken.
+This module uses only the standard library and imports nothing of mmkd_classroom, so that
+``tools/check_env.py`` and ``tools/setup_env.py`` can load it by its path in a broken environment.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOMAINS = ('pose', 'classification')
-"""What one can distil. A user of one needs nothing of the other."""
+"""Kinds of models to distil. Each needs only its own packages."""
 
 PIP = f'{shlex.quote(sys.executable)} -m pip'
 
 # `CUDA_VISIBLE_DEVICES=` leaves out MMCV's CUDA ops: no model here uses them, and building them
 # is slow and needs a CUDA toolkit that matches torch's. `--no-cache-dir`, because pip's cache
-# keeps wheels by version alone and would hand back one that was built against another torch.
+# identifies wheels only by version and might return one that was built against another torch.
 _BUILD_MMCV = (
     f"{PIP} install 'setuptools<81' wheel ninja psutil && "
     f'CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 {PIP} install --no-build-isolation --no-cache-dir '
@@ -45,18 +45,18 @@ _INSTALL_TORCH = f'{PIP} install torch==2.11.0 torchvision==0.26.0'
 
 @dataclass(frozen=True)
 class Package:
-    """What must be installed, in which range, for what, and how to get it.
+    """A required package: supported versions, use, and installation command.
 
     Args:
         name: Name of the distribution, as pip knows it.
         minimum: Lowest version that works.
-        below: Lowest version that does not work any more, or None where none is known.
-        needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
+        below: Lowest version that does not work any more, or None if none is known.
+        needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or an optional use:
             'detection-ops' (person detection in MMPose's inferencers), 'drawing' (``--show`` and
             ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs) and
             'tensorboard' (its visualizer backend).
         remedy: The exact command that installs a version in range.
-        probe: Python statement that loads what we use of it, compiled parts included.
+        probe: Python statement that imports the used parts of it, including compiled ones.
     """
 
     name: str
@@ -81,7 +81,7 @@ PACKAGES = (
     Package(
         'mmengine', '0.10', '1', 'core', f'{PIP} install mmengine==0.10.7', 'import mmengine.runner'
     ),
-    # MMCV 2.2 is refused by MMDetection alone: see `conflicts`.
+    # MMCV 2.2 is refused only by MMDetection: see `conflicts`.
     Package('mmcv', '2.0.0', '2.3.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
     Package(
         'mmpose',
@@ -152,7 +152,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is missing or wrong, and what to do about it.
+    """A missing or unsupported package, and how to fix it.
 
     Args:
         package: Name of the distribution.
@@ -199,7 +199,7 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of an installed distribution, or None where there is none."""
+    """Return the version of an installed distribution, or None if it is not installed."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -207,7 +207,7 @@ def installed_version(name: str) -> str | None:
 
 
 def has_compiled_ops() -> bool:
-    """Return whether the installed mmcv holds ``mmcv._ext``, found without importing mmcv."""
+    """Return whether the installed mmcv has ``mmcv._ext``, without importing mmcv."""
     try:
         spec = importlib.util.find_spec('mmcv')
     except ValueError:  # a stand-in in sys.modules that has no __spec__
@@ -219,7 +219,7 @@ def has_compiled_ops() -> bool:
 
 
 def metadata_problem(package: Package) -> Problem | None:
-    """Return what the metadata says is wrong with one package, or None."""
+    """Return the problem of one package according to its metadata, or None."""
     version = installed_version(package.name)
     if package.name == 'mmcv':
         return _mmcv_problem(package, version)
@@ -233,7 +233,7 @@ def metadata_problem(package: Package) -> Problem | None:
 
 
 def problems(needed_for: tuple[str, ...] = ('core', *DOMAINS)) -> list[Problem]:
-    """Return what the metadata says is wrong, for the given uses.
+    """Return the problems according to the metadata, for the given uses.
 
     Args:
         needed_for: Which of :class:`Package`'s ``needed_for`` to look at.
@@ -245,7 +245,7 @@ def problems(needed_for: tuple[str, ...] = ('core', *DOMAINS)) -> list[Problem]:
 
 
 def check() -> None:
-    """Raise unless the core and at least one domain are complete, as far as metadata tells.
+    """Raise an error unless the core and at least one domain are complete by their metadata.
 
     Raises:
         EnvironmentProblem: Lists each thing that is missing or wrong, with its remedy.
@@ -257,14 +257,14 @@ def check() -> None:
 
 
 def diagnose(package: Package, error: str) -> Problem:
-    """Turn the text of a failed import into a problem with its remedy.
+    """Convert the error output of a failed import to a problem with its remedy.
 
     Args:
         package: The package whose probe failed.
         error: What the interpreter printed.
     """
     lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    # Warnings may follow the exception, so the last line that names an error is looked for.
+    # Warnings may follow the exception, so search for the last line with an error.
     named = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Exit)\b', line)]
     what = (named or lines or ['it failed without a message.'])[-1]
     remedy = _known_remedy(error)
@@ -283,7 +283,7 @@ def diagnose(package: Package, error: str) -> Problem:
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Turn what broken packages raise when they are first used into one message with the remedy.
+    """Convert errors that broken packages raise at their first use to a message with the remedy.
 
     Metadata does not show an mmcv that was built against another torch, or an xtcocotools that was
     built for another numpy. A tool that is about to use them wraps its work in this::
@@ -318,14 +318,14 @@ def _in_range(version: str, package: Package) -> bool:
 
 
 def _mmcv_problem(package: Package, version: str | None) -> Problem | None:
-    """MMCV comes as three distributions, and only one build of one of them will do."""
+    """Check the distribution of MMCV: of three, only ``mmcv`` 2 with compiled ops is suitable."""
     remedy = _remedy(package)
     for other in ('mmcv-lite', 'mmcv-full'):
         other_version = installed_version(other)
-        # Where both are installed, whether `mmcv._ext` is there decides.
+        # If both are installed, `mmcv._ext` decides.
         if other_version and (version is None or not has_compiled_ops()):
             what = f'{other} {other_version} is installed; the full mmcv 2.x is needed (mmcv._ext).'
-            # mmcv shares its files with the other, so both must go before it is installed anew.
+            # Both have the same files, so uninstall both before mmcv is installed again.
             remedy = f'{PIP} uninstall -y {other} mmcv && {remedy}'
             return Problem(package.name, package.needed_for, what, remedy)
     if version is None:
@@ -340,18 +340,18 @@ def _mmcv_problem(package: Package, version: str | None) -> Problem | None:
 
 
 def conflicts() -> list[Problem]:
-    """Sets whose members are each in range, but which do not work together."""
+    """Combinations of supported versions that do not work together."""
     mmcv, mmdet = installed_version('mmcv'), installed_version('mmdet')
     if not mmcv or not mmdet or not (2, 2) <= release(mmcv) < (2, 3):
         return []
-    # MMPose imports an installed MMDetection, whose assertion on MMCV's version then ends it.
+    # MMPose imports an installed MMDetection, which asserts the version of MMCV and fails.
     what = f'mmdet {mmdet} refuses mmcv {mmcv}, and MMPose imports mmdet where it is installed.'
     remedy = f'{PIP} uninstall -y mmdet  # or, to keep mmdet: {_BUILD_MMCV}'
     return [Problem('mmdet', 'pose', what, remedy)]
 
 
 def _remedy(package: Package) -> str:
-    # MMCV 2's setup.py reads its version in a way that Python 3.13 ended (KeyError: __version__).
+    # MMCV 2's setup.py cannot read its version with Python 3.13 (KeyError: __version__).
     if package.name == 'mmcv' and sys.version_info >= (3, 13):
         return (
             'mmcv 2.1.0 does not build on Python 3.13 or later; use Python 3.10 to 3.12, '
@@ -368,8 +368,8 @@ _DISTRIBUTIONS = {
     'json_tricks': 'json-tricks',
 }
 
-# What an import prints -> what mends it. The first that matches counts, so the order is from the
-# cause to its consequences.
+# Output of a failed import -> its remedy. The first match is used, so causes come before their
+# consequences.
 _KNOWN_FAILURES = (
     (
         r'lib(GL|gthread-2\.0|xcb|X11|SM|Xext|glib-2\.0)\.so',

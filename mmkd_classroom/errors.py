@@ -1,4 +1,4 @@
-"""The one error a user meets when a config or an input does not fit, and how it is worded."""
+"""The error for configs and inputs that do not fit, and helpers for its messages."""
 
 import difflib
 import textwrap
@@ -10,15 +10,15 @@ _Result = TypeVar('_Result')
 
 
 class ClassroomError(ValueError):
-    """A config key, file or batch that a classroom cannot work with.
+    """Raised for a config key, file or batch that a classroom cannot use.
 
-    The message names the key or file and says what to do about it. It is a :class:`ValueError`,
-    not an :class:`ImportError`, because MMEngine's registries swallow the latter.
+    The message names the key or file and how to correct it. This is a :class:`ValueError`, not an
+    :class:`ImportError`, because MMEngine's registries suppress the latter.
     """
 
 
 def did_you_mean(word: object, possible: Iterable[str]) -> str:
-    """The nearest of the possible words, to be put behind a wrong one; nothing if none is near.
+    """A suggestion with the closest of the possible words, or an empty string if none is close.
 
     Example:
         >>> did_you_mean('taumax', ['tau_max', 'weight'])
@@ -32,7 +32,7 @@ def did_you_mean(word: object, possible: Iterable[str]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Type and message of an error of somebody else's code, on one line of moderate length.
+    """Type and message of an error raised by other code, on one line of at most 600 characters.
 
     Example:
         >>> reason(KeyError('ResNt is not in the registry'))
@@ -45,17 +45,17 @@ def reason(error: BaseException) -> str:
 
 
 def each(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:
-    """Call a function with each item; what is wrong with any of them is one error.
+    """Call a function with each item and raise all errors as one.
 
     Args:
         function: May raise a :class:`ClassroomError`.
-        items: All of them are tried.
+        items: The function is called with all of them, also after an error.
 
     Returns:
         The results.
 
     Raises:
-        ClassroomError: That of the one item that is wrong, or all of them in one message.
+        ClassroomError: The error of one item, or those of several in one message.
     """
     results, errors = [], []
     for item in items:

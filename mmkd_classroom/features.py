@@ -1,9 +1,9 @@
-"""Feature maps of stock backbones by stage name, without touching the models.
+"""Feature maps of stock backbones by stage name, without changes to the models.
 
-A stage is a child module of ``model.backbone`` by its (dotted) name, such as ``layer3`` or
-``stages.2``, or ``'output'``, what the backbone returns. A stage that returns several maps gives
-its last, as stock heads take it. Tokens ``(N, L, C)`` of a transformer become a map on the grid
-that has the input's shape, without its class tokens.
+A stage is the (dotted) name of a child module of ``model.backbone``, such as ``layer3`` or
+``stages.2``, or ``'output'`` for the output of the backbone. If a stage returns several maps, the
+last one is used, as in stock heads. Tokens ``(N, L, C)`` of a transformer are reshaped to a map
+with the aspect ratio of the input, without class tokens.
 """
 
 import math
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from .errors import ClassroomError
 
 OUTPUT = 'output'
-# Where a model does not say which input it is made for. Small is quick; some nets need more.
+# Tried in this order if the input size of a model is unknown: a small input is fast, but some
+# networks need a larger one.
 _DRY_SIZES = ((64, 64), (224, 224))
 
 
@@ -25,14 +26,14 @@ _DRY_SIZES = ((64, 64), (224, 224))
 def recorded(model: nn.Module, stages: Sequence[str]) -> Iterator[dict[str, Tensor]]:
     """Record a model's feature maps while it runs.
 
-    Hooks last only as long as the block: a copy or a checkpoint of the model has none.
+    The forward hooks are removed at the end of the block, so copies and checkpoints have none.
 
     Args:
         model: Stock model with a backbone.
-        stages: Names that passed :func:`stage_channels`.
+        stages: Names that :func:`stage_channels` accepts.
 
     Yields:
-        A dict that fills, when the backbone runs, with maps ``(N, C, h, w)`` by stage, with their
+        A dict that the backbone's forward pass fills with maps ``(N, C, h, w)`` by stage, with
         gradient.
     """
     maps: dict[str, Tensor] = {}
@@ -62,21 +63,21 @@ def recorded(model: nn.Module, stages: Sequence[str]) -> Iterator[dict[str, Tens
 def stage_channels(
     model: nn.Module, stages: Sequence[str], key: str, size: tuple[int, int] | None = None
 ) -> dict[str, int]:
-    """Number of channels of each stage, found by one forward pass on zeros.
+    """Find the number of channels of each stage by one forward pass on zeros.
 
-    The model is as it was afterwards: buffers, training mode and random numbers.
+    Buffers, training mode and random state are the same afterwards.
 
     Args:
         model: Stock model.
         stages: Names of stages.
-        key: The model's config key, such as ``model.mentors[0]``, for messages.
-        size: Width and height of its input, where they are known better than it says itself.
+        key: Config key of the model, such as ``model.mentors[0]``, for messages.
+        size: Width and height of its input. Default: :func:`made_for`.
 
     Returns:
-        C of each ``(N, C, h, w)``.
+        C of each map ``(N, C, h, w)``, by stage.
 
     Raises:
-        ClassroomError: A stage does not exist, does not run or gives no feature map.
+        ClassroomError: A stage does not exist, does not run or returns no feature map.
     """
     if not stages:
         return {}
@@ -98,7 +99,7 @@ def stage_channels(
 
 
 def made_for(model: nn.Module) -> tuple[int, int] | None:
-    """Width and height that a model says it is made for, by its head's codec or its backbone."""
+    """Input width and height of a model, from its head's codec or its backbone; else None."""
     codec = getattr(getattr(model, 'head', None), 'decoder', None)
     if hasattr(codec, 'input_size'):
         width, height = codec.input_size
@@ -122,7 +123,7 @@ def _stage(backbone: nn.Module, name: str) -> nn.Module | None:
 
 
 def _choices(model: nn.Module) -> str:
-    """What to write instead: the backbone's children, and the members of its lists."""
+    """A sentence with the valid stages: children of the backbone, and members of its lists."""
     names = [OUTPUT]
     for name, child in model.backbone.named_children():
         if isinstance(child, nn.ModuleList):
@@ -135,7 +136,7 @@ def _choices(model: nn.Module) -> str:
 def _dry_run(
     model: nn.Module, stages: Sequence[str], key: str, size: tuple[int, int] | None
 ) -> dict[str, Tensor]:
-    """The maps of one image of zeros, of a given width and height or of some that suit most."""
+    """Feature maps of one image of zeros, of the given size or else of a few common sizes."""
     parameter = next(model.backbone.parameters())
     problem: Exception | None = None
     for width, height in [size] if size else _DRY_SIZES:
@@ -145,7 +146,7 @@ def _dry_run(
             return maps
         except ClassroomError as error:
             raise ClassroomError(f'{key}.backbone: {error} {_choices(model)}') from None
-        except Exception as error:  # whatever a backbone says to an input that is too small
+        except Exception as error:  # backbones raise various errors if the input is too small
             problem = error
     raise ClassroomError(
         f'{key}.backbone could not be run on an image of zeros, which finds out the channels of '
@@ -155,11 +156,11 @@ def _dry_run(
 
 @contextmanager
 def _at_rest(module: nn.Module) -> Iterator[None]:
-    """A block that leaves no trace: no gradient, no buffer, no random number, no mode."""
+    """Evaluation mode without gradients; restore the mode and the random state afterwards."""
     training = {child: child.training for child in module.modules()}
     try:
         for child in training:
-            child.training = False  # `train()` and `eval()` of stock backbones do more than this
+            child.training = False  # stock backbones override `train()`, which would do more
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             yield
     finally:
@@ -168,7 +169,7 @@ def _at_rest(module: nn.Module) -> Iterator[None]:
 
 
 def _as_map(output: Any, size: tuple[int, int], extra_tokens: int) -> Tensor:
-    """What a stage returned, as a feature map ``(N, C, h, w)``."""
+    """Convert the output of a stage to a feature map ``(N, C, h, w)``."""
     if isinstance(output, (list, tuple)):
         tensors = [item for item in output if isinstance(item, Tensor)]
         output = tensors[-1] if tensors else output

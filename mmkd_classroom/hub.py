@@ -1,6 +1,6 @@
-"""Configs of installed packages by name, ``package::path``, those of this package included.
+"""Configs of installed packages by name, ``package::path``, including those of this package.
 
-The configs and tools of the repository are package data, in ``.mim`` as with every OpenMMLab
+The configs and tools of the repository are package data in ``.mim``, as in every OpenMMLab
 package: symbolic links in the repository, files in a wheel.
 """
 
@@ -18,21 +18,21 @@ _NAME = 'mmkd_classroom'
 
 
 def register() -> None:
-    """Let MMEngine read ``mmkd_classroom::path``: as a ``_base_`` and by ``mmengine.hub``.
+    """Make MMEngine read ``mmkd_classroom::path`` as a ``_base_`` and in ``mmengine.hub``.
 
-    Importing this package does it. MMEngine's table of packages is fixed, so an entry is added. It
-    names this module and not the distribution: for a module MMEngine takes the folder that Python
-    imports it from, which is right for an editable install as well.
+    Called when this package is imported. MMEngine has a fixed table of packages, so an entry is
+    added. Its value is this module instead of the distribution: for a module, MMEngine uses the
+    folder from which Python imports it, which also works with an editable install.
     """
     MODULE2PACKAGE[_NAME] = __name__
     Config._get_cfg_path = staticmethod(_without_scope(Config._get_cfg_path))
 
 
 def _without_scope(get_path: Callable) -> Callable:
-    """``Config._get_cfg_path`` that gives configs of ours no scope.
+    """Wrap ``Config._get_cfg_path`` so that configs of this package have no scope.
 
-    MMEngine builds what a base of another package configures in the scope of that package. The
-    parts of our configs are MMPose's and MMPretrain's.
+    MMEngine builds the parts of a base config from another package in the scope of that package.
+    Our configs have parts of MMPose and MMPretrain.
     """
 
     def wrapped(cfg_path: str, filename: str) -> tuple[str, str | None]:
@@ -47,10 +47,10 @@ def config_file(config: str, where: str) -> str:
 
     Args:
         config: Path, or ``'package::path'`` for a config of an installed package.
-        where: What names it, such as a flag, for messages.
+        where: Where it is given, such as a flag, for messages.
 
     Returns:
-        Its path.
+        Path of the file.
 
     Raises:
         ClassroomError: There is no such package or file.
@@ -82,6 +82,6 @@ def package_configs(package: str) -> Path:
     """Folder of the configs of an installed package.
 
     Args:
-        package: Name of its module.
+        package: Name of the package's module.
     """
     return Path(get_installed_path(MODULE2PACKAGE.get(package, package)), '.mim', 'configs')

@@ -1,7 +1,7 @@
 """Write the config of a classroom, after a check that it can be built.
 
-The check builds the student and the mentors and prints who teaches what, and what it costs. It
-needs no data and no network. Weights in files are loaded; those with a URL are not fetched.
+The check builds the student and the mentors and prints a table of them with their cost. It needs no
+data and no network. Weights in files are loaded; those with a URL are not downloaded.
 
 Examples:
     python -m mmkd_classroom.make_classroom STUDENT --mentors mmpose::PATH -o classroom.py
@@ -31,7 +31,7 @@ _USUAL_SIZE = (224, 224)
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description='Write the config of a classroom')
     parser.add_argument('student', help="stock config: its path, or 'package::path'")
     add_classroom_arguments(parser)
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run(_make)
 
 
@@ -90,7 +90,7 @@ def read_mentors(words: Sequence[str]) -> list[Entry]:
         words: See :func:`mentor_entry`.
 
     Raises:
-        ClassroomError: Names all that cannot be read.
+        ClassroomError: Values are invalid. The message has the errors of all values.
     """
 
     def read(word: str) -> Entry:
@@ -101,13 +101,13 @@ def read_mentors(words: Sequence[str]) -> list[Entry]:
 
 
 def classroom_text(student: str, entries: Sequence[Entry], strategy: str | None, out: Path) -> str:
-    """The config of a classroom.
+    """Write the config of a classroom as text.
 
     Args:
-        student: Path of its student's config, or ``'package::path'``.
-        entries: Its mentors.
-        strategy: The type of its strategy, or None for the default.
-        out: The file that it is for. Relative paths become relative to its folder.
+        student: Path of the student's config, or ``'package::path'``.
+        entries: Entries of the mentors.
+        strategy: Type of the strategy, or None for the default.
+        out: File of the config. Relative paths are converted to be relative to its folder.
     """
     lines = [
         f'# Train: python -m mmkd_classroom.train {out}',
@@ -135,7 +135,7 @@ def _entry_text(entry: Entry, out: Path) -> str:
 
 
 def _rebased(given: str, found: str, out: Path) -> str:
-    """A path as it is to be written into a file; names, URLs and absolute paths stay."""
+    """Make a path relative to the folder of a file; names, URLs and absolute paths stay."""
     if '::' in given or _is_url(given) or Path(given).is_absolute():
         return given
     return Path(os.path.relpath(found, out.absolute().parent)).as_posix()
@@ -146,7 +146,7 @@ def _is_url(checkpoint: str) -> bool:
 
 
 def _load(text: str, out: Path) -> Config:
-    """The config as MMEngine will read it, where it will lie."""
+    """Load the config with MMEngine from a temporary file in its future folder."""
     with tempfile.NamedTemporaryFile('w', suffix='.py', dir=out.absolute().parent) as file:
         file.write(text)
         file.flush()

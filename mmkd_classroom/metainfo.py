@@ -1,4 +1,4 @@
-"""What data sets tell of themselves: names and sigmas of joints, names of classes, image sizes."""
+"""Metainfo of data sets: names and sigmas of joints, names of classes, image sizes."""
 
 import re
 import warnings
@@ -12,14 +12,15 @@ from mmengine.registry import DefaultScope, Registry
 from .errors import ClassroomError
 from .options import type_name
 
-# A name that ends in a number, and what says no more than that it is a point.
+# A name that ends in a number; and stems that only mean "point".
 _NUMBERED = re.compile(r'(?P<stem>.*?)\d+')
 _POINT = re.compile(
     r'(.*[\W_])?(kpts?|kps?|key[\W_]?points?|points?|pts?|joints?|landmarks?|lmk?s?|markers?)[\W_]*'
     r'|[\W_]*',
     re.IGNORECASE,
 )
-# No finger, leg or back has more joints: up to here a number counts along a limb (``thumb4``).
+# No finger, leg or back has more joints. Up to this number of points, the number is the position
+# along a limb, as in ``thumb4``.
 _LIMB = 5
 
 
@@ -27,22 +28,22 @@ class Names(tuple):
     """Names of a data set's joints: a tuple of strings.
 
     Attributes:
-        keys: What to match each by. A name stands for itself. A number such as ``kpt-12`` says
-            nothing alone: it stands for the same point only in the same series, one with as many
-            points that are mirrored alike. Where no point is mirrored, two series that look alike
-            may still differ, so there they must be of one data set, too.
+        keys: One key per joint; joints with equal keys match. The key of a name is the name. A
+            numbered name such as ``kpt-12`` is only meaningful within its series, so its key also
+            contains the series: all its points and their mirrored points. If no point of the
+            series is mirrored, the key contains the name of the data set, too.
     """
 
     keys: tuple[Hashable, ...]
 
     def __new__(cls, names: Iterable[str], keys: Iterable[Hashable] | None = None) -> 'Names':
-        """By default the keys are those of ``names``, or the names themselves."""
+        """Default keys: those of ``names`` if it has any, else the names themselves."""
         self = super().__new__(cls, names)
         self.keys = tuple(keys or getattr(names, 'keys', self))
         return self
 
 
-# Transforms that give every image one size, and their option that says it.
+# Transforms that give all images the same size, and their option for this size.
 _SIZES = {
     'CenterCrop': 'crop_size',
     'EfficientNetCenterCrop': 'crop_size',
@@ -57,8 +58,8 @@ def joint_names(metainfo: dict | str | None, key: str) -> Names | None:
     """Names of a data set's joints.
 
     Args:
-        metainfo: As MMPose writes it (``dict(from_file=...)`` or a full definition), the name of
-            one of MMPose's data sets, such as ``'coco'``, or None.
+        metainfo: Metainfo in MMPose's format (``dict(from_file=...)`` or a full definition), the
+            name of one of MMPose's data sets, such as ``'coco'``, or None.
         key: Config key, for messages.
 
     Raises:
@@ -102,7 +103,7 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
         definition = dict(from_file=path)
     try:
         with warnings.catch_warnings():
-            # MMPose says that it looks among its own definitions, which is what is wanted.
+            # MMPose warns that it uses its own definitions, which is intended here.
             warnings.simplefilter('ignore')
             return parse_pose_metainfo(dict(definition))
     except (FileNotFoundError, OSError, KeyError, AssertionError) as error:
@@ -113,10 +114,10 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
 
 
 def metainfo_of(config: Config, joints: int) -> dict | None:
-    """The metainfo of the data set that a pose config names, or None where it names none.
+    """Return the metainfo of the data set in a pose config, or None if it has none.
 
-    Of several, such as COCO and AI Challenger in one to train on and COCO to validate, the first
-    with the model's number of joints.
+    If there are several data sets, such as COCO with AI Challenger for training and COCO for
+    validation, return the first one with the model's number of joints.
     """
     from mmpose.registry import DATASETS
 
@@ -130,7 +131,7 @@ def metainfo_of(config: Config, joints: int) -> dict | None:
 
 
 def class_names(config: Config) -> Sequence[str] | None:
-    """Names of the classes of the data set that a classifier's config names, if it does."""
+    """Class names of the data set in a classifier's config, or None if they are not known."""
     from mmpretrain.registry import DATASETS
 
     for dataset in _datasets(config):
@@ -144,9 +145,9 @@ def class_names(config: Config) -> Sequence[str] | None:
 
 
 def image_size(config: Config) -> tuple[int, int] | None:
-    """Width and height of the images that a classifier's config tests it with, if it says so.
+    """Width and height of the test images in a classifier's config, or None if not known.
 
-    Where it tests images as they are, as of CIFAR, those that it trains with.
+    If the test pipeline does not resize images, as for CIFAR, the training pipeline is used.
     """
     for dataset in _datasets(config):
         for step in reversed(dataset.get('pipeline') or []):
@@ -155,12 +156,12 @@ def image_size(config: Config) -> tuple[int, int] | None:
                 size = (size, size) if isinstance(size, int) else tuple(size)
                 return (
                     size[::-1] if type_name(step).startswith('Random') else size
-                )  # these say height first
+                )  # the order of these is height, width
     return None
 
 
 def _datasets(config: Config) -> Iterator[dict]:
-    """The configs of all data sets, each wrapper before what it wraps."""
+    """Configs of all data sets; a wrapper comes before the data set that it wraps."""
     for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
         dataset = (config.get(loader) or {}).get('dataset')
         while dataset is not None:
@@ -174,8 +175,8 @@ def _class_metainfo(dataset: dict, registry: Registry, scope: str) -> dict | Non
         with DefaultScope.overwrite_default_scope(scope):
             kind = registry.get(kind)
     if hasattr(kind, '_check_subset_and_metainfo'):
-        # DeepFashionDataset sets its class's METAINFO to that of the subset built last: let it set
-        # that of a class of its own.
+        # DeepFashionDataset overwrites METAINFO of its class when it is built. A subclass keeps
+        # the original class unchanged.
         kind = type(kind.__name__, (kind,), {})
         kind._check_subset_and_metainfo(dataset.get('subset', ''))
     return getattr(kind, 'METAINFO', None)

@@ -1,4 +1,4 @@
-"""Options of a config, checked against the signature of what they build."""
+"""Check the options of a config against the signature of the class or function they build."""
 
 import inspect
 import types
@@ -12,7 +12,7 @@ from torch import nn
 from .errors import ClassroomError, did_you_mean
 
 _SCOPE = 'mmkd_classroom'
-# What MMEngine reads in a part of a config; it leaves `_delete_` where there was nothing to delete.
+# Keys of MMEngine's. `_delete_` remains in a config if there was nothing to delete.
 _MARKS = ('type', '_scope_', '_delete_')
 
 
@@ -26,15 +26,15 @@ def build_part(
 ) -> Any:
     """Build a part of a classroom from its config.
 
-    The prefix ``mmkd_classroom.`` of the type may be left out.
+    The prefix ``mmkd_classroom.`` of the type is optional.
 
     Args:
         cfg: ``dict(type=..., **options)``; None for the default without options.
-        registry: Where the type is registered.
-        key: The part's config key, such as ``model.strategy``.
-        default: The type where ``cfg`` gives none.
-        given: Arguments that are not the config's to give.
-        kind: Class that the part must be of.
+        registry: Registry of the type.
+        key: Config key of the part, such as ``model.strategy``, for messages.
+        default: Type to use if ``cfg`` has none.
+        given: Arguments from the caller, which the config must not set.
+        kind: Required base class of the part.
 
     Raises:
         ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
@@ -57,7 +57,7 @@ def build_part(
 
 
 def type_name(cfg: Mapping[str, Any]) -> str:
-    """Name of the type of a config, without its scope or module; in lazy configs it is a class."""
+    """Name of the type of a config, without scope or module. In lazy configs it is a class."""
     kind = cfg.get('type', '')
     return (kind if isinstance(kind, str) else kind.__name__).rsplit('.', 1)[-1]
 
@@ -69,9 +69,9 @@ def check_options(
 
     Args:
         builder: Class or function.
-        options: What it is to be called with.
-        key: Config key of the options, such as ``model.strategy``.
-        given: Names of arguments that are not the config's to give.
+        options: Its arguments from the config.
+        key: Config key of the options, such as ``model.strategy``, for messages.
+        given: Names of arguments from the caller, which the config must not set.
 
     Raises:
         ClassroomError: An option is unknown, missing or of another type.
@@ -80,11 +80,11 @@ def check_options(
     known = [name for name in _named(builder) if name not in given]
     try:
         hints = typing.get_type_hints(function)
-    except NameError:  # of a type that is imported for type checkers alone
+    except NameError:  # a type is imported under TYPE_CHECKING only
         hints = {}
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-    if not takes_any or function is nn.Module.__init__:  # which takes them to complain
+    if not takes_any or function is nn.Module.__init__:  # accepts **kwargs only to raise an error
         refuse_unknown([name for name in options if name not in known], known, key)
     for name in known:
         if name not in options:
@@ -98,12 +98,12 @@ def check_options(
 
 
 def refuse_unknown(names: Iterable[str], known: Callable | Iterable[str], key: str) -> None:
-    """Raise a :class:`ClassroomError` where there are unknown options.
+    """Raise a :class:`ClassroomError` if there are unknown options.
 
     Args:
-        names: Names of unknown options.
-        known: Names of the options that are known, or what has them in its signature.
-        key: Their config key, such as ``MentoringHook``.
+        names: Names of the unknown options.
+        known: Names of the known options, or a class or function with these parameters.
+        key: Config key of the options, such as ``MentoringHook``, for the message.
     """
     known = _named(known) if callable(known) else list(known)
     for name in names:
@@ -114,7 +114,7 @@ def refuse_unknown(names: Iterable[str], known: Callable | Iterable[str], key: s
 
 
 def _named(builder: Callable) -> list[str]:
-    """The options that a class or function has a name for."""
+    """Names of the parameters of a class or function, without ``*args`` and ``**kwargs``."""
     return [
         name
         for name, parameter in inspect.signature(_function(builder)).parameters.items()
@@ -128,22 +128,22 @@ def _function(builder: Callable) -> Callable:
 
 
 def find_type(kind: Any, registry: Registry, key: str) -> Callable:
-    """What a type means: a class or function, or the name of a registered one.
+    """Return the class or function of a ``type``, which may be a registered name.
 
     Args:
         kind: Value of ``type`` in a config.
-        registry: Where it is registered.
+        registry: Registry of the type.
         key: Config key of the part, such as ``model.strategy``.
 
     Raises:
-        ClassroomError: Nothing of that name is registered.
+        ClassroomError: No type of that name is registered.
     """
     if not isinstance(kind, str):
         return kind
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = registry.get(kind)
     if builder is None:
-        # Those of the same part of the package, such as `strategies`.
+        # Only the types of the same folder, such as `strategies`.
         part = key.rsplit('.', 1)[-1].rstrip('y').replace('adapter', 'heads')
         names = sorted(
             name for name, known in registry.module_dict.items() if f'.{part}' in known.__module__
@@ -157,7 +157,7 @@ def find_type(kind: Any, registry: Registry, key: str) -> Callable:
 
 
 def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value is of an annotated type; what the annotation leaves open fits."""
+    """Whether a value has an annotated type. Annotations that are not classes accept any value."""
     if hint is Any:
         return True
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:

@@ -1,7 +1,7 @@
 """Child registries of MMEngine's, in the scope ``mmkd_classroom``.
 
-A type written with its scope, such as ``mmkd_classroom.ClassroomKD``, makes MMEngine import this
-module, and ``locations`` make the registry import what it holds: no ``custom_imports`` is needed.
+For a type with this scope, such as ``mmkd_classroom.ClassroomKD``, MMEngine imports this module,
+and the registry imports its ``locations``. Configs need no ``custom_imports``.
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -13,7 +13,7 @@ import mmkd_classroom  # noqa: F401  (an unsupported environment is reported bef
 
 _SCOPE = 'mmkd_classroom'
 
-# The distiller, the strategies (modules: a strategy may learn) and the backbones.
+# The distiller, the strategies (modules, as they may have parameters) and the backbones.
 MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
@@ -24,7 +24,7 @@ MODELS = Registry(
         'mmkd_classroom.backbones',
     ],
 )
-# What a strategy works with.
+# Head adapters, rankers and divergences.
 TASK_UTILS = Registry(
     'task util',
     parent=MMENGINE_TASK_UTILS,

@@ -1,8 +1,8 @@
-"""The Runner around a classroom: how it is found, and what a classroom adds to it.
+"""Find the Runner that trains a classroom, and add the hooks and settings it needs.
 
-MMEngine hands a model no reference to its Runner, and stock tools build the Runner from the config
-alone. What a classroom needs beyond its loss must not depend on the user to write it down, nor on
-which tool starts the training. So the classroom looks for the Runner that is calling it.
+MMEngine passes a model no reference to its Runner, and stock tools build the Runner from the config
+alone. A classroom must get its hooks with any tool and without lines in the config. It therefore
+looks for the Runner in the call stack.
 """
 
 import sys
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 from .errors import ClassroomError
 from .options import type_name
 
-# Those that every classroom has. They are built by name, as hooks know the classroom.
+# The hooks of every classroom. They are built by name, because the hooks import the classroom.
 _HOOKS = (
     'ClassroomHook',
     'InputJointsHook',
@@ -26,7 +26,7 @@ _HOOKS = (
 
 
 def running() -> Runner | None:
-    """The Runner one of whose methods is being executed, or None."""
+    """Return the innermost Runner with a method on the call stack, or None."""
     frame = sys._getframe(1)
     while frame is not None:
         candidate = frame.f_locals.get('self')
@@ -37,10 +37,11 @@ def running() -> Runner | None:
 
 
 def pack_joints_in_config(config: Any) -> None:
-    """Have every ``PackPoseInputs`` in the config of a data loader pack the joints in input space.
+    """Set ``pack_transformed=True`` in every ``PackPoseInputs`` of a data loader's config.
 
-    Scoring needs them. Before the data loader is built, for then its workers may have copies; what
-    other hooks put into its place later is ``InputJointsHook``'s.
+    The rankers need the joints in pixels of the input. This must happen before the data loader is
+    built, because its workers may hold copies of the pipeline. ``InputJointsHook`` does the same
+    for pipelines that other hooks set later.
     """
     if isinstance(config, dict):
         if type_name(config) == 'PackPoseInputs':
@@ -53,12 +54,12 @@ def pack_joints_in_config(config: Any) -> None:
 
 
 def register_classroom_hooks(runner: Runner) -> None:
-    """Register the hooks of a classroom that the config does not name.
+    """Register the hooks of a classroom that the config does not contain.
 
     Called before anything is loaded or resumed.
 
     Raises:
-        ClassroomError: The config has two of a kind.
+        ClassroomError: The config has two hooks of the same type.
     """
     for name in _HOOKS:
         kind = f'mmkd_classroom.{name}'

@@ -1,4 +1,4 @@
-"""Statistics of training, summed on the device until somebody reads them."""
+"""Accumulator of training statistics on the device."""
 
 import torch
 from mmengine import dist
@@ -8,7 +8,7 @@ from torch import Tensor
 class Statistics:
     """Means of a strategy's statistics over the steps since the last :meth:`read`.
 
-    Adding costs no copy to the host; reading costs one for all statistics together.
+    :meth:`add` copies nothing to the host. :meth:`read` makes one copy for all statistics.
     """
 
     def __init__(self) -> None:
@@ -23,12 +23,13 @@ class Statistics:
         self.steps += 1
 
     def read(self) -> dict[str, float | list[float]] | None:
-        """Means over the steps and over all processes; then start anew.
+        """Return the means over the steps and over all processes, and reset.
 
         Every process must call it.
 
         Returns:
-            A list for each ``(M,)``, a number for each scalar; None if no step was added.
+            A list for each ``(M,)`` and a number for each scalar, by name; None if no step was
+            added.
         """
         if not self.steps:
             return None

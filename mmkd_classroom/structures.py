@@ -1,4 +1,4 @@
-"""What travels between heads, mentors, rankers, divergences and strategies.
+"""Data passed between heads, mentors, rankers, divergences and strategies.
 
 N is the batch size, K the number of items of a sample (its joints, or 1 for a class), M the number
 of mentors. Member 0 is the student, members 1 to M are the mentors.
@@ -13,20 +13,21 @@ from .functional import at_least_float32
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one member predicts for a batch, in the form of the student's head.
+    """Prediction of one member for a batch, in the output format of the student's head.
 
     Attributes:
-        values: What the head gives, for each of its distributions: class logits ``(N, 1, C)``,
-            heatmaps ``(N, K, H, W)``, or SimCC's axes ``(N, K, W_x)`` and ``(N, K, W_y)``.
-        factor: Logits per unit of ``values``.
-        scales: Factor of a divergence of each distribution, which puts it on the footing of the
-            head's own loss.
+        values: Raw output of the head, one tensor for each of its distributions: class logits
+            ``(N, 1, C)``, heatmaps ``(N, K, H, W)``, or the SimCC axes ``(N, K, W_x)`` and
+            ``(N, K, W_y)``.
+        factor: ``values`` are multiplied by it to get logits.
+        scales: One factor for the divergence of each distribution. It makes the divergence
+            comparable in size to the head's own loss.
         valid: ``(N, K)`` booleans. False where a mentor's output was not finite, or where it does
             not predict the joint.
         joints: ``(N, K, 2)``, decoded, in pixels of the student's input, without gradient; None
             for classes.
         confidences: ``(N, K)``, the codec's score of each joint, about 0 to 1; None for classes.
-        features: Feature maps ``(N, C_f, h, w)`` by stage name, for strategies that ask for them.
+        features: Feature maps ``(N, C_f, h, w)`` by stage name, for strategies that use them.
     """
 
     values: tuple[Tensor, ...]
@@ -39,16 +40,16 @@ class Prediction:
 
     @property
     def logits(self) -> tuple[Tensor, ...]:
-        """The distributions of each item, ``(N, K, D)`` each, at least float32, with gradient."""
+        """Logits of each distribution, ``(N, K, D)`` each, at least float32, with gradient."""
         flat = (at_least_float32(values).flatten(2) for values in self.values)
         return tuple(flat if self.factor == 1 else (values * self.factor for values in flat))
 
     @property
     def peaks(self) -> Tensor:
-        """Height of the greatest logit, ``(N, K)``, mean over the distributions, detached.
+        """Largest logit, ``(N, K)``, detached.
 
-        It is measured from 0; from the lowest logit where an item has several distributions, as in
-        SimCC, whose zero means nothing.
+        If an item has several distributions, as in SimCC, this is the mean over them of the largest
+        minus the smallest logit, because the zero of SimCC's values has no meaning.
         """
         logits = [values.detach() for values in self.logits]
         if len(logits) == 1:
@@ -57,7 +58,7 @@ class Prediction:
 
     @property
     def scale(self) -> float:
-        """Mean of :attr:`scales`, for a loss that no divergence contains, such as on features."""
+        """Mean of :attr:`scales`, for losses other than the divergence, such as on features."""
         return sum(self.scales) / len(self.scales)
 
 
@@ -97,11 +98,11 @@ class JointTargets:
 
     Attributes:
         joints: ``(N, K, 2)``.
-        weights: ``(N, K)``. A row averages over the sample's labelled joints: it sums to 1, or to 0
-            where none is labelled.
+        weights: ``(N, K)``. Weights of a mean over the sample's labelled joints: a row sums to 1,
+            or to 0 if no joint is labelled.
         area: ``(N,)``, area of the person in square pixels.
         bbox_size: ``(N,)``, longer side of the person's box.
-        head_size: ``(N,)``, MPII's head size; 0 where the data set has none.
+        head_size: ``(N,)``, MPII's head size; 0 if the data set has none.
     """
 
     joints: Tensor
@@ -116,14 +117,14 @@ Targets = ClassTargets | JointTargets
 
 @dataclass(frozen=True)
 class Scores:
-    """How good all members are, without gradient.
+    """Scores of all members, without gradient.
 
     Attributes:
         item: ``(M + 1, N, K)`` in [0, 1]; 0 where not valid.
-        sample: ``(M + 1, N)``, mean over the labelled items that the member has.
-        batch: ``(M + 1,)``, of the valid samples together.
+        sample: ``(M + 1, N)``, mean over the labelled items that the member predicts.
+        batch: ``(M + 1,)``, one score for all valid samples.
         valid: ``(M + 1, N, K)`` booleans, :attr:`Prediction.valid` of each member.
-        correct: ``(M + 1, N)`` booleans, whether the sample counts as right.
+        correct: ``(M + 1, N)`` booleans, whether the member predicts the sample correctly.
         nll: ``(M + 1, N, K)``, negative log-likelihood of the target: ``-log`` of the score, not
             negative and finite.
     """
@@ -138,7 +139,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where a pixel x of the student's input lies in a mentor's: at ``scale * x + offset``.
+    """Position of the student's input in a mentor's: pixel x lies at ``scale * x + offset``.
 
     Attributes:
         size: Width and height of the mentor's input.
@@ -153,12 +154,12 @@ class Letterbox:
 
 @dataclass(frozen=True)
 class DistillOutput:
-    """What a strategy returns for a batch.
+    """Output of a strategy for a batch.
 
     Attributes:
-        losses: Losses by name, as MMEngine's ``parse_losses`` takes them.
-        statistics: Tensors without gradient by name, on the device: ``(M,)``, one value per mentor,
-            or scalars.
+        losses: Losses by name, in the form that MMEngine's ``parse_losses`` accepts.
+        statistics: Detached tensors by name, on the device: ``(M,)``, one value per mentor, or
+            scalars.
     """
 
     losses: dict[str, Tensor]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as their longest cell.
+    """A text table with columns as wide as their longest cell.
 
     Example:
         >>> print(text_table(['mentor', 'AP'], [['hrnet', '75.6']]))

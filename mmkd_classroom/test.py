@@ -1,6 +1,6 @@
 """Evaluate a classroom's student, or any model of MMPose's or MMPretrain's.
 
-Of a classroom's config only the student is built: no mentor is needed to test it.
+For the config of a classroom, only the student is built; its mentors are not needed.
 
 Examples:
     python -m mmkd_classroom.test CONFIG CHECKPOINT
@@ -37,7 +37,7 @@ _OUT_FORMATS = ('.json', '.yaml', '.yml', '.pkl', '.pickle')
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line, with MMPose's flags."""
+    """Parse the command line, with MMPose's flags."""
     parser = argparse.ArgumentParser(description='Evaluate a student or a stock model')
     parser.add_argument('config', help="path of the config, or 'package::path'")
     parser.add_argument('checkpoint', help='path or URL of the checkpoint')
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
-    """Write what the flags say into the config."""
+    """Apply the flags to the config."""
     cfg.launcher = args.launcher
     cfg.load_from = args.checkpoint
     cfg.resume = False
@@ -95,14 +95,14 @@ def _set_dump(cfg: Config, path: str) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run(_test)
 
 
 def _test() -> None:
     args = parse_args()
     cfg = read_config(args.config)
-    if 'mentors' in cfg.get('model', {}):  # what is said of the classroom goes home with it
+    if 'mentors' in cfg.get('model', {}):  # apply options of the classroom before it is removed
         options = args.cfg_options or {}
         of_classroom = {key: options.pop(key) for key in list(options) if _CLASSROOM.match(key)}
         cfg.merge_from_dict(of_classroom)
@@ -111,8 +111,8 @@ def _test() -> None:
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    # The runner will load the file again, for its hooks, but would only warn of keys that do not
-    # fit and test random weights.
+    # The runner loads the file again, for its hooks. It would only warn about wrong keys and test
+    # random weights.
     load_weights(model, args.checkpoint)
     metrics = runner.test()
     if args.out is not None and is_main_process():

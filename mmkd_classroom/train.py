@@ -35,7 +35,7 @@ from .options import type_name
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line, with MMPose's flags."""
+    """Parse the command line, with MMPose's flags."""
     parser = argparse.ArgumentParser(description='Train a classroom or a stock model')
     parser.add_argument('config', help="path of the config, or 'package::path'")
     parser.add_argument('--work-dir', help='directory for logs and checkpoints')
@@ -59,10 +59,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
-    """Write what the flags say into the config."""
+    """Apply the flags to the config."""
     cfg.launcher = args.launcher
     set_classroom(cfg, args.mentors, args.strategy)
-    # Each of them in a folder of its own: --resume would take one for the other.
+    # A separate folder for each combination, so that --resume does not mix them up.
     name = [Path(args.config).stem, 'classroom' if args.mentors else None, args.strategy]
     set_work_dir(cfg, args, '_'.join(filter(None, name)))
     if args.no_validate:
@@ -101,8 +101,8 @@ def _set_amp(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
         return
-    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper refuses to work on a CPU
-    if cfg.get('default_scope') == 'mmpose':  # its accuracy is numpy's, which has no bfloat16
+    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper raises an error on a CPU
+    if cfg.get('default_scope') == 'mmpose':  # its accuracy uses numpy, which has no bfloat16
         model = cfg.model.get('student', cfg.model)
         model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)
 
@@ -114,7 +114,7 @@ def _add_plain_checkpoints(cfg: Config) -> None:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     run(_train)
 
 

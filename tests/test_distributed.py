@@ -20,7 +20,7 @@ AMTML = dict(
     distance_weight=30.0,
 )
 # Kind, and options of the strategy.
-LESSONS = [
+CASES = [
     ('classes', dict(granularity='sample')),
     ('classes', dict(granularity='sample', task_weight='score', temperature_mode='dtkd')),
     ('pose', dict(granularity='sample', task_weight='score')),
@@ -40,7 +40,7 @@ train_cfg['val_interval'] = 5
 """
 
 
-def lesson(kind, options):
+def build_case(kind, options):
     """A classroom, and a batch of 8, in float64; BatchNorm, which joins samples, is still."""
     torch.manual_seed(0)  # what a strategy learns starts at random
     inputs, samples = SETTINGS[kind]['batch'](SIZE)
@@ -57,9 +57,9 @@ def work(rank, port, folder):
         WORLD_SIZE='2',
     )  # fmt: skip
     torch.distributed.init_process_group('gloo')
-    result = dict(gradients=[], losses=[], journals=[], trained=[])
-    for kind, options in LESSONS:
-        classroom, inputs, samples = lesson(kind, options)
+    result = dict(gradients=[], losses=[], statistics=[], trained=[])
+    for kind, options in CASES:
+        classroom, inputs, samples = build_case(kind, options)
         wrapped = MMDistributedDataParallel(
             classroom, find_unused_parameters=False, broadcast_buffers=False
         )
@@ -69,7 +69,7 @@ def work(rank, port, folder):
         loss.backward()
         result['gradients'].append(gradient(classroom))
         result['losses'].append(loss.detach())
-        result['journals'].append(classroom.statistics.read())
+        result['statistics'].append(classroom.statistics.read())
     for kind in SETTINGS:
         result['trained'].append(train(kind, folder, rank))
     torch.save(result, folder / f'{rank}.pth')
@@ -124,9 +124,9 @@ def results(tmp_path_factory):
     return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
 
 
-@pytest.mark.parametrize('index', range(len(LESSONS)))
+@pytest.mark.parametrize('index', range(len(CASES)))
 def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index):
-    classroom, inputs, samples = lesson(*LESSONS[index])
+    classroom, inputs, samples = build_case(*CASES[index])
     loss = total(classroom, inputs, samples)
     loss.backward()
     expected = gradient(classroom)
@@ -138,15 +138,15 @@ def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index)
     assert abs(halves[0] - halves[1]) > 1e-4  # the processes did not see the same
 
 
-def test_the_journal_is_the_mean_over_both(results):
-    classroom, inputs, samples = lesson(*LESSONS[0])
+def test_the_statistics_are_the_mean_over_both(results):
+    classroom, inputs, samples = build_case(*CASES[0])
     total(classroom, inputs, samples)
     whole = classroom.statistics.read()
     whole.pop('share')  # a ratio of losses, which differ from process to process
     for result in results:
-        assert result['journals'] == results[0]['journals']
+        assert result['statistics'] == results[0]['statistics']
         for name, values in whole.items():
-            assert result['journals'][0][name] == pytest.approx(values, abs=1e-6)
+            assert result['statistics'][0][name] == pytest.approx(values, abs=1e-6)
 
 
 @pytest.mark.parametrize('index', range(len(SETTINGS)))

@@ -1,4 +1,4 @@
-"""Imported by a tool before the package, which it then finds where it is not installed, too."""
+"""Add the repository to the path, so that tools find the package if it is not installed."""
 
 import sys
 from pathlib import Path

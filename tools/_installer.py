@@ -1,6 +1,6 @@
-"""Fill an environment with the packages of requirements/: pip, and the two builds from source.
+"""Install the packages of requirements/ with pip, including two builds from source.
 
-Used by setup_env.py. Standard library alone, because it runs before anything is installed.
+Used by setup_env.py. It uses only the standard library, because it runs before any installation.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ HEARTBEAT_S = 15
 
 
 class SetupError(Exception):
-    """Something the user must do first; the message says what."""
+    """Raised if the user must do something first; the message explains it."""
 
 
 def fill(venv: Path, base_python: str, cuda_ops: bool) -> None:
-    """Install everything, in the order in which the builds need it."""
+    """Install everything, in the order that the builds need."""
     print(
         f'Preparing {venv} with {base_python}, once.\n'
         'Mostly two long steps: torch (a download of about 2 GB) and building mmcv (about 10 '
@@ -54,20 +54,20 @@ def fill(venv: Path, base_python: str, cuda_ops: bool) -> None:
     )
     install_xtcocotools(installer)
     install_mmcv(installer, cuda_ops)
-    # Without isolation, for that would download setuptools anew.
+    # Without isolation, which would download setuptools again.
     installer.pip('mmkd_classroom (editable)', '--no-deps', '--no-build-isolation', '-e', str(ROOT))
     print(f'The environment is there after {spell(time.monotonic() - start)}.', flush=True)
 
 
 def create(venv: Path, base_python: str) -> None:
-    """Make the environment, or make it anew where an interruption left one without pip."""
+    """Create the environment, also if an interrupted run left one without pip."""
     marker = venv / MARKER
     if ask(str(venv / 'bin' / 'python'), 'import pip; print(1)'):
         return
     venv.mkdir(parents=True, exist_ok=True)
     marker.touch()
-    # Not `venv --clear`, which takes the marker away as well: interrupted there, the next call
-    # would take what is left for somebody else's.
+    # Not `venv --clear`, which also removes the marker: if it is interrupted, the next call would
+    # assume that the user made this environment.
     for path in venv.iterdir():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
@@ -80,10 +80,10 @@ def create(venv: Path, base_python: str) -> None:
 
 
 class Installer:
-    """Runs pip in one environment, with a log, a sign of life, and memory of interruptions.
+    """Runs pip in one environment, with a log, progress output, and a record of unfinished steps.
 
-    The marker file holds the titles of the steps that began and did not end. Such a step may have
-    left a package that pip takes for installed, so the next run has pip install it all anew.
+    The marker file has the titles of the steps that started and did not finish. Such a step may
+    leave a package that pip regards as installed, so the next run installs all its packages again.
     """
 
     def __init__(self, venv: Path) -> None:
@@ -120,16 +120,16 @@ class Installer:
         env: dict[str, str] | None = None,
         progress: Callable[[], str] | None = None,
     ) -> None:
-        """Run a command into the log and print every few seconds how far it is.
+        """Run a command with its output in the log, and print the progress every few seconds.
 
         Args:
-            title: What the step is called in what is printed.
+            title: Name of the step in the output.
             command: The command.
-            env: Environment variables to add to ours.
-            progress: Returns how far it is; by default, the last line of the log.
+            env: Additional environment variables.
+            progress: Returns the progress. Default: the last line of the log.
 
         Raises:
-            SetupError: The command failed; holds the end of its output.
+            SetupError: The command failed; the message has the end of its output.
         """
         progress = progress or (lambda: last_line(self.log))
         print(f'[{time.strftime("%H:%M:%S")}] {title}', flush=True)
@@ -144,7 +144,7 @@ class Installer:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, **(env or {})},
-                start_new_session=True,  # so that pip's compilers can be ended with it
+                start_new_session=True,  # so that compilers started by pip can be ended, too
             )
             try:
                 while True:
@@ -154,7 +154,7 @@ class Installer:
                     elapsed = spell(time.monotonic() - start)
                     print(f'           {elapsed}: {progress()}', flush=True)
             except BaseException:
-                with contextlib.suppress(ProcessLookupError):  # it may have ended as well
+                with contextlib.suppress(ProcessLookupError):  # it may have ended already
                     os.killpg(process.pid, signal.SIGTERM)
                 process.wait()
                 raise
@@ -167,7 +167,7 @@ class Installer:
 
 
 def install_xtcocotools(installer: Installer) -> None:
-    """Build xtcocotools against the numpy at hand, unless one that imports is there."""
+    """Build xtcocotools for the installed numpy, unless a working one is installed."""
     requirement = pinned('xtcocotools')
     works = 'from xtcocotools.coco import COCO'
     args = ('--no-deps', '--no-build-isolation', '--no-binary', 'xtcocotools', requirement)
@@ -177,14 +177,14 @@ def install_xtcocotools(installer: Installer) -> None:
         return
     installer.pip('xtcocotools (a short build)', *args)
     if not installer.imports(works):
-        # pip's cache keeps a wheel by version alone: this one was built for another numpy.
+        # pip's cache identifies wheels only by version; this one was built for another numpy.
         installer.pip(
             'xtcocotools, not from the cache', '--no-cache-dir', '--force-reinstall', *args
         )
 
 
 def install_mmcv(installer: Installer, cuda_ops: bool) -> None:
-    """Install mmcv with its compiled ops: from a wheel that fits this torch, or by building one."""
+    """Install mmcv with compiled ops, from a wheel built for this torch or by building one."""
     requirement = pinned('mmcv')
     works = 'import mmcv.ops'
     if f'mmcv=={installer.version("mmcv")}' == requirement and installer.imports(works):
@@ -217,15 +217,15 @@ def install_mmcv(installer: Installer, cuda_ops: bool) -> None:
 
 
 def build_mmcv(installer: Installer, folder: Path, requirement: str, cuda_ops: bool) -> Path:
-    """Build mmcv's wheel in a folder that outlives an interruption.
+    """Build mmcv's wheel in a folder that is kept after an interruption.
 
-    ninja compiles in that folder and skips what is compiled, so a second call goes on.
+    ninja compiles in this folder and skips compiled files, so a second call continues.
     """
     source = folder / requirement.replace('==', '-')
     env = {
         'MMCV_WITH_OPS': '1',
         'MAX_JOBS': str(parallel_jobs()),
-        # Whether the machine has a GPU must not decide: the CUDA ops take far longer, and no model
+        # Independent of the machine's GPU: the CUDA ops take far longer to compile, and no model
         # here uses them.
         'FORCE_CUDA': '1' if cuda_ops else '0',
     }
@@ -238,7 +238,7 @@ def build_mmcv(installer: Installer, folder: Path, requirement: str, cuda_ops: b
         installer.run('mmcv: sources', [*pip, 'download', *options, requirement], env)
         unpacked = folder / 'unpacked'
         shutil.unpack_archive(next(folder.glob('mmcv-*.tar.gz')), unpacked)
-        next(unpacked.iterdir()).rename(source)  # last, so that a half unpacked one does not count
+        next(unpacked.iterdir()).rename(source)  # last, so an incomplete folder is not used
     title = f'building mmcv, about 10 minutes on 2 cores, once ({env["MAX_JOBS"]} at a time)'
     command = [*pip, 'wheel', '-v', '--no-deps', '--no-build-isolation', '--no-index']
     installer.run(
@@ -251,7 +251,7 @@ def build_mmcv(installer: Installer, folder: Path, requirement: str, cuda_ops: b
 
 
 def compiled(source: Path) -> str:
-    """Return how many of mmcv's files are compiled, e.g. '31 of 78 files compiled'."""
+    """Return the progress of mmcv's build, such as '31 of 78 files compiled'."""
     plans = list(source.glob('build/temp*/build.ninja'))
     if not plans:
         return 'configuring'
@@ -261,7 +261,7 @@ def compiled(source: Path) -> str:
 
 
 def pip_cached_wheels(installer: Installer, name: str) -> list[Path]:
-    """Return mmcv wheels that pip built before. Which torch they are for, only an import tells."""
+    """Return mmcv wheels in pip's cache. Only an import shows whether they fit this torch."""
     command = [installer.python, '-m', 'pip', 'cache', 'list', '--format=abspath', 'mmcv']
     listed = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
     return [Path(line) for line in listed if fnmatch.fnmatch(Path(line).name, name)]
@@ -274,20 +274,20 @@ def pinned(name: str) -> str:
 
 
 def parallel_jobs() -> int:
-    """Return how many compilers fit this machine: one a core, and 2 GB of memory for each."""
+    """Return the number of parallel compilers: one per core, with 2 GB of memory for each."""
     memory_gb = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
     return max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / 2)))
 
 
 def cache_folder() -> Path:
-    """Return where built wheels are kept from one clone to the next."""
+    """Return the folder for built wheels, which all clones share."""
     return Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'mmkd_classroom'
 
 
 def ask(python: str, code: str) -> str | None:
-    """Return what an interpreter prints for this code, or None where it fails."""
+    """Return the output of an interpreter for this code, or None if it fails."""
     try:
-        # From `/`, because `-c` puts the current folder on the path.
+        # In `/`, because `-c` adds the current folder to the path.
         result = subprocess.run([python, '-c', code], cwd='/', capture_output=True, text=True)
     except OSError:
         return None
@@ -295,9 +295,9 @@ def ask(python: str, code: str) -> str | None:
 
 
 def essence(output: str) -> str:
-    """Return what matters of a failed command's output: its first errors and its end.
+    """Return the first errors and the end of a failed command's output.
 
-    After a compiler's error come the tracebacks of all who waited for it.
+    The tracebacks of all waiting processes follow the error of a compiler.
     """
     lines = [line[:300] for line in output.splitlines() if line.strip()]
     errors = [line for line in lines[:-15] if re.search(r'\berror: |Killed|No space left', line)]
@@ -305,13 +305,13 @@ def essence(output: str) -> str:
 
 
 def last_line(log: Path) -> str:
-    """Return the last line of a log that says something, shortened."""
+    """Return the last line of a log that is not empty or a warning, shortened."""
     lines = log.read_bytes()[-4096:].decode(errors='replace').replace('\r', '\n').splitlines()
     told = [line.strip() for line in lines if line.strip() and not line.startswith('WARNING')]
     return told[-1][:90] if told else ''
 
 
 def spell(seconds: float) -> str:
-    """Return a duration for people: '3 min 10 s'."""
+    """Format a duration, such as '3 min 10 s'."""
     minutes, seconds = divmod(int(seconds), 60)
     return f'{minutes} min {seconds:02d} s' if minutes else f'{seconds} s'

@@ -1,4 +1,4 @@
-"""What sweep_zoo.py does with one stock config: a stock step, and a step in each role."""
+"""Trial of one stock config for sweep_zoo.py: a stock step, and a step in each role."""
 
 import copy
 import random
@@ -25,7 +25,7 @@ from mmkd_classroom.runner import pack_joints_in_config
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
 ROLES = (STUDENT, MENTOR, SMALLER)
-# What of a package is left out, and why.
+# Excluded configs of each package, with the reason.
 EXCLUDED = {
     'mmpose': {r'^(body|hand)_3d_keypoint/': '3D poses and poses lifted from 2D'},
     'mmpretrain': {
@@ -39,7 +39,7 @@ POSE_STUDENT = (
 CLASS_STUDENT = 'mmpretrain::resnet/resnet18_8xb32_in1k.py'
 MOST_PARAMETERS = 150e6
 _IMAGE = Path(__file__).resolve().parent.parent / 'docs' / 'demo.jpg'
-_RECORDS = 4  # of a data set: a mosaic takes four
+_RECORDS = 4  # per data set: a mosaic needs four
 _PATH = re.compile(r'(?<![\w:])/\S*/')
 
 
@@ -48,11 +48,11 @@ def examine(name: str, roles: Sequence[str], folder: Path) -> Iterator[tuple[str
 
     Args:
         name: ``package::path``.
-        roles: Of :data:`ROLES`.
-        folder: Takes the weights, which a mentor reads as it reads any checkpoint.
+        roles: Some of :data:`ROLES`.
+        folder: Folder for the weights, which a mentor loads like any checkpoint.
 
     Yields:
-        A role, the first being ``'stock'``, and how it went: ``'ok'``, or what went otherwise.
+        A role, first ``'stock'``, and its outcome: ``'ok'``, or a description of the problem.
     """
     trial = Trial(name, folder / 'weights.pth')
     yield STOCK, outcome(trial.alone, 'fails')
@@ -66,27 +66,27 @@ def examine(name: str, roles: Sequence[str], folder: Path) -> Iterator[tuple[str
 
 
 def outcome(attempt: Callable[[], str | None], crash: str = 'CRASH') -> str:
-    """What came of an attempt: what it returned, ``'ok'``, or its error as one line."""
+    """Outcome of an attempt: its return value, ``'ok'`` for None, or its error as one line."""
     try:
         return attempt() or 'ok'
     except ClassroomError as error:
         return f'refused: {_first_sentence(error)}'
-    except Exception as error:  # whatever stock code raises
-        traceback.print_exc()  # into the config's log
+    except Exception as error:  # stock code raises various types
+        traceback.print_exc()  # to the log of the config
         if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
             return 'skipped: more memory than --memory-limit'
         return f'{crash}: {type(error).__name__}: {_first_line(error)}'
 
 
 def classroom(cfg: Config, mentors: list[dict[str, Any]]) -> Config:
-    """A classroom whose student is a stock config's model.
+    """Make the config of a classroom whose student is the model of a stock config.
 
     Args:
         cfg: The student's stock config.
         mentors: Entries of ``model.mentors``.
     """
     cfg = copy.deepcopy(cfg)
-    pack_joints_in_config(cfg.train_dataloader)  # as the classroom does by itself under a Runner
+    pack_joints_in_config(cfg.train_dataloader)  # with a Runner, the classroom does this
     cfg.model = dict(type='mmkd_classroom.MultiMentorDistiller', student=cfg.model, mentors=mentors)
     return cfg
 
@@ -95,7 +95,7 @@ def classroom(cfg: Config, mentors: list[dict[str, Any]]) -> Config:
 
 
 class Trial:
-    """One stock config, and what its stock step leaves for the comparison.
+    """One stock config, with the results of its stock step for comparison.
 
     Args:
         name: ``package::path``.
@@ -111,7 +111,7 @@ class Trial:
         self._room: tuple[nn.Module, dict, Config] | Exception | None = None
 
     def alone(self) -> str | None:
-        """A step of the stock model; none where a classroom refuses it, as it says itself."""
+        """Make a step of the stock model, unless a classroom does not accept it."""
         cfg = load(self.name)
         model = build(cfg)
         count = sum(p.numel() for p in model.parameters())
@@ -134,7 +134,7 @@ class Trial:
         return None
 
     def as_student(self) -> str | None:
-        """A step in a classroom: its own losses and its learning rates must be the stock step's."""
+        """Make a step as a student; own losses and learning rates must be those of stock."""
         refused = isinstance(self._room, ClassroomError)
         if not (self._stock or refused):
             return '–'
@@ -146,7 +146,7 @@ class Trial:
         return difference(*self._stock, *found)
 
     def as_mentor(self, size: int | None = None) -> str | None:
-        """A step of a small standard student that it teaches."""
+        """Make a step of a small standard student with this config as the mentor."""
         if not self._weights:  # it cannot be built, or is too large
             return '–'
         cfg = load(self.name)
@@ -158,13 +158,13 @@ class Trial:
         return None
 
     def as_mentor_of_smaller(self) -> str | None:
-        """The same for a classifier made for 224 pixels whose student has 160."""
+        """The same for a classifier with an input of 224 pixels and a student with 160."""
         fits = self.name.startswith('mmpretrain::') and self._size == 224
         return self.as_mentor(160) if fits else '–'
 
 
 def difference(losses: dict, rates: dict, losses_now: dict, rates_now: dict) -> str | None:
-    """Where a classroom trains its student otherwise than the stock config."""
+    """Return the first difference between training in a classroom and stock training, or None."""
     for key, stock in losses.items():
         now = losses_now.get('loss_student' if key == 'loss' else key)
         if now is None:
@@ -181,7 +181,7 @@ def difference(losses: dict, rates: dict, losses_now: dict, rates_now: dict) -> 
 
 
 def seated(cfg: Config) -> tuple[nn.Module, dict[str, Any], Config]:
-    """A classroom that knows its data, as ClassroomHook tells it before training; a batch."""
+    """Build a classroom, prepared as by ClassroomHook, and a batch."""
     model, batch = build(cfg), generated_batch(cfg)
     model.prepare(batch['data_samples'], generated_dataset(cfg).metainfo)
     return model, batch, cfg
@@ -190,7 +190,7 @@ def seated(cfg: Config) -> tuple[nn.Module, dict[str, Any], Config]:
 def step(
     model: nn.Module, batch: dict[str, Any], cfg: Config
 ) -> tuple[dict[str, Tensor], dict[str, tuple]]:
-    """One training step, as MMEngine's loop makes it.
+    """Make one training step like MMEngine's loop.
 
     Returns:
         The losses, and each parameter's learning rate and weight decay.
@@ -228,30 +228,30 @@ def step(
 
 
 def read(name: str) -> Config:
-    """MMEngine's ``get_config`` without its search through all metafiles, which takes a second."""
+    """MMEngine's ``get_config`` without the search in all metafiles, which takes a second."""
     package, _, path = name.partition('::')
     return Config.fromfile(config_root(package) / path)
 
 
 def config_root(package: str) -> Path:
-    """Where an installed package has its configs."""
+    """Folder of the configs of an installed package."""
     return Path(get_installed_path(package)) / '.mim' / 'configs'
 
 
 def load(name: str) -> Config:
-    """A stock config, in whose scope things are built from here on."""
+    """Load a stock config and set its default scope."""
     cfg = read(name)
-    cfg.setdefault('default_scope', name.split('::')[0])  # headless backbones do not say
+    cfg.setdefault('default_scope', name.split('::')[0])  # missing for backbones without a head
     init_default_scope(cfg.default_scope)
     set_mmpretrain_dataloaders(cfg)
     return cfg
 
 
 def kind_of(name: str) -> str:
-    """What a config shares with others: architecture, head, codec, loss, optimizer."""
+    """Kind of a config: architecture, head, codec, loss, optimizer."""
     try:
         cfg = read(name)
-    except Exception:  # it will say so when it is tried
+    except Exception:  # reported when the config is tried
         return name
     model = cfg.get('model') or {}
     head = model.get('head') or {}
@@ -264,7 +264,7 @@ def kind_of(name: str) -> str:
 
 
 def build(cfg: Config) -> nn.Module:
-    """The config's model with random weights, the same each time."""
+    """Build the model of a config with random weights from a fixed seed."""
     _seed()
     model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor') is not None:  # as the Runner does
@@ -273,7 +273,7 @@ def build(cfg: Config) -> nn.Module:
 
 
 def full_precision(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
-    """The same without automatic mixed precision, which needs a GPU."""
+    """Remove automatic mixed precision, which needs a GPU, from the config of an optimizer."""
     wrapper = dict(optim_wrapper)
     if wrapper.get('type') == 'AmpOptimWrapper':
         wrapper['type'] = 'OptimWrapper'
@@ -325,7 +325,7 @@ def class_student(mentor: Config, size: int) -> Config:
 
 
 def generated_batch(cfg: Config) -> dict[str, Any]:
-    """Two samples of the config's training data: generated labels on one image, by its pipeline."""
+    """Two training samples: generated labels on one image, processed by the config's pipeline."""
     _seed()
     dataset = generated_dataset(cfg)
     collate = (cfg.train_dataloader.get('collate_fn') or {}).get('type', 'pseudo_collate')
@@ -333,7 +333,7 @@ def generated_batch(cfg: Config) -> dict[str, Any]:
 
 
 def generated_dataset(cfg: Config) -> BaseDataset:
-    """The config's training data set, with generated records in place of those on disk."""
+    """The config's training data set, with generated records instead of those on disk."""
     dataset = copy.deepcopy(cfg.train_dataloader.dataset)
     for node in _nodes(dataset):
         kind = node['type']
@@ -347,7 +347,7 @@ def generated_dataset(cfg: Config) -> BaseDataset:
 
 
 class _Generated:
-    """Goes before a data set's own class."""
+    """Mixin for the class of a data set that replaces its records."""
 
     def load_data_list(self) -> list[dict[str, Any]]:
         joints = self.metainfo.get('num_keypoints')
@@ -369,7 +369,7 @@ class _Generated:
 
 
 def _person(rng: np.random.Generator, joints: int, index: int) -> dict[str, Any]:
-    """What a data set of MMPose's reads of one person; the first joint is not labelled."""
+    """Record of one person in a data set of MMPose's; the first joint is not labelled."""
     visible = np.ones((1, joints), np.float32)
     visible[0, 0] = 0
     return dict(
@@ -389,11 +389,11 @@ def _person(rng: np.random.Generator, joints: int, index: int) -> dict[str, Any]
     )
 
 
-# --- small helps ---------------------------------------------------------------------------------
+# --- helpers -------------------------------------------------------------------------------------
 
 
 def _nodes(tree: Any, kind: str | None = None, **values: Any) -> Iterator[dict]:
-    """All dicts with a ``type`` in a config's part, of one type or with some values."""
+    """All dicts with a ``type`` in a part of a config, filtered by type and values."""
     if isinstance(tree, dict):
         wanted = kind in (None, tree.get('type'))
         if 'type' in tree and wanted and values.items() <= {k: tree.get(k) for k in values}.items():
@@ -412,7 +412,7 @@ def _seed() -> None:
 
 
 def _flat(losses: Any) -> Tensor:
-    """A loss, or the losses of several stages, without graph."""
+    """A loss, or the losses of several stages, detached."""
     return torch.stack([loss.detach().double().mean() for loss in tree_leaves(losses)])
 
 

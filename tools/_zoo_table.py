@@ -1,4 +1,4 @@
-"""What sweep_zoo.py found, as Markdown."""
+"""Format the results of sweep_zoo.py as Markdown."""
 
 import re
 from collections import Counter
@@ -11,7 +11,7 @@ from mmkd_classroom.tables import markdown_table
 
 
 def table(records: Sequence[dict[str, Any]], command: str) -> str:
-    """The records as Markdown: counts, reasons and one line a config."""
+    """Format records as Markdown: counts, reasons and one line per config."""
     roles = [STOCK, *ROLES]
     counts = {role: Counter(_kind(r['outcomes'].get(role, '–')) for r in records) for role in roles}
     kinds = sorted({kind for counter in counts.values() for kind in counter} - {'–'})
@@ -68,7 +68,7 @@ def _kind(outcome: str) -> str:
 
 
 def _general(outcome: str) -> str:
-    """Without the numbers in which configs of one kind differ."""
+    """Replace numbers, in which configs of one kind differ."""
     return re.sub(r'\d+(\.\d+)?(e[-+]\d+)?', 'N', outcome)
 
 

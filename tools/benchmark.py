@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The same as ``python -m mmkd_classroom.benchmark``, also where the package is not installed."""
+"""The same as ``python -m mmkd_classroom.benchmark``; the package need not be installed."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ import _common  # noqa: F401
 from mmkd_classroom.benchmark.__main__ import main
 
 if __name__ == '__main__':
-    # The processes that it starts import the package before they run a tool.
+    # Its child processes import the package, too.
     project = str(Path(__file__).resolve().parent.parent)
     os.environ['PYTHONPATH'] = os.pathsep.join([project, os.environ.get('PYTHONPATH', '')])
     main()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python
-"""Measure what a classroom's training step costs beside its parts.
+"""Compare the time of a classroom's training step with the time of its parts.
 
-The parts are the student's own training step (forward, backward and optimizer, as the Runner does
-it) and each mentor's forward pass. Whole and parts are timed in turn, in one process, so that
-whatever else the machine does falls on both; the ratio is taken round by round. Weights are random
-and the samples are generated, then sent through the config's own pipeline: nothing is read or
-downloaded. The student's own step goes without MMPose's accuracy, as in the classroom, where the
-stock head allows it (SimCC heads do not).
+The parts are the student's own training step (forward, backward and optimizer, as in the Runner)
+and the forward pass of each mentor. The step and its parts are timed alternately in one process, so
+other load on the machine affects both, and the ratio is computed per round. Weights are random and
+samples are generated and processed by the config's own pipeline, so nothing is read or downloaded.
+The student's own step has no MMPose accuracy, as in the classroom, if the stock head allows this
+(SimCC heads do not).
 
 Examples:
     python tools/benchmark_step.py pose
@@ -50,7 +50,7 @@ WHOLE, STUDENT = "the classroom's step", "the student's own step"
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     presets = ', '.join(map(repr, PRESETS))
     parser.add_argument(
@@ -96,7 +96,7 @@ def classes_preset() -> Config:
 def mixed_preset() -> Config:
     """RTMPose-s at 256x192; mentors HRNet-W32 at 384x288 (MSRA) and ViTPose-S at 256x192 (UDP)."""
     cfg = get_config(_RTMPOSE)
-    # What the pipeline does to noise does not matter, and albumentations may not be installed.
+    # The augmentation of noise does not matter, and albumentations may not be installed.
     cfg.train_pipeline = [t for t in cfg.train_pipeline if t['type'] != 'Albumentation']
     cfg.train_pipeline[-1]['pack_transformed'] = True
     cfg.train_dataloader.update(batch_size=8)
@@ -121,10 +121,10 @@ def _classroom(cfg: Config, mentors: dict[str, str]) -> Config:
 
 
 def classrooms(name: str) -> dict[str, Config]:
-    """The classroom that a preset or a config file is, or one for each method of a plan.
+    """Configs by name: of a preset, of a config file, or of each method of a plan.
 
     Raises:
-        ClassroomError: The plan is not one.
+        ClassroomError: The plan is invalid.
         FileNotFoundError: There is no such preset or file.
     """
     if name in PRESETS:
@@ -137,10 +137,10 @@ def classrooms(name: str) -> dict[str, Config]:
 
 
 def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
-    """A classroom with random weights, in training mode, and its optimizer.
+    """Build a classroom with random weights, in training mode, and its optimizer.
 
     Raises:
-        ClassroomError: The config is not a classroom's.
+        ClassroomError: The config is not that of a classroom.
     """
     if 'mentors' not in cfg.get('model', {}):
         raise ClassroomError(f'{cfg.filename} has no model.mentors: give a classroom config.')
@@ -149,7 +149,7 @@ def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
     cfg.model.mentors = [
         dict(as_entry(mentor, 'model.mentors'), checkpoint=None) for mentor in cfg.model.mentors
     ]
-    pack_joints_in_config(cfg.train_dataloader)  # as the classroom does by itself under a Runner
+    pack_joints_in_config(cfg.train_dataloader)  # with a Runner, the classroom does this
     if cfg.get('data_preprocessor') is not None:  # as the Runner does
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     distiller = MODELS.build(cfg.model).to(device).train()
@@ -157,7 +157,7 @@ def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
 
 
 def generated_batch(cfg: Config, num_classes: int) -> dict[str, Any]:
-    """One batch of ``train_dataloader``, made of noise by the config's own pipeline."""
+    """Generate a batch of ``train_dataloader`` from noise, with the config's own pipeline."""
     loader = dict(cfg.train_dataloader, num_workers=0, persistent_workers=False)
     dataset_cfg = loader['dataset']
     while 'dataset' in dataset_cfg:  # a wrapper, such as RepeatDataset
@@ -177,7 +177,7 @@ def generated_batch(cfg: Config, num_classes: int) -> dict[str, Any]:
 def _generated_record(
     rng: np.random.Generator, index: int, num_keypoints: int | None, num_classes: int
 ) -> dict[str, Any]:
-    """What the data set and its image loader would know of one sample."""
+    """Generate the output of the data set and its image loader for one sample."""
     image = rng.integers(0, 256, (256, 256, 3), dtype=np.uint8)
     record = dict(img=image, img_path='', img_shape=(256, 256), ori_shape=(256, 256))
     if num_keypoints is None:
@@ -200,10 +200,10 @@ def _generated_record(
 def parts_of_step(
     distiller: Classroom, optimizer: OptimWrapper, batch: dict[str, Any]
 ) -> dict[str, Callable[[], Any]]:
-    """The whole step and its parts; the student's step trains the very student of the classroom."""
+    """The whole step and its parts by name. The student's step trains the classroom's student."""
     inputs = distiller.data_preprocessor(batch, True)['inputs']
     student = student_of(distiller)
-    # A mentor's inputs are made once: what making them costs is the classroom's.
+    # The mentors' inputs are computed once, so their cost is part of the whole step only.
     adapted = {mentor.name: mentor.input_adapter(inputs) for mentor in distiller.mentors}
 
     def mentor_forward(mentor: Mentor) -> None:
@@ -223,16 +223,16 @@ def parts_of_step(
 def measure(
     parts: dict[str, Callable[[], Any]], rounds: int, steps: int, wait: Callable[[], Any]
 ) -> dict[str, list[float]]:
-    """Time the parts in turn, every second round in reverse order.
+    """Time the parts one after the other, in reverse order in every second round.
 
     Args:
         parts: Functions by name.
-        rounds: Measurements of each.
-        steps: Calls within one measurement.
-        wait: Waits until the device has done its work.
+        rounds: Number of measurements of each.
+        steps: Number of calls in one measurement.
+        wait: Waits until the device has finished.
 
     Returns:
-        Seconds per call, ``rounds`` for each part.
+        Seconds per call, ``rounds`` values for each part.
     """
     times: dict[str, list[float]] = {name: [] for name in parts}
     for index in range(rounds):
@@ -247,7 +247,7 @@ def measure(
 
 
 def report(times: dict[str, list[float]]) -> str:
-    """A table of the times, in milliseconds."""
+    """Format a table of the times, in milliseconds."""
     parts = [name for name in times if name != WHOLE]
     sums = [sum(values) for values in zip(*(times[name] for name in parts))]
     rows = {**{name: times[name] for name in parts}, 'sum of these': sums, WHOLE: times[WHOLE]}
@@ -260,7 +260,7 @@ def report(times: dict[str, list[float]]) -> str:
 
 
 def report_ratios(times: dict[str, list[float]]) -> str:
-    """The whole step over the sum of its parts, and over the student's own, round by round."""
+    """Ratios of the whole step to the sum of its parts and to the student's step, per round."""
     wholes = times[WHOLE]
     rounds = zip(*(values for name, values in times.items() if name != WHOLE))
     ratios = [whole / sum(parts) for whole, parts in zip(wholes, rounds)]
@@ -273,7 +273,7 @@ def report_ratios(times: dict[str, list[float]]) -> str:
 
 
 def report_memory(parts: dict[str, Callable[[], Any]], distiller: Classroom) -> str:
-    """Peak memory on the GPU of the whole step and of the student's own, without the mentors."""
+    """Peak GPU memory of the whole step and of the student's own step without the mentors."""
     peaks = {}
     for name in (STUDENT, WHOLE):
         torch.cuda.reset_peak_memory_stats()
@@ -309,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def measure_classroom(cfg: Config, args: argparse.Namespace, in_detail: bool) -> None:
-    """Measure one classroom and print what its step costs."""
+    """Measure one classroom and print the cost of its step."""
     if args.amp and args.device == 'cpu':
         cfg.optim_wrapper.type = 'Bf16OptimWrapper'
     elif args.amp:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Say what is installed, what fits together, and the remedy for what is missing or wrong.
+"""Show the installed packages, and how to fix missing or incompatible ones.
 
     python tools/check_env.py [--need pose classification ...]
 
-Each package is really imported, in a process of its own, so that a crash is reported as well.
-The exit code is 0 where every need is met; without --need, where poses or classes can be distilled.
+Each package is imported in a separate process, so that crashes are reported, too. The exit code is
+0 if every need is met; without --need, if poses or classes can be distilled.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ PROBE_TIMEOUT_S = 300  # a cold disk: torch and MMPose are hundreds of megabytes
 
 
 def load_environment() -> ModuleType:
-    """Load environment.py by its path: importing the package would raise what we are to explain."""
+    """Load environment.py by its path, as importing the package may raise the error to explain."""
     path = ROOT / 'mmkd_classroom' / 'environment.py'
     spec = importlib.util.spec_from_file_location('mmkd_classroom_environment', path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -71,10 +71,10 @@ def survey() -> dict[str, environment.Problem | None]:
     for problem in environment.conflicts():
         found[problem.package] = found[problem.package] or problem
     present = [package for package in packages if found[package.name] is None]
-    # Two at a time: each loads torch, hence a few hundred megabytes.
+    # Two at a time, because each loads torch and needs a few hundred megabytes.
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
         failures = list(pool.map(probe, present))
-    # A package comes after those it imports: the remedy is that of the first with this message.
+    # Packages come after those they import, so the first one with a message has the remedy.
     remedies: dict[str, str] = {}
     for package, problem in zip(present, failures):
         if problem:
@@ -84,7 +84,7 @@ def survey() -> dict[str, environment.Problem | None]:
 
 
 def probe(package: environment.Package) -> environment.Problem | None:
-    """Import a package in a process of its own and return what went wrong, or None."""
+    """Import a package in a separate process and return its problem, or None."""
     with tempfile.TemporaryDirectory() as empty:  # `-c` puts the current folder on the path
         try:
             result = subprocess.run(
@@ -118,7 +118,7 @@ def print_table(found: dict[str, environment.Problem | None]) -> None:
 
 
 def print_devices(found: dict[str, environment.Problem | None]) -> None:
-    """Say what torch computes on here. Nothing depends on it."""
+    """Print torch's device, for information only."""
     if found['torch']:
         return
     code = (
@@ -132,7 +132,7 @@ def print_devices(found: dict[str, environment.Problem | None]) -> None:
 
 
 def print_remedies(found: dict[str, environment.Problem | None]) -> None:
-    """Print each remedy once, with all that it mends: one broken mmcv breaks what imports it."""
+    """Print each remedy once, with all problems that it fixes, as a broken mmcv causes others."""
     by_remedy: dict[str, list[environment.Problem]] = {}
     for problem in filter(None, found.values()):
         by_remedy.setdefault(problem.remedy, []).append(problem)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The same as ``python -m mmkd_classroom.make_classroom``, also where that is not installed."""
+"""The same as ``python -m mmkd_classroom.make_classroom``; the package need not be installed."""
 
 import _common  # noqa: F401
 

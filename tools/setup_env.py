@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Prepare the Python environment of `make test` and `make demo`; quick when nothing is to do.
+"""Prepare the Python environment of `make test` and `make demo`; fast if it is already prepared.
 
     python3 tools/setup_env.py [--venv .venv] [--python EXISTING] [--need pose ...] [--cuda-ops]
 
-An environment that this script made (it holds a marker file) is filled with the pinned packages of
-requirements/. Any other one, whether given by --venv or --python, is used as it is: it is checked,
-and what is missing is said, but nothing in it is installed or changed.
+In an environment made by this script (it has a marker file), the pinned packages of requirements/
+are installed. Any other environment, given by --venv or --python, is only checked: missing packages
+are listed, but nothing is installed or changed.
 
-An interrupted run is taken up by the next: finished steps cost seconds, the mmcv build goes on
-with the first file that is not compiled yet, and the wheel it ends in is kept for later clones.
+After an interruption, the next run continues: finished steps take seconds, the mmcv build continues
+with the first file that is not compiled, and the built wheel is kept for other clones.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ SUPPORTED = ((3, 10), (3, 12))  # mmcv 2.1 does not build on 3.13, torch 2.11 ne
 EVERYTHING = (
     'pose', 'classification', 'detection-ops', 'drawing', 'rtmpose', 'tensorboard', 'tests',
 )  # fmt: skip
-DISK_GB = 9  # torch's CUDA build unpacked is 4.7 GB, and pip unpacks beside it
+DISK_GB = 9  # torch's CUDA build has 4.7 GB unpacked, and pip needs space for unpacking
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse_args(argv)
-    # As Ctrl-C does: the running pip must end with us, or the next call would work beside it.
+    # Same as Ctrl-C: the running pip must end, too, or it would run at the same time as the next.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     STATE.mkdir(exist_ok=True)
     try:
@@ -70,7 +70,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Make or check the environment, unless the last successful run saw the same one."""
+    """Create or check the environment, unless it is the same as in the last successful run."""
     venv = args.venv.absolute()
     python = find_executable(args.python) if args.python else str(venv / 'bin' / 'python')
     own = not args.python and is_own(venv)
@@ -99,7 +99,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def is_own(venv: Path) -> bool:
-    """Return whether this script made, or may make, the environment in this folder."""
+    """Return whether this script made the environment in this folder, or may make one there."""
     if (venv / MARKER).exists():
         return True
     if (venv / 'bin' / 'python').exists():
@@ -113,9 +113,9 @@ def is_own(venv: Path) -> bool:
 
 
 def fingerprint(python: str) -> str:
-    """Return what the result depends on: the pins, the ranges, and what is installed now.
+    """Return a digest of the pinned and supported versions and the installed packages.
 
-    Empty where the interpreter does not run, so that it equals no stamp.
+    It is empty if the interpreter does not run, and then differs from every stamp.
     """
     code = (
         'import importlib.metadata as m; '
@@ -137,7 +137,7 @@ def find_base_python(wanted: str | None) -> str:
     low, high = SUPPORTED
     for name in names:
         path = shutil.which(name)
-        # Asked, not trusted by its name: a version manager's shim may be there and not run.
+        # Run it to get the version: the shim of a version manager may exist but not run.
         version = path and ask(path, 'import sys; print(*sys.version_info[:2])')
         if version and low <= tuple(map(int, version.split())) <= high:
             return path
@@ -149,7 +149,7 @@ def find_base_python(wanted: str | None) -> str:
 
 
 def check_system(python: str, venv: Path) -> None:
-    """Raise where something is missing that pip cannot install, with the one command for all."""
+    """Raise an error if system packages are missing, with the command that installs them."""
     report = ask(
         python,
         'import json, sys, sysconfig, importlib.util as u; from pathlib import Path; '
@@ -185,7 +185,7 @@ def check_system(python: str, venv: Path) -> None:
 
 
 def find_executable(name: str) -> str:
-    """Return the absolute path of an interpreter given by path or by name."""
+    """Return the absolute path of an interpreter given by path or name."""
     path = shutil.which(name)
     if path is None:
         raise SetupError(f'PYTHON={name}: there is no such program.')
@@ -194,7 +194,7 @@ def find_executable(name: str) -> str:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Let one call at a time work on the environments of this tree."""
+    """Allow only one call at a time to change the environments of this repository."""
     with path.open('w') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

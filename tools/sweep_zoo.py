@@ -1,11 +1,11 @@
 #!/usr/bin/env python
 """Try the stock configs of MMPose and MMPretrain as students and as mentors, and write a table.
 
-Each config is tried in a process of its own: first the stock model makes one training step, on one
-image with generated labels that its own pipeline loads; then the same config is the student of a
-mentor of its own kind, and the mentor of a small standard student. As a student, its own losses
-must be those of the stock step to the last bit, and its learning rates the same. Weights are
-random: nothing is downloaded. A sweep that was interrupted goes on where it was.
+Each config is tried in a separate process. First the stock model makes one training step on one
+image with generated labels, loaded by its own pipeline. Then the config is used as the student of a
+mentor with the same config, and as the mentor of a small standard student. As a student, its own
+losses must be bitwise equal to those of the stock step, and its learning rates must be the same.
+Weights are random, so nothing is downloaded. An interrupted sweep continues where it stopped.
 
 Examples:
     python tools/sweep_zoo.py                   # every pose config, each kind of classifier
@@ -38,7 +38,7 @@ from mmkd_classroom.benchmark.store import ResultStore, locked
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -59,7 +59,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def stock_configs(package: str) -> list[str]:
-    """All stock configs of an installed package but the excluded ones.
+    """Return all stock configs of an installed package except the excluded ones.
 
     Returns:
         Names ``package::path``.
@@ -75,9 +75,10 @@ def stock_configs(package: str) -> list[str]:
 
 
 def chosen(args: argparse.Namespace) -> list[str]:
-    """The configs that the command line asks for.
+    """Return the configs that the command line selects.
 
-    The first of each kind comes before the second of any: what is peculiar to one shows early.
+    The first config of each kind comes before the second of any kind, so that problems of a kind
+    are found early.
     """
     kinds: dict[str, list[str]] = {}
     for package in [args.package] if args.package else EXCLUDED:
@@ -97,7 +98,7 @@ def sweep(names: Sequence[str], args: argparse.Namespace) -> Iterator[dict[str, 
     """Try configs, ``args.jobs`` at a time, each in a fork of this process.
 
     Yields:
-        ``dict(run_id=name, seconds=..., outcomes={role: outcome})``, as they are done.
+        ``dict(run_id=name, seconds=..., outcomes={role: outcome})``, in the order of completion.
     """
     waiting, running = list(reversed(names)), {}
     while waiting or running:
@@ -117,7 +118,7 @@ def sweep(names: Sequence[str], args: argparse.Namespace) -> Iterator[dict[str, 
 
 
 class Child:
-    """A process that tries one config, and what it has told so far."""
+    """A process that tries one config, and its outcomes so far."""
 
     def __init__(self, name: str, args: argparse.Namespace) -> None:
         self.name, self.roles = name, [STOCK, *args.roles]
@@ -125,7 +126,7 @@ class Child:
         self.done = False
         self._start = time.monotonic()
         self.deadline = self._start + args.time_limit
-        context = get_context('fork')  # has the packages imported already
+        context = get_context('fork')  # the packages are imported already
         self._scratch = tempfile.TemporaryDirectory(dir=args.work_dir)
         self.pipe, theirs = context.Pipe(duplex=False)
         log = args.work_dir / 'logs' / f'{re.sub("[^a-zA-Z0-9.-]+", "_", name)}.log'
@@ -138,7 +139,7 @@ class Child:
         theirs.close()
 
     def read(self) -> None:
-        """Take in one outcome; the end of the pipe is the end of the process."""
+        """Read one outcome. If the pipe is closed, the process has ended."""
         try:
             role, outcome = self.pipe.recv()
             self.outcomes[role] = outcome
@@ -147,7 +148,7 @@ class Child:
             self.end(f'exit code {self._process.exitcode}')
 
     def end(self, reason: str) -> None:
-        """Kill it, if it is not over; ``reason`` is the outcome of the role it was at."""
+        """End the process; ``reason`` is the outcome of the role that it was trying."""
         self._process.kill()
         self._process.join()
         left = [role for role in self.roles if role not in self.outcomes]
@@ -158,7 +159,7 @@ class Child:
         self.done = True
 
     def record(self) -> dict[str, Any]:
-        """Its result."""
+        """Return the result."""
         seconds = round(time.monotonic() - self._start, 1)
         return dict(run_id=self.name, seconds=seconds, outcomes=self.outcomes)
 
@@ -178,7 +179,7 @@ def _in_child(name: str, roles: list[str], scratch: Path, gib: float, log: Path,
 def main(argv: Sequence[str] | None = None) -> None:
     """Sweep, and write the table after every config."""
     args = parse_args(argv)
-    torch.set_num_threads(1)  # a fork of a process with threads hangs; and the bits stay the same
+    torch.set_num_threads(1)  # a fork with threads would hang; also keeps results bitwise equal
     for package in [args.package] if args.package else EXCLUDED:
         import_module(f'{package}.utils').register_all_modules(init_default_scope=False)
     import_module('mmkd_classroom.hooks')
@@ -201,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def is_done(record: dict[str, Any] | None, args: argparse.Namespace) -> bool:
-    """Whether an earlier sweep tried all the roles."""
+    """Whether an earlier sweep tried all roles."""
     outcomes = (record or {}).get('outcomes', {})
     if args.again and not set(outcomes.values()) <= {'ok', '–'}:
         return False
@@ -209,18 +210,18 @@ def is_done(record: dict[str, Any] | None, args: argparse.Namespace) -> bool:
 
 
 def merged(before: dict[str, Any] | None, record: dict[str, Any]) -> dict[str, Any]:
-    """A record, with the roles that only an earlier sweep tried."""
+    """Add the roles of an earlier sweep to a record."""
     return dict(record, outcomes={**(before or {}).get('outcomes', {}), **record['outcomes']})
 
 
 def told(record: dict[str, Any]) -> str:
-    """A line about one config."""
+    """Format a line about one config."""
     outcomes = ', '.join(f'{role} {what}' for role, what in record['outcomes'].items())
     return f'{record["run_id"]}: {outcomes}; {record["seconds"]} s'
 
 
 def write(path: Path, names: Sequence[str], store: ResultStore, command: str) -> None:
-    """The table of what is known of the named configs."""
+    """Write the table of the results so far."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(table([r for name in names if (r := store.find(name))], command))
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""The same as ``python -m mmkd_classroom.test``, also where the package is not installed."""
+"""The same as ``python -m mmkd_classroom.test``; the package need not be installed."""
 
 import _common  # noqa: F401
 

@@ -1,4 +1,4 @@
-"""The CIFAR networks of the distillation literature that MMPretrain lacks, one family a file.
+"""CIFAR networks of the distillation literature that MMPretrain lacks, one family per file.
 
 They are those of the benchmark in "Contrastive Representation Distillation" (Tian, Krishnan,
 Isola, ICLR 2020, arXiv 1910.10699), which later papers compare on. Its ResNet-50 is MMPretrain's

@@ -1,4 +1,4 @@
-"""What all backbones here share: a stem, named stages, and a choice of which to return."""
+"""Base class of the backbones: a stem and named stages, of which some are returned."""
 
 from collections.abc import Sequence
 
@@ -79,7 +79,7 @@ def conv_bn(
     groups: int = 1,
     relu: bool = True,
 ) -> nn.Sequential:
-    """Convolution without bias, BatchNorm and, unless told otherwise, ReLU."""
+    """Convolution without bias, BatchNorm and, by default, ReLU."""
     layers: list[nn.Module] = [
         nn.Conv2d(
             in_channels,

@@ -1,10 +1,10 @@
-"""Compare methods on equal terms: train and test each one with each seed of a plan.
+"""Compare methods: train and test each method of a plan with each seed.
 
 Mentors without a checkpoint are trained first, once. Each finished run adds a line to results.jsonl
-in the plan's folder. Started again, after an interruption or with a longer plan, the command does
-what is missing. At the end it writes PLAN.md, with tables of results and costs, and PLAN.png. If a
-run fails, its logs are kept in failed/, the other runs go on, and the exit code is 1. Relative
-paths of data and checkpoints start at the current directory, as in train.
+in the plan's folder. If the command is started again, after an interruption or with a longer plan,
+it does only the missing runs. At the end it writes PLAN.md, with tables of results and costs, and
+PLAN.png. If a run fails, its logs are kept in failed/, the other runs continue, and the exit code
+is 1. Paths of data and checkpoints are relative to the current directory, as in train.
 
 Examples:
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py
@@ -36,7 +36,7 @@ CORES = os.cpu_count() or 1
 
 
 def parse_args() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('plan', help="path of the plan, or 'package::path'")
     parser.add_argument('--work-dir', help="takes runs and results, in place of the plan's folder")
@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def slots(args: argparse.Namespace) -> list[dict[str, str]]:
-    """Environment variables for each of the runs at a time."""
+    """Environment variables of each of the parallel runs."""
     gpus = args.gpus or visible_gpus()
     at_once = args.at_once or len(gpus) or min(2, CORES)
     # Runs that all use every core are slower than runs that share the cores.
@@ -80,7 +80,7 @@ def visible_gpus() -> list[str]:
 
 
 def run(plan: Plan, args: argparse.Namespace) -> bool:
-    """Do what has no result yet, and report all results.
+    """Do all runs without a result, and report all results.
 
     Returns:
         Whether the plan is complete.
@@ -113,8 +113,8 @@ def run(plan: Plan, args: argparse.Namespace) -> bool:
 
 
 def main() -> None:
-    """The command."""
-    os.environ.setdefault('PYTHONWARNINGS', 'ignore')  # of the packages below, in every process
+    """Run the command."""
+    os.environ.setdefault('PYTHONWARNINGS', 'ignore')  # for all packages, in every process
     warnings.simplefilter('ignore')
     # Stop the trainings at SIGTERM as at Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,7 +1,7 @@
 """Run the project's command-line tools in the background, a few at a time.
 
-Each tool runs in a fork of a process that has imported the packages already, so that it starts at
-once. Its output goes into a log file, from which the progress of training is read.
+Each tool runs in a fork of a process that has already imported the packages, so it starts fast. Its
+output is written to a log file, from which the progress of training is read.
 """
 
 import multiprocessing
@@ -66,8 +66,8 @@ class JobRunner:
         log: Prints a line of progress.
         preload: Modules that are imported once for all tools. With ``fresh``, these are the modules
             of the main script, which each child process imports.
-        fresh: Start a new Python for each tool instead of a fork. Needed where there is a GPU: the
-            packages ask for it when they are imported, and CUDA does not work in a fork after that.
+        fresh: Start a new Python for each tool instead of a fork. Needed with a GPU: the packages
+            initialise CUDA when they are imported, and CUDA does not work in a fork after that.
         interval: Seconds between two lines of progress of a tool.
     """
 
@@ -184,8 +184,8 @@ def _in_child(
 def _end_with_parent() -> None:
     """Wait until the process that runs the jobs has ended; then kill this tool's process group.
 
-    A process that is killed by SIGKILL cannot end its tools itself. A tool that went on would write
-    into the same folders as the tools of the next start.
+    A process that is killed by SIGKILL cannot end its tools itself. A remaining tool would write to
+    the same folders as the tools of the next start.
     """
     connection.wait([multiprocessing.parent_process().sentinel])
     os.killpg(os.getpid(), signal.SIGKILL)

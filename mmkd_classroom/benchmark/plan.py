@@ -59,7 +59,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Method:
-    """What one method changes in the classroom.
+    """Changes of one method to the classroom.
 
     Attributes:
         name: A unique name, for tables.
@@ -96,8 +96,8 @@ class Plan:
             uses their checkpoints, so do not make them weaker.
         baseline: Name of the method that gains and costs are relative to; by default the one that
             is ``alone``.
-        work_dir: Takes runs and results; by default ``work_dirs/benchmarks/`` and the plan's name.
-            Plans with the same folder share their common runs.
+        work_dir: Folder for runs and results; by default ``work_dirs/benchmarks/`` and the plan's
+            name. Plans with the same folder share their common runs.
         dump: Whether the tests save their predictions.
     """
 
@@ -115,7 +115,7 @@ class Plan:
 
     @property
     def folder(self) -> Path:
-        """Takes runs and results."""
+        """Folder for runs and results."""
         return Path(self.work_dir or f'work_dirs/benchmarks/{self.name}').absolute()
 
     @property
@@ -125,7 +125,7 @@ class Plan:
 
     @cached_property
     def classroom_config(self) -> Config:
-        """The classroom's config, with all entries of ``model.mentors`` written out."""
+        """The classroom's config, with all entries of ``model.mentors`` as dicts."""
         cfg = Config.fromfile(config_file(self.classroom, 'classroom ='))
         mentors = cfg.get('model', {}).get('mentors') or []
         if mentors:
@@ -145,7 +145,7 @@ class Plan:
             return MMENGINE_MODELS.build(model)
 
     def config(self, method: Method, seed: int) -> Config:
-        """What ``tools/train.py`` runs for a method and a seed."""
+        """Config for ``tools/train.py`` for a method and a seed."""
         cfg = copy.deepcopy(self.classroom_config)
         if method.alone:
             _remove_mentors(cfg)
@@ -170,7 +170,7 @@ def mentor_name(entry: Mapping[str, Any]) -> str | None:
 
 
 def prepare_config(cfg: Config, options: Mapping[str, Any], seed: int | None) -> Config:
-    """The config with options, a seed (None keeps its own) and the hook that measures the cost."""
+    """Add options, a seed (None keeps the config's) and the hook that measures the cost."""
     for key, value in options.items():  # one by one: 'a.b' and 'a' would replace each other
         cfg.merge_from_dict({key: value})
     cfg.randomness = {**(cfg.get('randomness') or {}), **({} if seed is None else {'seed': seed})}
@@ -187,11 +187,11 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
         overrides: Changes to it, as in ``--cfg-options``.
 
     Raises:
-        ClassroomError: A key is missing, unknown or has a value that it cannot have.
+        ClassroomError: A key is missing, unknown or has an invalid value.
     """
     try:
         cfg = Config.fromfile(path)
-    except Exception as error:  # mmengine raises a different type for each way to be wrong
+    except Exception as error:  # mmengine raises various types
         raise ClassroomError(
             f'The plan {path} could not be loaded ({type(error).__name__}: {error}).'
         ) from error
@@ -284,7 +284,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         divergence.check(adapter)
         strategy.check(adapter, divergence)
         strategy.stages([mentor_name(mentor) for mentor in model.mentors])
-    except Exception as error:  # whatever a strategy's own code raises
+    except Exception as error:  # strategies raise various types
         raise ClassroomError(
             f'{key} of {where} does not give a classroom: {type(error).__name__}: {error}'
         ) from error
@@ -296,10 +296,10 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
 
 
 def _remove_mentors(cfg: Config) -> None:
-    """Make the config that of the student alone, with the classroom's data and seeds of epochs."""
+    """Change the config to that of the student alone, with the classroom's data and epoch seeds."""
     cfg.model = cfg.model.student
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'MentoringHook']
-    if 'EpochSeedHook' not in map(type_name, hooks):  # a classroom has it by itself
+    if 'EpochSeedHook' not in map(type_name, hooks):  # a classroom registers it automatically
         hooks.append(dict(type='mmkd_classroom.EpochSeedHook'))
     cfg.custom_hooks = hooks
     if cfg.get('default_scope') == 'mmpose':

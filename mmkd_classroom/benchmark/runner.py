@@ -1,4 +1,4 @@
-"""Does what a plan asks for and has no result yet: mentors first, then each method and seed."""
+"""Does the runs of a plan that have no result yet: mentors first, then each method and seed."""
 
 import hashlib
 import os
@@ -21,8 +21,8 @@ class BenchmarkRunner:
     """Runs a plan.
 
     Args:
-        plan: What to do.
-        store: Keeps the results.
+        plan: The plan.
+        store: Stores the results.
         jobs: Runs the tools.
         log: Prints a line.
 
@@ -42,10 +42,10 @@ class BenchmarkRunner:
         self._code = code_digest()  # now, when the modules of the trainings are imported
 
     def run(self) -> None:
-        """Do all that has no result yet. A failure is recorded and does not stop other runs.
+        """Do all runs without a result. A failure is recorded and does not stop other runs.
 
         Raises:
-            ClassroomError: The plan cannot give results as it is.
+            ClassroomError: The plan cannot give results.
         """
         mentors = [run for run in mentor_runs(self.plan) if not self._is_done(run)]
         alone = self._open(method for method in self.plan.methods if method.alone)

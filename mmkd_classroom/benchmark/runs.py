@@ -1,4 +1,4 @@
-"""One training of a benchmark with its test: what identifies it, and what it leaves."""
+"""A run of a benchmark, which is a training with its test: its identity and its result."""
 
 import copy
 import hashlib
@@ -33,7 +33,7 @@ class Run:
         cfg: The config.
         run_id: Digest of everything that the result depends on, except the code; None for a mentor
             that is not trained yet.
-        folder: Takes all files.
+        folder: Folder for all files.
         weights: Existing weights to test. There is no training then.
         publish_to: Where the weights of a mentor are copied after training and test; None for a
             student.
@@ -108,7 +108,7 @@ class Run:
         )
 
     def _finish(self) -> dict[str, Any]:
-        """The result. A trained mentor is copied to where its classroom looks for it."""
+        """Return the result. A trained mentor's weights are copied to the path of its checkpoint."""
         run_id = self.run_id
         if run_id is None:
             run_id = make_run_id(self.cfg, weights_digest(self.checkpoint))
@@ -233,7 +233,7 @@ def _read_config(config: str) -> Config:
 
 
 def _identity(entry: Mapping[str, Any]) -> Sequence[Any]:
-    """What the predictions of a mentor depend on, without the paths of its files."""
+    """Everything that the predictions of a mentor depend on, without the paths of its files."""
     weights = weights_digest(Path(entry['checkpoint'])) if is_local(entry) else entry['checkpoint']
     options = {key: value for key, value in entry.items() if key not in ('config', 'checkpoint')}
     return [mentor_name(entry), options, _mentor_config(entry).to_dict(), weights]

@@ -18,7 +18,7 @@ class ResultStore:
     Of several results with the same ``run_id`` the last one counts.
 
     Args:
-        folder: Holds the file. It is made with the first result.
+        folder: Folder of the file. It is created with the first result.
 
     Raises:
         ClassroomError: The file has results of an earlier format.
@@ -39,7 +39,7 @@ class ResultStore:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open('ab+') as file:
                 line = json.dumps(result).encode() + b'\n'
-                # An interruption may have left half a line, which must not spoil this one.
+                # An interruption may have left an incomplete line; start a new one.
                 file.write(line if _ends_with_newline(file) else b'\n' + line)
                 file.flush()
                 os.fsync(file.fileno())
@@ -54,7 +54,7 @@ class ResultStore:
             try:
                 result = json.loads(line)
             except ValueError:
-                continue  # half a line: that run is done again
+                continue  # an incomplete line: this run is done again
             if isinstance(result, dict) and 'made_from' in result:
                 raise ClassroomError(
                     f"{self.path} has the key 'made_from', which is called 'run_id' now. To keep "

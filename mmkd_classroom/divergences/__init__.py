@@ -1,4 +1,4 @@
-"""How far the student is from a mentor. One divergence a file."""
+"""Divergences between a student and a mentor. One divergence per file."""
 
 from .base import Divergence
 from .dist import DIST

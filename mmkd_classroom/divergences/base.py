@@ -1,4 +1,4 @@
-"""The contract of a divergence: how far is the student from a mentor on each item?"""
+"""Base class of divergences between the student and a mentor, per item."""
 
 from abc import ABC, abstractmethod
 
@@ -10,19 +10,19 @@ from ..structures import Prediction, Targets
 
 
 class Divergence(ABC):
-    """Compares two predictions, item by item. A strategy weighs the result.
+    """Compare two predictions item by item. A strategy weighs the result.
 
     Attributes:
-        kinds: Which items it can compare: ``'classes'``, ``'keypoints'``.
-        of_distributions: Whether it compares distributions that are softened by a temperature, so
-            that a strategy may mix those of several mentors.
+        kinds: Kinds of items that it can compare: ``'classes'``, ``'keypoints'``.
+        of_distributions: Whether it compares distributions softened by a temperature. Strategies
+            that mix the mentors' distributions need it.
     """
 
     kinds: frozenset[str] = frozenset({'classes', 'keypoints'})
     of_distributions: bool = True
 
     def check(self, student: HeadAdapter) -> None:
-        """Check that it fits the student's head.
+        """Check that the divergence works with the student's head.
 
         Raises:
             ClassroomError: It does not.
@@ -43,14 +43,15 @@ class Divergence(ABC):
         temperature: Tensor | float,
         student_temperature: Tensor | float | None = None,
     ) -> Tensor:
-        """The divergence of each item.
+        """Compute the divergence of each item.
 
         Args:
-            student: With gradient.
-            mentor: Mostly without; AMTML's mixture of mentors has one.
-            targets: Of the batch.
-            temperature: Positive; one for all, or broadcastable to ``(N, K)``.
-            student_temperature: The same for the student; by default the mentor's.
+            student: Prediction of the student, with gradient.
+            mentor: Prediction of a mentor, without gradient, or AMTML's mixture of mentors, with
+                gradient.
+            targets: Targets of the batch.
+            temperature: Positive number, or a tensor broadcastable to ``(N, K)``.
+            student_temperature: Temperature of the student. Default: ``temperature``.
 
         Returns:
             ``(N, K)``, not negative.

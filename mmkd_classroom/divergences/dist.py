@@ -1,4 +1,4 @@
-"""DIST: how the student's probabilities correlate with the mentor's."""
+"""DIST: correlation between the probabilities of student and mentor."""
 
 from torch import Tensor
 
@@ -17,9 +17,9 @@ class DIST(Divergence):
         \frac1C \sum_c (1 - \rho(p_s^{\cdot c}, p_m^{\cdot c}))\big)
 
     Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022, with Pearson's
-    correlation :math:`\rho` of probabilities softened by :math:`\tau`. For classes. The second part
-    is a relation of the whole batch of a process: each sample carries an equal part of it, so the
-    mean over a batch is the authors' loss. Samples on which the mentor is not valid are left out.
+    correlation :math:`\rho` of probabilities softened by :math:`\tau`. For classes. The second term
+    is computed over the batch of a process and added to each sample, so the mean over a batch is
+    the authors' loss. Samples on which the mentor is not valid are ignored.
 
     Args:
         beta: :math:`\beta`, weight of the relation between classes.

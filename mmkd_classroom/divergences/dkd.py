@@ -1,4 +1,4 @@
-"""Decoupled knowledge distillation: the target class and the others, weighed apart."""
+"""Decoupled knowledge distillation: separate weights for the target class and the others."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from .base import Divergence
 
 @TASK_UTILS.register_module()
 class DKD(Divergence):
-    r"""The two parts of Kullback-Leibler divergence, with a weight each.
+    r"""Kullback-Leibler divergence in two parts with separate weights.
 
     .. math:: D = \tau^2 \big(\alpha\, \mathrm{TCKD} + \beta\, \mathrm{NCKD}\big)
 
@@ -22,7 +22,7 @@ class DKD(Divergence):
 
     Args:
         alpha: :math:`\alpha`, weight of the target class.
-        beta: :math:`\beta`, weight of the other classes. The authors take 8 on CIFAR-100 and 0.5 on
+        beta: :math:`\beta`, weight of the other classes. The authors use 8 on CIFAR-100 and 0.5 on
             ImageNet for most pairs.
 
     Raises:

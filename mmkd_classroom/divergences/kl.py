@@ -1,4 +1,4 @@
-"""Hinton's divergence: Kullback-Leibler between softened distributions."""
+"""Kullback-Leibler divergence between softened distributions."""
 
 from torch import Tensor
 
@@ -10,15 +10,15 @@ from .base import Divergence
 
 @TASK_UTILS.register_module()
 class KLDivergence(Divergence):
-    r"""Softened Kullback-Leibler divergence of each distribution of an item, summed.
+    r"""Kullback-Leibler divergence of softened distributions, summed over those of an item.
 
     .. math::
         D = \sum_{fields} s\, \tau^2\,
             D_\mathrm{KL}\big(\sigma(z_m / \tau) \,\|\, \sigma(z_s / \tau)\big)
 
-    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. An item has one field of
-    logits; with SimCC two. The scale s is the head's, 1 for classes, see
-    :attr:`mmkd_classroom.structures.Prediction.scales`. For all heads.
+    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. A field is one distribution
+    of an item: SimCC has two, other heads one. The scale s depends on the head and is 1 for
+    classes; see :attr:`mmkd_classroom.structures.Prediction.scales`. For all heads.
     """
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Squared distance between heatmaps."""
+"""Mean squared error between heatmaps."""
 
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from .base import Divergence
 
 @TASK_UTILS.register_module()
 class MSE(Divergence):
-    """Mean squared difference of the heatmaps of each joint. It has no temperature.
+    """Mean squared error between the heatmaps of each joint. The temperature has no effect.
 
     For heads with heatmaps, and strategies that do not mix distributions.
     """

@@ -1,4 +1,4 @@
-"""KL between standardised logits: what counts is their order and shape, not their size."""
+"""Kullback-Leibler divergence between standardised logits, independent of their scale."""
 
 from torch import Tensor
 

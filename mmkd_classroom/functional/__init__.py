@@ -1,4 +1,4 @@
-"""The mathematics: pure functions of tensors that know nothing of OpenMMLab."""
+"""Pure functions of tensors, independent of OpenMMLab."""
 
 from .decoding import heatmap_peaks, patches, refine_quarter, refine_taylor, vector_peaks
 from .divergences import (

@@ -1,7 +1,7 @@
-"""Joints from heatmaps on the device, for all members, samples and joints at once.
+"""Decode joints from heatmaps on the device, for all members, samples and joints at once.
 
-MMPose's codecs decode in NumPy on the host. These are the same decodings as tensors, so that
-ranking costs no copy to the host.
+MMPose's codecs decode in NumPy on the host. These functions compute the same on the device, so that
+ranking needs no copy to the host.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def heatmap_peaks(heatmaps: Tensor) -> Tensor:
-    """Cell of the greatest value.
+    """Return the cell of the largest value.
 
     Args:
         heatmaps: ``(..., H, W)``.
@@ -24,15 +24,15 @@ def heatmap_peaks(heatmaps: Tensor) -> Tensor:
 
 
 def vector_peaks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Bin of the greatest value along each axis, as SimCC decodes.
+    """Return the bin of the largest value along each axis, as in SimCC's decoding.
 
     Args:
         x: ``(..., W_x)``.
         y: ``(..., W_y)``.
 
     Returns:
-        ``(..., 2)`` integer (x, y) bins, (-1, -1) where an axis has no positive value, as MMPose;
-        and ``(...)``, the smaller of the two greatest values, MMPose's score.
+        ``(..., 2)`` integer (x, y) bins, (-1, -1) if an axis has no positive value, as in MMPose;
+        and MMPose's score ``(...)``, the minimum of the largest values of both axes.
     """
     (top_x, bin_x), (top_y, bin_y) = x.max(dim=-1), y.max(dim=-1)
     bins, height = torch.stack([bin_x, bin_y], dim=-1), torch.minimum(top_x, top_y)
@@ -40,12 +40,12 @@ def vector_peaks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant') -> Tensor:
-    """Square neighbourhoods of one cell per heatmap.
+    """Extract a square patch around one cell of each heatmap.
 
     Args:
         heatmaps: ``(B, H, W)``.
         cells: ``(B, 2)`` integer (x, y).
-        radius: Half the side, in cells.
+        radius: Number of cells on each side of the centre.
         mode: Padding beyond the border, ``'constant'`` (zero) or ``'replicate'``.
 
     Returns:
@@ -61,7 +61,7 @@ def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant'
 
 
 def refine_quarter(heatmaps: Tensor, cells: Tensor) -> Tensor:
-    """Move each peak a quarter cell towards its higher neighbour, as ``MSRAHeatmap`` decodes.
+    """Move each peak a quarter cell towards its larger neighbour, as in ``MSRAHeatmap``.
 
     Args:
         heatmaps: ``(B, H, W)``.
@@ -76,23 +76,23 @@ def refine_quarter(heatmaps: Tensor, cells: Tensor) -> Tensor:
         [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
     ).sign()
     x, y = cells.unbind(-1)
-    # MMPose's bounds, to the cell: it leaves peaks in the first two and the last column or row.
+    # Exactly MMPose's bounds: peaks in the first two and the last column or row are not moved.
     inside_x = (x > 1) & (x < width - 1) & (y > 0)
     inside_y = (y > 1) & (y < height - 1) & (x > 0)
     return cells + 0.25 * step * torch.stack([inside_x, inside_y], dim=-1)
 
 
 def refine_taylor(heatmaps: Tensor, cells: Tensor, blur_kernel_size: int = 11) -> Tensor:
-    """Move each peak by one Newton step on the blurred heatmap's logarithm.
+    """Move each peak by one Newton step on the logarithm of the blurred heatmap.
 
     DarkPose (Zhang et al., arXiv 1910.06278), in the form of UDP (Huang et al., arXiv
-    1911.07524). Only the neighbourhood of the peak is blurred. A step where the logarithm is not
-    concave, or of more than one cell, is not taken further than one cell.
+    1911.07524). Only the neighbourhood of the peak is blurred. The step is 0 if the logarithm is
+    not concave, and is clamped to one cell per axis.
 
     Args:
         heatmaps: ``(B, H, W)``.
         cells: ``(B, 2)`` peaks from :func:`heatmap_peaks`.
-        blur_kernel_size: Odd number of cells; its standard deviation follows OpenCV's rule.
+        blur_kernel_size: Odd number of cells; the standard deviation follows OpenCV's rule.
 
     Returns:
         ``(B, 2)`` float (x, y).
@@ -116,7 +116,7 @@ def refine_taylor(heatmaps: Tensor, cells: Tensor, blur_kernel_size: int = 11) -
 
 
 def _blurred_neighbourhood(heatmaps: Tensor, cells: Tensor, kernel_size: int) -> Tensor:
-    """``(B, 3, 3)`` Gaussian-blurred values around each cell; the border repeats its edge."""
+    """Gaussian-blurred values ``(B, 3, 3)`` around each cell; values at the border are repeated."""
     radius = kernel_size // 2
     height, width = heatmaps.shape[-2:]
     sigma = 0.3 * ((kernel_size - 1) * 0.5 - 1) + 0.8
@@ -126,7 +126,7 @@ def _blurred_neighbourhood(heatmaps: Tensor, cells: Tensor, kernel_size: int) ->
     patch = patches(heatmaps, cells, radius + 1)  # (B, kernel_size + 2, kernel_size + 2)
     band = torch.stack([F.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, kernel_size + 2)
     blurred = band @ patch @ band.T
-    # Neighbours beyond the border take the value of the cell inside it.
+    # Neighbours beyond the border have the value of the nearest cell inside.
     rows = torch.stack([cells[:, 1] + i for i in (-1, 0, 1)], -1).clamp(0, height - 1)
     columns = torch.stack([cells[:, 0] + i for i in (-1, 0, 1)], -1).clamp(0, width - 1)
     rows = (rows - cells[:, 1:2] + 1)[:, :, None].expand(-1, 3, 3)

@@ -1,4 +1,4 @@
-"""Divergences between a mentor's and the student's distributions, with a temperature each."""
+"""Divergences between a mentor's and the student's distributions, with one temperature each."""
 
 import torch
 from torch import Tensor
@@ -7,11 +7,11 @@ from .scores import at_least_float32
 
 
 def softened(logits: Tensor, temperature: Tensor | float) -> Tensor:
-    """Logits over their temperature.
+    """Divide logits by a temperature.
 
     Args:
         logits: ``(..., D)``.
-        temperature: Positive: one for all, which keeps the logits' precision, or broadcastable to
+        temperature: Positive number, which does not change the dtype, or a tensor broadcastable to
             ``(...)``.
 
     Returns:
@@ -27,20 +27,20 @@ def kl_divergence(
     temperature: Tensor | float,
     student_temperature: Tensor | float | None = None,
 ) -> Tensor:
-    r"""Softened Kullback-Leibler divergence, scaled by the temperatures.
+    r"""Kullback-Leibler divergence of softened distributions, scaled by the temperatures.
 
     .. math::
         D = \tau_m\tau_s \sum_d p_d \log\frac{p_d}{q_d},\quad
         p = \mathrm{softmax}(z_m / \tau_m),\ q = \mathrm{softmax}(z_s / \tau_s)
 
-    Hinton et al. 2015, where both temperatures are one. The factor keeps the gradient's size as
-    the temperature grows. Computed in at least float32.
+    Hinton et al. 2015, for equal temperatures. The factor makes the size of the gradient
+    independent of the temperature. Computed in at least float32.
 
     Args:
         student_logits: ``(..., D)``.
-        mentor_logits: ``(..., D)``; no gradient should be needed.
-        temperature: :math:`\tau_m`, positive: one for all, or broadcastable to ``(...)``.
-        student_temperature: :math:`\tau_s`, by default :math:`\tau_m`.
+        mentor_logits: ``(..., D)``; usually without gradient.
+        temperature: :math:`\tau_m`, a positive number, or a tensor broadcastable to ``(...)``.
+        student_temperature: :math:`\tau_s`. Default: :math:`\tau_m`.
 
     Returns:
         ``(...)``, not negative.
@@ -63,7 +63,7 @@ def decoupled_divergence(
     temperature: Tensor | float,
     student_temperature: Tensor | float | None = None,
 ) -> tuple[Tensor, Tensor]:
-    r"""The two parts of the softened Kullback-Leibler divergence, scaled by the temperatures.
+    r"""Kullback-Leibler divergence of softened distributions in two parts, scaled by temperature.
 
     .. math::
         \mathrm{TCKD} = \tau_m\tau_s\, D_\mathrm{KL}\big((p_t, 1 - p_t) \,\|\, (q_t, 1 - q_t)\big),
@@ -78,8 +78,8 @@ def decoupled_divergence(
         student_logits: ``(..., D)``.
         mentor_logits: ``(..., D)``.
         labels: Target classes ``(...)``.
-        temperature: :math:`\tau_m`, positive: one for all, or broadcastable to ``(...)``.
-        student_temperature: :math:`\tau_s`, by default :math:`\tau_m`.
+        temperature: :math:`\tau_m`, a positive number, or a tensor broadcastable to ``(...)``.
+        student_temperature: :math:`\tau_s`. Default: :math:`\tau_m`.
 
     Returns:
         TCKD and NCKD, ``(...)`` each, not negative.
@@ -89,7 +89,7 @@ def decoupled_divergence(
     target = labels.long()[..., None]
     log_q, log_p = _against_others(z, target), _against_others(v, target)
     two_classes = (log_p.exp() * (log_p - log_q)).sum(dim=-1)
-    # Not -inf, whose difference is not a number: the least number has probability 0 as well.
+    # Not -inf, because -inf minus -inf is NaN. The smallest finite number has probability 0, too.
     least = torch.finfo(z.dtype).min
     log_q = z.scatter(-1, target, least).log_softmax(-1)
     log_p = v.scatter(-1, target, least).log_softmax(-1)
@@ -99,7 +99,7 @@ def decoupled_divergence(
 
 
 def _against_others(logits: Tensor, target: Tensor) -> Tensor:
-    """Logarithms of the probability of the target and of all others, ``(..., 2)``."""
+    """Log-probabilities of the target class and of all other classes together, ``(..., 2)``."""
     least = torch.finfo(logits.dtype).min
     others = logits.scatter(-1, target, least).logsumexp(dim=-1, keepdim=True)
     return torch.cat([logits.gather(-1, target), others], dim=-1).log_softmax(-1)
@@ -112,7 +112,7 @@ def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
 
     Args:
         logits: ``(..., D)``.
-        eps: Keeps equal logits at 0.
+        eps: Avoids a division by 0 if all logits are equal; the result is then 0.
 
     Returns:
         ``(..., D)``, at least float32.
@@ -127,17 +127,17 @@ def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
 
 
 def correlation_distances(student: Tensor, mentor: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    r"""Pearson's distances :math:`1 - \rho` between two matrices of probabilities.
+    r"""Pearson distances :math:`1 - \rho` between two matrices of probabilities.
 
     Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022.
 
     Args:
         student: ``(N, C)``.
         mentor: ``(N, C)``.
-        valid: ``(N,)`` booleans; other rows do not enter the columns' correlations.
+        valid: ``(N,)`` booleans; other rows are ignored in the correlations of columns.
 
     Returns:
-        ``(N,)`` of the rows and ``(C,)`` of the columns, in [0, 2].
+        Distances ``(N,)`` of the rows and ``(C,)`` of the columns, in [0, 2].
     """
     rows = _pearson_distance(student, mentor, torch.ones_like(student))
     weights = valid[:, None].to(student).expand_as(student)
@@ -145,7 +145,7 @@ def correlation_distances(student: Tensor, mentor: Tensor, valid: Tensor) -> tup
 
 
 def _pearson_distance(x: Tensor, y: Tensor, weights: Tensor, eps: float = 1e-8) -> Tensor:
-    """``1 - rho`` of each row, over its weighted entries."""
+    """``1 - rho`` of each row, with a weight of 0 or 1 for each entry."""
     count = weights.sum(dim=-1, keepdim=True).clamp(min=1)
     x, y = ((v - (v * weights).sum(dim=-1, keepdim=True) / count) * weights for v in (x, y))
     return 1 - torch.nn.functional.cosine_similarity(x, y, dim=-1, eps=eps)

@@ -1,7 +1,7 @@
-"""Knowledge Filtering: who ranks above the student, by how much, and how softly to teach.
+"""Knowledge Filtering: ranks, active mentors, gaps and temperatures.
 
-ClassroomKD, Sarode et al., arXiv 2409.20237. Member 0 is the student, members 1..M the mentors;
-the trailing dimensions are any: samples, samples and joints, or one value for a whole batch.
+ClassroomKD, Sarode et al., arXiv 2409.20237. Member 0 is the student, members 1..M are the mentors.
+The trailing dimensions are arbitrary, such as samples, samples and joints, or none for a batch.
 """
 
 import torch
@@ -9,11 +9,11 @@ from torch import Tensor
 
 
 def ranks(scores: Tensor) -> Tensor:
-    r"""Rank of each classroom member: its share of all scores, times the number of mentors.
+    r"""Rank of each member: its fraction of the sum of scores, times the number of mentors.
 
     .. math:: r_k = \frac{M\, q_k}{\sum_j q_j}
 
-    The sum runs over student and mentors. Where every score is 0 so is every rank.
+    The sum is over student and mentors. If all scores are 0, all ranks are 0.
 
     Args:
         scores: ``(M + 1, ...)``, in [0, 1].
@@ -31,7 +31,7 @@ def active_mentors(rank: Tensor, ties: bool = False) -> Tensor:
 
     Args:
         rank: ``(M + 1, ...)`` from :func:`ranks`.
-        ties: Whether a mentor as good as the student teaches too.
+        ties: Whether a mentor with the same rank as the student is active.
 
     Returns:
         ``(M, ...)`` booleans.
@@ -40,7 +40,7 @@ def active_mentors(rank: Tensor, ties: bool = False) -> Tensor:
 
 
 def gap(rank: Tensor) -> Tensor:
-    r"""Relative gap between each mentor and the student, 0 where the mentor is not above it.
+    r"""Relative gap between each mentor and the student; 0 if the mentor does not rank above it.
 
     .. math:: \psi_m = \max\left(0, \frac{r_m - r_s}{r_m}\right)
 
@@ -56,10 +56,10 @@ def gap(rank: Tensor) -> Tensor:
 
 
 def temperature(psi: Tensor, tau_max: float) -> Tensor:
-    r"""A wide gap softens the targets, :math:`\tau_m = 1 + \tau_{max}\psi_m`.
+    r"""Temperature for a gap, :math:`\tau_m = 1 + \tau_{max}\psi_m`.
 
     Args:
-        psi: Gap, any shape, in [0, 1].
+        psi: Gap of any shape, in [0, 1].
         tau_max: Not negative.
 
     Returns:
@@ -69,22 +69,22 @@ def temperature(psi: Tensor, tau_max: float) -> Tensor:
 
 
 def dtkd_temperatures(student_peak: Tensor, mentor_peak: Tensor, reference: float) -> tuple:
-    r"""Temperatures of student and mentor that share out a reference by their peak logits.
+    r"""Temperatures of student and mentor, proportional to their peak logits.
 
     .. math::
         \tau_s = \frac{2\max z_s}{\max z_m + \max z_s}\tau,\quad
         \tau_m = \frac{2\max z_m}{\max z_m + \max z_s}\tau
 
-    DTKD (2024). Where a peak is not positive the formula has no meaning and both temperatures
-    are the reference.
+    DTKD (2024). If a peak is not positive, the formula is not defined and both temperatures are the
+    reference.
 
     Args:
-        student_peak: Greatest logit, any shape.
-        mentor_peak: Greatest logit, the same shape.
+        student_peak: Largest logit of the student, any shape.
+        mentor_peak: Largest logit of the mentor, the same shape.
         reference: :math:`\tau`.
 
     Returns:
-        Two tensors, :math:`\tau_s` and :math:`\tau_m`, of that shape.
+        :math:`\tau_s` and :math:`\tau_m`, of the same shape.
     """
     meaningful = (student_peak > 0) & (mentor_peak > 0)
     student_peak = torch.where(meaningful, student_peak, torch.ones_like(student_peak))

@@ -1,4 +1,4 @@
-"""Outputs that are not finite, sample by sample."""
+"""Find and clear samples with values that are not finite."""
 
 from collections.abc import Sequence
 
@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def finite_samples(tensors: Sequence[Tensor]) -> tuple[tuple[Tensor, ...], Tensor]:
-    """Set the samples to zero that have a value which is not finite.
+    """Set all values of samples with a value that is not finite to zero.
 
     Args:
-        tensors: ``(N, ...)`` each, at least one.
+        tensors: At least one tensor, ``(N, ...)`` each.
 
     Returns:
-        The tensors, and ``(N,)`` booleans, whether all values of a sample are finite.
+        The tensors, and ``(N,)`` booleans: whether all values of a sample are finite.
 
     Example:
         >>> (clean,), finite = finite_samples([torch.tensor([[1.0, 2.0], [3.0, torch.nan]])])

@@ -1,4 +1,4 @@
-"""What the student's outputs and features have in common with the mentors', beyond their values.
+"""Losses on relations between samples and on feature maps.
 
 Relational knowledge distillation compares the distances and angles between samples; hints compare
 feature maps.
@@ -12,13 +12,13 @@ from .scores import at_least_float32
 
 
 def squared_distances(embeddings: Tensor) -> Tensor:
-    r"""Squared Euclidean distance between all pairs of samples, for each item on its own.
+    r"""Squared Euclidean distance between all pairs of samples, separately for each item.
 
     .. math:: d^2_{ij} = \|e_i\|^2 + \|e_j\|^2 - 2\, e_i \cdot e_j
 
-    By inner products, so that memory grows with N^2 and not with N^2 D. They lose digits where the
-    distance is small beside the vectors, hence about the mean and in float64 (which autocast
-    leaves alone, too).
+    Inner products need memory of N^2 instead of N^2 D. They lose precision if the distance is small
+    compared with the vectors, so the mean is subtracted first and the computation is in float64,
+    which autocast does not change.
 
     Args:
         embeddings: ``(N, K, D)``.
@@ -32,19 +32,19 @@ def squared_distances(embeddings: Tensor) -> Tensor:
     norms = gram.diagonal(dim1=1, dim2=2)
     sums = norms[:, :, None] + norms[:, None, :]
     squared = sums - 2 * gram
-    # What is left of equal vectors is rounding, and the gradient of its root would be noise.
+    # For equal vectors only a rounding error remains, and the gradient of its root would be noise.
     return torch.where(squared > 1e-13 * sums, squared, 0.0).to(embeddings.dtype)
 
 
 def relation_distances(embeddings: Tensor, valid: Tensor) -> Tensor:
-    r"""RKD's distance potential: lengths in units of their mean.
+    r"""RKD's distance potential: distances divided by their mean.
 
     .. math::
         \psi_{ij} = \frac{\|e_i - e_j\|}{\mu},\quad
         \mu = \text{mean over the pairs that differ}
 
-    Park et al., "Relational Knowledge Distillation", CVPR 2019. The difference of two samples
-    covers the items that are valid in both.
+    Park et al., "Relational Knowledge Distillation", CVPR 2019. The distance between two samples
+    uses the items that are valid in both.
 
     Args:
         embeddings: ``(N, K, D)``.
@@ -67,16 +67,16 @@ def relation_angles(embeddings: Tensor, valid: Tensor, corners: slice = slice(No
           \frac{(e_i - e_j) \cdot (e_k - e_j)}{\|e_i - e_j\|\,\|e_k - e_j\|},\quad
         (e_i - e_j) \cdot (e_k - e_j) = \tfrac12 (d^2_{ij} + d^2_{kj} - d^2_{ik})
 
-    Park et al. 2019. By the law of cosines only distances are needed: the N^2 difference vectors
-    of a batch of heatmaps would not fit into memory.
+    Park et al. 2019. The law of cosines needs only distances; the N^2 difference vectors of a batch
+    of heatmaps would not fit into memory.
 
     Args:
         embeddings: ``(N, K, D)``.
         valid: ``(N, K)`` booleans.
-        corners: Samples j at which angles are taken, J of them.
+        corners: The J samples j at which angles are computed.
 
     Returns:
-        ``(J, N, N)``, indexed ``[j, i, k]``, in [-1, 1]; 0 where two of the samples are equal.
+        ``(J, N, N)``, indexed ``[j, i, k]``, in [-1, 1]; 0 if sample i or k equals sample j.
     """
     squared = squared_distances(embeddings)  # (K, N, N)
     both = _both(valid, embeddings.dtype)
@@ -96,7 +96,7 @@ def relation_distance_loss(
         student: ``(N, K, D)``, with gradient.
         target: ``(N, K, D')``.
         valid: ``(N, K)`` booleans, for both.
-        own: Only pairs that begin with these samples; lengths stay in units of the mean over all.
+        own: Use only pairs with these first samples; the mean distance is still that of all pairs.
 
     Returns:
         Scalar, at least float32.
@@ -115,7 +115,7 @@ def relation_angle_loss(
         student: ``(N, K, D)``, with gradient.
         target: ``(N, K, D')``.
         valid: ``(N, K)`` booleans, for both.
-        own: Only the angles at these samples.
+        own: Use only the angles at these samples.
 
     Returns:
         Scalar, at least float32.
@@ -132,20 +132,20 @@ def hint_distance(
     bias: Tensor | None = None,
     normalise: bool = True,
 ) -> Tensor:
-    r"""How far the student's feature map, regressed, is from a mentor's: mean squared difference.
+    r"""Mean squared error between the student's feature map after a 1x1 convolution and a mentor's.
 
     .. math:: h_i = \frac{1}{C h w}\big\| W * \bar F_s^i - \bar F_m^i \big\|^2
 
-    Romero et al., "FitNets", ICLR 2015, with a 1x1 convolution W and, where ``normalise``, each
-    cell's channels scaled to length 1 (AMTML-KD). Where the maps' sizes differ, the mentor's is
-    resized: it needs no gradient.
+    Romero et al., "FitNets", ICLR 2015, with a 1x1 convolution W. With ``normalise``, the channels
+    of each cell are scaled to a norm of 1 (AMTML-KD). If the sizes differ, the mentor's map is
+    resized, because it needs no gradient.
 
     Args:
         student: ``(N, C_s, h, w)``, with gradient.
         mentor: ``(N, C_m, h', w')``.
         weight: :math:`W`, ``(C_m, C_s, 1, 1)``.
         bias: ``(C_m,)``.
-        normalise: Whether to scale channels.
+        normalise: Whether to scale the channels.
 
     Returns:
         ``(N,)``, at least float32.
@@ -157,42 +157,42 @@ def hint_distance(
         )
     if normalise:
         student, mentor = _unit(student), _unit(mentor)
-    # A model in half precision has the convolution in it as well.
+    # If the model is in half precision, so is the convolution.
     weight, bias = at_least_float32(weight), None if bias is None else at_least_float32(bias)
     difference = at_least_float32(F.conv2d(student, weight, bias)) - mentor
     return difference.square().mean(dim=(1, 2, 3))
 
 
 def _unit(maps: Tensor) -> Tensor:
-    """Channels scaled to length 1; empty cells stay empty, with gradient 0."""
+    """Scale the channels of each cell to a norm of 1; zero cells stay zero, with gradient 0."""
     squared = maps.square().sum(dim=1, keepdim=True)
     empty = squared <= torch.finfo(maps.dtype).tiny
     return maps * torch.where(empty, 0.0, torch.where(empty, 1.0, squared).rsqrt())
 
 
 def _both(valid: Tensor, dtype: torch.dtype) -> Tensor:
-    """Whether both samples of a pair have an item: ``(N, K)`` to ``(K, N, N)``."""
+    """Whether an item is valid in both samples of a pair: ``(N, K)`` to ``(K, N, N)``."""
     mask = valid.t().to(dtype)
     return mask[:, :, None] * mask[:, None, :]
 
 
 def _sides(shared: Tensor, valid: Tensor, corners: slice) -> Tensor:
-    """Of all triangles, the two sides at a corner less the one opposite.
+    """For all triangles, the squared sides at a corner minus the squared opposite side.
 
     Args:
-        shared: ``(K, N, N)`` squared sides; 0 where an item is not in both samples.
+        shared: ``(K, N, N)`` squared sides; 0 if an item is not valid in both samples.
         valid: ``(N, K)`` booleans.
         corners: J samples.
 
     Returns:
-        ``(J, N, N)``, indexed ``[j, i, k]``: summed over the items that all three samples have.
+        ``(J, N, N)``, indexed ``[j, i, k]``: the sum over the items valid in all three samples.
     """
-    if len(shared) == 1:  # by broadcasting, which is much quicker than the sum over items
+    if len(shared) == 1:  # broadcasting is much faster than the sum over items
         (side,), mask = shared, valid[:, 0].to(shared.dtype)
         ours = side[corners]
         at_j = ours[:, :, None] * mask + ours[:, None, :] * mask[:, None]
         return at_j - side * mask[corners, None, None]
-    # In float64, which autocast leaves alone; an elementwise form would need J N^2 K.
+    # In float64, which autocast does not change. Elementwise it would need memory of J N^2 K.
     sides, there = shared.double(), valid.double()
     at_j = torch.einsum('kji,nk->jin', sides[:, corners], there)
     opposite = torch.einsum('kin,jk->jin', sides, there[corners])
@@ -200,6 +200,6 @@ def _sides(shared: Tensor, valid: Tensor, corners: slice) -> Tensor:
 
 
 def _root(squared: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0."""
+    """Square root with gradient 0 at 0."""
     positive = squared > 0
     return torch.where(positive, torch.where(positive, squared, 1.0).sqrt(), 0.0)

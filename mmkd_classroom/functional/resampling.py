@@ -1,6 +1,6 @@
-"""Matrices that read a grid at other positions: one matmul an axis, for all joints at once.
+"""Matrices that resample a grid along one axis, for all joints with one matmul.
 
-A grid is a row of cells at 0, 1, 2, ...; positions are in its cells and need not be whole.
+A grid has cells at 0, 1, 2, ...; positions are in units of cells and may be fractions.
 """
 
 import torch
@@ -12,9 +12,8 @@ _POINTS = 10
 def interpolation_matrix(positions: Tensor, size: int) -> Tensor:
     """Lagrange interpolation through the ten nearest cells.
 
-    It is exact for polynomials up to the ninth degree, so that a smooth peak between two cells
-    stays where it is; a cubic would move it. Beyond the grid the outermost
-    cell is repeated.
+    It is exact for polynomials up to the ninth degree, so a smooth peak between two cells keeps its
+    position; cubic interpolation would move it. The outermost cells are repeated beyond the grid.
 
     Args:
         positions: ``(P,)``.
@@ -41,12 +40,12 @@ def interpolation_matrix(positions: Tensor, size: int) -> Tensor:
 
 
 def triangle_matrix(positions: Tensor, size: int, width: float) -> Tensor:
-    """Means over a triangle around each position, for a coarser grid: no cell falls between.
+    """Means with triangular weights around each position. On a coarser grid no cell is skipped.
 
     Args:
         positions: ``(P,)``.
         size: Number of cells S.
-        width: Half the triangle's base, in cells, at least 1.
+        width: Half of the triangle's base, in cells, at least 1.
 
     Returns:
         ``(P, S)``; each row sums to 1, or to 0 far outside the grid.
@@ -58,7 +57,7 @@ def triangle_matrix(positions: Tensor, size: int, width: float) -> Tensor:
 
 
 def gaussian_matrix(positions: Tensor, centres: Tensor, sigma: float) -> Tensor:
-    """Height at each position of an unnormalised Gaussian at each centre.
+    """Values at each position of a Gaussian of height 1 at each centre.
 
     Args:
         positions: ``(P,)``.

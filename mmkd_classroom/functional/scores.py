@@ -1,4 +1,4 @@
-"""How good a prediction is on each sample, in [0, 1]: true-class probability, OKS, PCK."""
+"""Scores of predictions per sample, in [0, 1]: true-class probability, OKS, PCK."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -27,10 +27,10 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Probability that a classifier gives to the truth, :math:`\exp(\ell_i)`.
+    r"""Probability of the true class, :math:`\exp(\ell_i)`.
 
-    ClassroomKD (arXiv 2409.20237), the mentors' and the student's performance. For soft labels
-    it is :math:`\exp(-\mathrm{CE})`.
+    The score of mentors and student in ClassroomKD (arXiv 2409.20237). For soft labels it is
+    :math:`\exp(-\mathrm{CE})`.
 
     Args:
         logits: ``(..., N, C)``.
@@ -47,16 +47,16 @@ def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
 
 
 def keypoint_similarity(prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
-    r"""Similarity of each joint, the summand of OKS.
+    r"""Similarity of each joint, the term of one joint in OKS.
 
     .. math:: s_{ik} = \exp\left(-\frac{d_{ik}^2}{2\, a_i\, (2\sigma_k)^2}\right)
 
-    COCO keypoint evaluation (Lin et al. 2014). Coordinates and ``area`` belong to one space: here
-    the network's input, in pixels and square pixels.
+    COCO keypoint evaluation (Lin et al. 2014). Coordinates and ``area`` must be in the same space:
+    here the network's input, in pixels and square pixels.
 
     Args:
         prediction: ``(..., N, K, 2)`` joints.
-        truth: ``(N, K, 2)`` joints.
+        truth: ``(N, K, 2)`` target joints.
         area: ``(N,)``, positive.
         sigmas: ``(K,)``, the data set's per-joint standard deviations.
 
@@ -70,29 +70,29 @@ def keypoint_similarity(prediction: Tensor, truth: Tensor, area: Tensor, sigmas:
 
 
 def correct_keypoints(prediction: Tensor, truth: Tensor, normaliser: Tensor, thr: float) -> Tensor:
-    """Whether each joint lies nearer to the truth than ``thr`` normalisers, the summand of PCK.
+    """Whether the distance of each joint to its target is below ``thr * normaliser``, as in PCK.
 
     Args:
         prediction: ``(..., N, K, 2)`` joints.
-        truth: ``(N, K, 2)`` joints.
+        truth: ``(N, K, 2)`` target joints.
         normaliser: ``(N,)`` lengths in the unit of the joints: box size (PCK) or head size (PCKh).
-        thr: Share of the normaliser.
+        thr: Fraction of the normaliser.
 
     Returns:
-        ``(..., N, K)``, 0 or 1, in the prediction's type.
+        ``(..., N, K)``, 0 or 1, in the type of ``prediction``.
     """
     distance = (prediction - truth).square().sum(dim=-1).sqrt()
     return (distance / normaliser[:, None] < thr).to(prediction.dtype)
 
 
 def item_weights(labelled: Tensor) -> Tensor:
-    """Weights that average over the labelled items of each sample.
+    """Weights of a mean over the labelled items of each sample.
 
     Args:
-        labelled: ``(N, K)``, positive where the item is labelled.
+        labelled: ``(N, K)``, positive if the item is labelled.
 
     Returns:
-        ``(N, K)``; a row sums to 1, or to 0 where nothing is labelled.
+        ``(N, K)``; a row sums to 1, or to 0 if no item is labelled.
     """
     mask = (labelled > 0).to(torch.promote_types(labelled.dtype, torch.float32))
     return mask / mask.sum(dim=-1, keepdim=True).clamp(min=1)
@@ -106,7 +106,7 @@ def oks(
     Args:
         prediction: ``(..., N, K, 2)``.
         truth: ``(N, K, 2)``.
-        labelled: ``(N, K)``, positive where the joint is labelled.
+        labelled: ``(N, K)``, positive if the joint is labelled.
         area: ``(N,)``.
         sigmas: ``(K,)``.
 
@@ -120,14 +120,14 @@ def oks(
 def pck(
     prediction: Tensor, truth: Tensor, labelled: Tensor, normaliser: Tensor, thr: float
 ) -> Tensor:
-    """Share of the labelled joints that are :func:`correct_keypoints`.
+    """Fraction of the labelled joints that are :func:`correct_keypoints`.
 
     Args:
         prediction: ``(..., N, K, 2)``.
         truth: ``(N, K, 2)``.
-        labelled: ``(N, K)``, positive where the joint is labelled.
+        labelled: ``(N, K)``, positive if the joint is labelled.
         normaliser: ``(N,)``.
-        thr: Share of the normaliser.
+        thr: Fraction of the normaliser.
 
     Returns:
         ``(..., N)`` in [0, 1]; 0 for a sample without a labelled joint.
@@ -137,12 +137,12 @@ def pck(
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager:
-    """A block in which automatic mixed precision leaves operations on this device alone."""
-    if tensor.device.type == 'meta':  # which has no such thing
+    """Context manager that disables automatic mixed precision on the device of a tensor."""
+    if tensor.device.type == 'meta':  # has no autocast
         return nullcontext()
     return torch.autocast(tensor.device.type, enabled=False)
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
-    """Half-precision tensors as float32; wider ones as they are."""
+    """Convert half-precision tensors to float32; float32 and float64 are not changed."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -1,7 +1,7 @@
-"""How much each mentor says on each sample: by entropy, by confidence, by learned latents.
+"""Weights of the mentors on each sample: by entropy, by confidence, by learned latents.
 
-Mentors lie along the first dimension, M. A mentor that is not valid on a sample has weight 0
-there, and the others have the weights that they would have without it.
+The first dimension, M, is that of the mentors. A mentor that is not valid on a sample has a weight
+of 0, and the other weights are as if this mentor did not exist.
 """
 
 import torch
@@ -14,7 +14,7 @@ def entropy(probabilities: Tensor) -> Tensor:
     .. math:: H = -\sum_d p_d \log p_d
 
     Args:
-        probabilities: ``(..., D)``, rows that sum to 1; a probability of 0 adds nothing.
+        probabilities: ``(..., D)``; rows sum to 1. A probability of 0 has an entropy of 0.
 
     Returns:
         ``(...)`` in [0, log D].
@@ -27,27 +27,27 @@ def entropy(probabilities: Tensor) -> Tensor:
 
 
 def masked_softmax(values: Tensor, valid: Tensor) -> Tensor:
-    r"""Softmax over the valid ones of the first dimension.
+    r"""Softmax over the valid entries of the first dimension.
 
     Args:
         values: ``(M, ...)``, finite.
         valid: ``(M, ...)`` booleans.
 
     Returns:
-        ``(M, ...)``; sums to 1 over M, or to 0 where none is valid.
+        ``(M, ...)``; sums to 1 over M, or to 0 if none is valid.
     """
-    lowest = torch.finfo(values.dtype).min  # not -inf: where none is valid the softmax must exist
+    lowest = torch.finfo(values.dtype).min  # not -inf: the softmax of only -inf would be NaN
     return torch.where(valid, values, lowest).softmax(dim=0) * valid
 
 
 def entropy_weights(entropies: Tensor, valid: Tensor) -> Tensor:
-    r"""EBKD: the more certain a mentor is, the more it says.
+    r"""EBKD: mentors with a lower entropy have more weight.
 
     .. math:: w_m = 1 - \frac{H_m}{\sum_{m'} H_{m'}}
 
     Kwon et al., "Adaptive Knowledge Distillation Based on Entropy", ICASSP 2020. The weights of V
-    valid mentors sum to V - 1. The formula has two gaps: a mentor alone has weight 1, for there is
-    nothing to compare it with, and mentors without any entropy share it equally.
+    valid mentors sum to V - 1. Two cases are not covered by the formula: a single valid mentor has
+    a weight of 1, and if all entropies are 0, the weights are equal.
 
     Args:
         entropies: :math:`H`, ``(M, ...)``, not negative.
@@ -66,19 +66,19 @@ def entropy_weights(entropies: Tensor, valid: Tensor) -> Tensor:
 
 
 def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
-    r"""CA-MKD: the nearer a mentor is to the truth, the more it says.
+    r"""CA-MKD: mentors with a lower cross-entropy have more weight.
 
     .. math:: w_m = \frac{1}{M-1}\Big(1 - \frac{\exp CE_m}{\sum_{m'} \exp CE_{m'}}\Big)
 
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
-    2201.00007. M counts the valid mentors; one alone has weight 1.
+    2201.00007. M is the number of valid mentors; a single one has a weight of 1.
 
     Args:
         cross_entropies: :math:`CE`, ``(M, ...)``, finite.
         valid: ``(M, ...)`` booleans.
 
     Returns:
-        ``(M, ...)`` in [0, 1]; sums to 1 over M, or to 0 where none is valid.
+        ``(M, ...)`` in [0, 1]; sums to 1 over M, or to 0 if none is valid.
     """
     count = valid.sum(dim=0)
     others = (1 - masked_softmax(cross_entropies, valid)) / (count - 1).clamp(min=1)
@@ -86,7 +86,7 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
 
 
 def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tensor) -> Tensor:
-    r"""AMTML-KD: weights that the student learns, per sample.
+    r"""AMTML-KD: learned weights per sample.
 
     .. math:: \mu_t = \mathrm{softmax}_t\big(w \cdot (\beta \odot \theta_t)\big)
 
@@ -100,9 +100,9 @@ def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tens
         valid: ``(M, N)`` or ``(M, N, K)`` booleans.
 
     Returns:
-        ``(M, N)`` or ``(M, N, K)``; sums to 1 over M, or to 0 where none is valid.
+        ``(M, N)`` or ``(M, N, K)``; sums to 1 over M, or to 0 if none is valid.
     """
-    # A sum, not a matrix product, which autocast would compute in half precision.
+    # A sum, because autocast would compute a matrix product in half precision.
     attraction = (feature * (latents * shared)[:, None]).sum(dim=-1)  # (M, N)
     attraction = attraction.reshape(attraction.shape + (1,) * (valid.ndim - 2))
     return masked_softmax(attraction.expand(valid.shape), valid)

@@ -1,4 +1,4 @@
-"""Head adapters: what a stock head's raw output means. One file for each kind of head."""
+"""Head adapters: interpret and convert the raw output of stock heads. One file per kind of head."""
 
 from .base import HeadAdapter, OutputAdapter
 from .build import build_adapter, mentor_adapter

@@ -1,4 +1,4 @@
-"""The contract of a head adapter: what the raw output of one kind of stock head means."""
+"""Base classes of head adapters, which interpret the raw output of one kind of stock head."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -10,35 +10,35 @@ from torch import Tensor, nn
 
 from ..structures import Answer, Letterbox, Prediction, Targets
 
-#: A stock model's own loss, ``(inputs, data_samples) -> losses by name``.
+#: The ``loss`` method of a stock model, ``(inputs, data_samples) -> losses by name``.
 StockLoss = Callable[..., dict[str, Tensor]]
 
 
 class HeadAdapter(ABC):
-    """One stock model's head: its output, its loss, its targets.
+    """Output, loss and targets of the head of one stock model.
 
-    An adapter keeps what it needs of the head's settings, not the model: a copied model shares it.
+    An adapter stores settings of the head, not the model, so copies of the model share it.
 
     Args:
-        model: Stock model that :meth:`accepts` takes.
-        key: The model's config key, such as ``model.student``, for messages.
-        config: The model's whole config, which may name its data set; None for the student.
+        model: Stock model for which :meth:`accepts` is True.
+        key: Config key of the model, such as ``model.student``, for messages.
+        config: Whole config of the model, from which its data set is read; None for the student.
 
     Raises:
         ClassroomError: The head does not fit its own settings, or an option is wrong.
 
     Attributes:
-        kind: ``'classes'`` or ``'keypoints'``: what a sample's items are.
-        takes: What models it accepts, for messages.
-        mentor_options: What an entry of ``model.mentors`` may say for this kind of head.
-        divergence: Type of the divergence where the config gives none.
-        tau_max: ClassroomKD's ``tau_max`` where the config gives none.
+        kind: Kind of the items of a sample: ``'classes'`` or ``'keypoints'``.
+        takes: Description of the models it accepts, for messages.
+        mentor_options: Keys that an entry of ``model.mentors`` may have for this kind of head.
+        divergence: Default type of the divergence.
+        tau_max: Default of ClassroomKD's ``tau_max``.
         key: See above.
-        summary: The form of the output in a few words.
+        summary: Short description of the output format.
         num_items: K, number of items of a sample: its joints, or 1 for a class.
-        input_size: Width and height that the model must have; None where it may take others.
-        usual_size: Width and height that suit the model where ``input_size`` is None; None if
-            nothing tells.
+        input_size: Required width and height of the input; None if the model accepts any.
+        usual_size: Preferred width and height of the input if ``input_size`` is None; None if not
+            known.
     """
 
     kind: str
@@ -65,31 +65,31 @@ class HeadAdapter(ABC):
 
     @abstractmethod
     def check_student(self, student: nn.Module, per_sample: bool) -> None:
-        """Check that the model can be a student.
+        """Check that the model can be trained as a student.
 
         Args:
             student: The model of this adapter.
             per_sample: Whether its own loss is needed per sample; see :meth:`loss`.
 
         Raises:
-            ClassroomError: It cannot.
+            ClassroomError: The model has no suitable head or loss.
         """
 
     @abstractmethod
     def check_samples(
         self, data_samples: Sequence[Any], metainfo: dict | None = None
     ) -> dict | str | None:
-        """Check that training samples have what scoring needs.
+        """Check that training samples have the fields that scoring needs.
 
         Args:
-            data_samples: At least one.
-            metainfo: That of their data set, where it is at hand.
+            data_samples: At least one training sample.
+            metainfo: Metainfo of their data set, if known.
 
         Returns:
-            Definition of the data set of their joints, or its name; None where there is none.
+            Definition or name of the data set that defines the joints; None if there is none.
 
         Raises:
-            ClassroomError: They lack something.
+            ClassroomError: A field is missing.
         """
 
     @abstractmethod
@@ -101,61 +101,62 @@ class HeadAdapter(ABC):
         data_samples: Sequence[Any],
         per_sample: bool = False,
     ) -> tuple[Prediction, dict[str, Tensor]]:
-        """Run the stock loss once, and keep the output that it was made from.
+        """Run the stock loss once, and return the head's output with it.
 
         Args:
             student: The model of this adapter.
-            stock_loss: Its own ``loss``.
+            stock_loss: The stock ``loss`` method of the model.
             inputs: ``(N, 3, H, W)``.
             data_samples: N samples.
-            per_sample: Whether the losses keep their sample dimension.
+            per_sample: Whether to return the losses per sample.
 
         Returns:
-            The prediction, with gradient, and the stock losses: scalars, or ``(N,)``.
+            The prediction, with gradient, and the stock losses: scalars, or ``(N,)`` if
+            ``per_sample``.
         """
 
     @abstractmethod
     def targets(self, data_samples: Sequence[Any], device: torch.device) -> Targets:
-        """What is to be predicted, on the device, without waiting for it."""
+        """Build the targets of a batch on the device, without a synchronisation."""
 
     # --- predictions -----------------------------------------------------------------------------
 
     @abstractmethod
     def read(self, output: Any) -> tuple[Tensor, ...]:
-        """What the head's ``forward`` returned, as :attr:`Prediction.values`.
+        """Convert the output of the head's ``forward`` to :attr:`Prediction.values`.
 
         Raises:
-            ClassroomError: It has another form than the head's settings say.
+            ClassroomError: Its shape does not fit the head's settings.
         """
 
     @abstractmethod
     def write(
         self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
     ) -> list[Any]:
-        """Copies of the samples with a prediction, as the stock student writes its own."""
+        """Copy the samples and store a prediction in them, in the format of the stock student."""
 
     @abstractmethod
     def output_adapter(
         self, mentor: 'HeadAdapter', letterbox: Letterbox | None, **options: Any
     ) -> 'OutputAdapter':
-        """How a mentor's output becomes a prediction in the form of this head.
+        """Build the conversion of a mentor's output to the format of this head.
 
         Args:
-            mentor: The mentor's adapter, of the same :attr:`kind`.
-            letterbox: Where the student's input lies in the mentor's, where both sizes are known.
-            options: Those of :attr:`mentor_options` that the mentor's entry has.
+            mentor: Adapter of the mentor, of the same :attr:`kind`.
+            letterbox: Position of the student's input in the mentor's; None if a size is not known.
+            options: Values of :attr:`mentor_options` in the mentor's entry.
 
         Raises:
-            ClassroomError: The mentor cannot teach this student.
+            ClassroomError: The mentor's output cannot be converted.
         """
 
 
 class OutputAdapter(ABC):
-    """From a mentor's raw output to a prediction in the form of the student's head.
+    """Convert a mentor's raw output to a prediction in the format of the student's head.
 
     Attributes:
-        summary: What the mentor teaches and how its output is converted, for people.
-        untaught: Names of the student's items that the mentor does not have.
+        summary: Short description of the mentor's items and of the conversion, for logs.
+        untaught: Names of the student's items that the mentor does not predict.
         factor: Logits per unit of an answer's values.
     """
 
@@ -164,27 +165,27 @@ class OutputAdapter(ABC):
     factor: float = 1.0
 
     def __call__(self, output: Any) -> Prediction:
-        """The prediction. Samples whose output is not finite are zero and not valid."""
+        """Return the prediction. Samples with values that are not finite are zero and not valid."""
         return self.predict(self.read(output))
 
     @abstractmethod
     def read(self, output: Any) -> Answer:
-        """What the mentor's ``forward`` returned, in the mentor's form."""
+        """Read what the mentor's ``forward`` returned, in the form of the mentor's head."""
 
     @abstractmethod
     def predict(self, answer: Answer) -> Prediction:
-        """An answer in the form of the student's head."""
+        """Convert an answer to the form of the student's head."""
 
     def settings(self) -> dict[str, Any]:
-        """All that decides how an output is read, as JSON has it."""
+        """All settings that affect :meth:`read`, as JSON types."""
         return {}
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 (may do nothing)
-        """Move tensors as ``nn.Module._apply`` moves parameters."""
+        """Move tensors, as ``nn.Module._apply`` moves parameters."""
 
     def match(self, metainfo: dict | str | None) -> None:  # noqa: B027
-        """Match the mentor's items with the student's; called once, before training.
+        """Match the mentor's items with the student's. Called once, before training.
 
         Args:
-            metainfo: What :meth:`HeadAdapter.check_samples` returned.
+            metainfo: Return value of :meth:`HeadAdapter.check_samples`.
         """

@@ -1,4 +1,4 @@
-"""Find the adapter that takes a model."""
+"""Find the head adapter of a model."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from .base import HeadAdapter
 
 
 def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
-    """The adapter of a student.
+    """Build the adapter of a student.
 
     Args:
         student: Stock model.
-        cfg: ``model.adapter``: ``dict(type=..., **options)``; the type is by default the first
-            adapter that accepts the student.
+        cfg: ``model.adapter``: ``dict(type=..., **options)``. The default type is the first adapter
+            that accepts the student.
 
     Raises:
-        ClassroomError: None accepts it, or an option is wrong.
+        ClassroomError: No adapter accepts the student, or an option is wrong.
     """
     key = 'model.student'
     if cfg is not None and not isinstance(cfg, dict):
@@ -40,17 +40,18 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
 def mentor_adapter(
     mentor: nn.Module, student: HeadAdapter, key: str, config: Config, **options: Any
 ) -> HeadAdapter:
-    """The adapter of a mentor.
+    """Build the adapter of a mentor.
 
     Args:
         mentor: Stock model.
         student: Adapter of the student.
-        key: The mentor's config key, such as ``model.mentors[0]``.
-        config: The mentor's whole config.
-        options: What its entry says of its head, such as ``metainfo``.
+        key: Config key of the mentor, such as ``model.mentors[0]``, for messages.
+        config: Whole config of the mentor.
+        options: Options of the adapter in the mentor's entry, such as ``metainfo``.
 
     Raises:
-        ClassroomError: None accepts it, or its items are of another kind than the student's.
+        ClassroomError: No adapter accepts the mentor, or its items are of another kind than the
+            student's.
     """
     found = _adapter_type(mentor, key)
     if found.kind != student.kind:
@@ -62,7 +63,7 @@ def mentor_adapter(
 
 
 def _adapter_type(model: nn.Module, key: str) -> type[HeadAdapter]:
-    """The first adapter that accepts a model."""
+    """Return the first adapter class that accepts a model."""
     kinds = [kind for kind in TASK_UTILS.module_dict.values() if issubclass(kind, HeadAdapter)]
     for kind in kinds:
         if kind.accepts(model):
@@ -74,7 +75,7 @@ def _adapter_type(model: nn.Module, key: str) -> type[HeadAdapter]:
 
 
 def _description(model: nn.Module) -> str:
-    """Its class, head and codec."""
+    """Class, head and codec of a model, for messages."""
     text = f'a {type(model).__name__}'
     head = getattr(model, 'head', None)
     if head is not None:

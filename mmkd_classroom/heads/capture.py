@@ -1,4 +1,4 @@
-"""Keep what a stock head computes inside its own loss, and get that loss per sample."""
+"""Capture the output of a stock head inside its own loss, and get that loss per sample."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,17 +16,17 @@ def captured_loss(
     data_samples: Sequence[Any],
     per_sample: Callable[[Callable], Callable] | None = None,
 ) -> tuple[Any, dict[str, Tensor]]:
-    """Run a stock loss once.
+    """Run a stock loss once and capture the output of the head.
 
     Args:
-        head: The head whose output is kept.
-        stock_loss: Calls the head's ``forward``.
+        head: The head to capture.
+        stock_loss: Stock ``loss`` method, which calls the head's ``forward``.
         inputs: ``(N, 3, H, W)``.
         data_samples: N samples.
-        per_sample: Makes the head's loss function return ``(N,)``; None leaves it as it is.
+        per_sample: Wraps the head's loss function so that it returns ``(N,)``; None for no change.
 
     Returns:
-        What the head's ``forward`` returned, and the losses.
+        The return value of the head's ``forward``, and the losses.
     """
     outputs: list = []
 
@@ -40,7 +40,7 @@ def captured_loss(
     with ExitStack() as stack:
         stack.enter_context(wrapped(head, 'forward', keep))
         if per_sample is not None:
-            modules = head.loss_module  # several where each stage has its own
+            modules = head.loss_module  # a ModuleList if each stage has its own
             for module in modules if isinstance(modules, nn.ModuleList) else [modules]:
                 stack.enter_context(wrapped(module, 'forward', per_sample))
         losses = stock_loss(inputs, data_samples)
@@ -49,14 +49,14 @@ def captured_loss(
 
 @contextmanager
 def wrapped(module: nn.Module, name: str, wrap: Callable[[Callable], Callable]) -> Iterator[None]:
-    """Wrap a method of one instance for the time of a block.
+    """Wrap a method of one instance within a block.
 
-    Stock heads call ``self.forward`` directly, which forward hooks do not see.
+    Forward hooks do not work here, because stock heads call ``self.forward`` directly.
 
     Args:
         module: The instance.
-        name: Its method.
-        wrap: From the method to the one to use instead.
+        name: Name of its method.
+        wrap: Takes the method and returns its replacement.
     """
     before = vars(module).get(name)
     setattr(module, name, wrap(getattr(module, name)))

@@ -1,4 +1,4 @@
-"""Which of a mentor's classes is which of the student's."""
+"""Match a mentor's classes with the student's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,25 +11,25 @@ from ..errors import ClassroomError
 def class_indices(
     class_map: Any, classes: int, mentor_classes: int, names: Sequence[str] | None, key: str
 ) -> list[int]:
-    """The mentor's class for each of the student's.
+    """Return the index of the mentor's class for each class of the student.
 
     Args:
-        class_map: A list with an entry per class of the student, a dict ``{student's class:
-            mentor's}``, or the path of a JSON or YAML file of one. Mentor's classes are indices or
-            names.
+        class_map: A list with one entry per class of the student, a dict ``{student's class:
+            mentor's class}``, or the path of a JSON or YAML file with one of them. The mentor's
+            classes are indices or names.
         classes: Number of the student's classes.
-        mentor_classes: Number of the mentor's.
-        names: Names of the mentor's classes, where its data set gives them.
-        key: The mentor's config key, such as ``model.mentors[0]``.
+        mentor_classes: Number of the mentor's classes.
+        names: Names of the mentor's classes, or None if its data set has none.
+        key: Config key of the mentor, such as ``model.mentors[0]``, for messages.
 
     Raises:
-        ClassroomError: A class is unmapped, unknown or mapped to twice.
+        ClassroomError: A class is not mapped, not known or mapped to twice.
     """
     where = f'{key}.class_map'
     if isinstance(class_map, str):
         try:
             class_map = mmengine.load(class_map)
-        except Exception as error:  # a different type for each format
+        except Exception as error:  # the type depends on the format
             raise ClassroomError(f'{where} = {class_map!r} cannot be read: {error}') from error
     if not isinstance(class_map, (Mapping, list, tuple)):
         raise ClassroomError(

@@ -1,4 +1,4 @@
-"""Classifiers of MMPretrain: one label a sample, logits ``(N, C)``."""
+"""Head adapter for MMPretrain's classifiers: one label per sample, logits ``(N, C)``."""
 
 import copy
 from collections.abc import Callable, Sequence
@@ -32,8 +32,8 @@ class ClassificationAdapter(HeadAdapter):
 
     Attributes:
         num_classes: C.
-        names: Names of the classes, where the config's data set gives them.
-        soft_labels: Whether training labels are soft, by mixup or CutMix.
+        names: Names of the classes, or None if the config's data set has none.
+        soft_labels: Whether the training labels are soft, due to mixup or CutMix.
     """
 
     kind = 'classes'
@@ -43,7 +43,7 @@ class ClassificationAdapter(HeadAdapter):
 
     @classmethod
     def accepts(cls, model: nn.Module) -> bool:
-        """Any model of MMPretrain's; what is no classifier is told so at construction."""
+        """Accept any model of MMPretrain's. The constructor raises if it is not a classifier."""
         return any(base.__module__.startswith('mmpretrain.') for base in type(model).__mro__)
 
     def __init__(self, model: nn.Module, key: str, config: Config | None = None) -> None:
@@ -53,15 +53,16 @@ class ClassificationAdapter(HeadAdapter):
         self.soft_labels = bool(getattr(model.data_preprocessor, 'to_onehot', False))
         self._branches = has_branches(model)
         names = class_names(config) if config is not None else None
-        # Names of a data set that the model was not trained on say nothing.
+        # Another number of names means that the model was trained on another data set.
         self.names = names if names is not None and len(names) == self.num_classes else None
         if config is not None:
-            # A network is best at its own size, and many take no other. What tests it comes first:
-            # some of MMPretrain's transformers are built for 224 pixels and tested at 384.
+            # A network works best at its own size, and many accept no other. The test pipeline
+            # comes first: some of MMPretrain's transformers are built for 224 pixels and tested at
+            # 384.
             self.usual_size = image_size(config) or made_for(model)
 
     def check_student(self, student: nn.Module, per_sample: bool) -> None:
-        """There must be a loss on the logits; per sample, one that can be split."""
+        """Check that the head has a loss, and that it can be computed per sample if needed."""
         head = getattr(student, 'head', None)
         loss = getattr(head, 'loss_module', None)
         if not isinstance(loss, nn.Module):
@@ -79,7 +80,7 @@ class ClassificationAdapter(HeadAdapter):
             )
 
     def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
-        """Samples must have one label."""
+        """Check that samples have one label."""
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
             raise ClassroomError(
@@ -108,7 +109,7 @@ class ClassificationAdapter(HeadAdapter):
         return self.prediction(*self.read(output)), losses
 
     def targets(self, data_samples: Sequence[Any], device: torch.device) -> ClassTargets:
-        """Hard labels, or the soft ones of mixup and CutMix."""
+        """Hard labels, or the soft labels of mixup and CutMix."""
         if 'gt_score' in data_samples[0]:
             labels = torch.stack([sample.gt_score for sample in data_samples])
         else:
@@ -123,7 +124,7 @@ class ClassificationAdapter(HeadAdapter):
 
     @staticmethod
     def prediction(logits: Tensor, valid: Tensor | None = None) -> Prediction:
-        """The prediction of logits ``(N, 1, C)``, valid ``(N, 1)`` or everywhere."""
+        """Build a prediction from logits ``(N, 1, C)``; ``valid`` is ``(N, 1)``, default all."""
         if valid is None:
             valid = logits.new_ones(len(logits), 1, dtype=torch.bool)
         return Prediction((logits,), factor=1.0, scales=(1.0,), valid=valid)
@@ -131,7 +132,7 @@ class ClassificationAdapter(HeadAdapter):
     def write(
         self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
     ) -> list[Any]:
-        """Predicted scores and labels."""
+        """Copy the samples with predicted scores and labels."""
         scores = prediction.logits[0][:, 0].softmax(dim=-1)
         samples = copy.deepcopy(list(data_samples))
         for sample, score in zip(samples, scores):
@@ -149,16 +150,15 @@ class ClassificationAdapter(HeadAdapter):
 
 
 class ClassOutputAdapter(OutputAdapter):
-    """Takes the logits of the student's classes out of a mentor's.
+    """Select the logits of the student's classes from a mentor's output.
 
     Args:
         mentor: Adapter of the mentor.
         student: Adapter of the student.
-        class_map: The mentor's class for each of the student's; None where they are the same.
+        class_map: The mentor's class for each class of the student; None if they are the same.
 
     Raises:
-        ClassroomError: The two have not the same number of classes and nothing maps them, or the
-            map is wrong.
+        ClassroomError: The numbers of classes differ and there is no map, or the map is wrong.
     """
 
     def __init__(
@@ -200,10 +200,10 @@ class ClassOutputAdapter(OutputAdapter):
 
 
 def _per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """One of MMPretrain's losses as ``(N,)``; they can all leave out their reduction.
+    """Make one of MMPretrain's losses return ``(N,)``, by ``reduction_override='none'``.
 
-    Binary ones then have a value for each class, ``(N, C)``, of which stock sums those of a sample
-    where the head gives ``avg_factor``.
+    Binary losses then return ``(N, C)``. The values of a sample are summed if the head passes
+    ``avg_factor``, as in the stock loss, and averaged otherwise.
     """
 
     def unreduced(*args: Any, avg_factor: Any = None, **kwargs: Any) -> Tensor:
@@ -217,7 +217,7 @@ def _per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _check_soft_labels(preprocessor: nn.Module, classes: int) -> None:
-    """Mixup and CutMix mix one-hot labels, which the data preprocessor makes."""
+    """Check ``num_classes`` of the data preprocessor, which makes one-hot labels for mixup."""
     said = getattr(preprocessor, 'num_classes', None)
     if getattr(preprocessor, 'to_onehot', False) and said != classes:
         raise ClassroomError(
@@ -228,15 +228,18 @@ def _check_soft_labels(preprocessor: nn.Module, classes: int) -> None:
 
 
 def _splits(loss: nn.Module, classes: int) -> bool:
-    """Whether the losses of three samples have the mean that stock has, on labels it takes."""
+    """Whether the per-sample losses of three samples have the mean of the stock loss.
+
+    Tested with hard and with soft labels; labels that the stock loss does not accept are skipped.
+    """
     scores = torch.linspace(-2, 2, 3 * classes).view(classes, 3).t()
     hard = torch.arange(3) % classes
     soft = F.one_hot(hard, classes) * 0.7 + F.one_hot(hard.flip(0), classes) * 0.3
     for labels in (hard, soft):
         try:
-            # On copies, as Seesaw counts what it sees.
+            # On copies, because Seesaw loss counts samples.
             stock = copy.deepcopy(loss)(scores, labels, avg_factor=3).mean()
-        except Exception:  # an assertion, or whatever torch says: the other labels are its own
+        except Exception:  # the loss accepts only the other kind of labels
             continue
         try:
             split = _per_sample(copy.deepcopy(loss))(scores, labels, avg_factor=3)

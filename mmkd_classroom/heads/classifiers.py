@@ -1,4 +1,4 @@
-"""What a stock classifier says: how many classes it knows, and the logits in what it returns."""
+"""Number of classes and logits of stock classifiers."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from ..errors import ClassroomError
 
-# Where MMPretrain keeps what is no classifier, and what to call it.
+# Modules of MMPretrain's models that are not classifiers, and their names for messages.
 _OTHERS = {
     'mmpretrain.models.retrievers': 'an image retriever',
     'mmpretrain.models.selfsup': 'a model of self-supervised learning',
@@ -15,17 +15,18 @@ _OTHERS = {
 
 
 def num_classes(model: nn.Module, key: str) -> int:
-    """How many classes a single-label classifier knows.
+    """Number of classes of a single-label classifier.
 
-    Heads, and the networks in ``TimmClassifier`` and ``HuggingFaceClassifier``, say ``num_classes``
-    or ``num_labels``. Those that do not (VGG, LeNet, Inception v3, ViG) end in a linear layer.
+    Heads, and the networks in ``TimmClassifier`` and ``HuggingFaceClassifier``, have an attribute
+    ``num_classes`` or ``num_labels``. Networks without it (VGG, LeNet, Inception v3, ViG) end in a
+    linear layer.
 
     Args:
         model: Stock model.
-        key: Its config key, such as ``model.student``.
+        key: Config key of the model, such as ``model.student``, for messages.
 
     Raises:
-        ClassroomError: It is something else, or nothing tells.
+        ClassroomError: The model is not a single-label classifier, or the number is not known.
     """
     _check_classifier(model, key)
     network = getattr(model, 'model', None)
@@ -45,23 +46,23 @@ def num_classes(model: nn.Module, key: str) -> int:
 
 
 def has_branches(model: nn.Module) -> bool:
-    """Whether a head gives Conformer's two logits, of its convolutions and its transformer."""
+    """Whether the head is Conformer's, which returns logits of its CNN and of its transformer."""
     from mmpretrain.models.heads import ConformerHead
 
     return isinstance(getattr(model, 'head', None), ConformerHead)
 
 
 def read_logits(output: Any, branches: bool, key: str, classes: int | None = None) -> Tensor:
-    """The logits ``(N, C)`` by which a stock classifier predicts.
+    """Return the logits ``(N, C)`` of a stock classifier.
 
     Args:
-        output: What it returned.
-        branches: See :func:`has_branches`; their logits are summed, as stock ``predict`` does.
-        key: Its config key, for messages.
-        classes: C, where it is known.
+        output: Its output.
+        branches: See :func:`has_branches`; both logits are summed, as in stock ``predict``.
+        key: Config key of the classifier, for messages.
+        classes: C, or None if not known.
 
     Raises:
-        ClassroomError: The output is something else.
+        ClassroomError: The output has another shape.
     """
     if branches:
         output = sum(output)
@@ -80,7 +81,7 @@ def read_logits(output: Any, branches: bool, key: str, classes: int | None = Non
 
 
 def _check_classifier(model: nn.Module, key: str) -> None:
-    """A classifier of one label a sample, with a head or a wrapped foreign network."""
+    """Check that a model is a single-label classifier with a head or a wrapped network."""
     from mmpretrain.models import BaseClassifier
 
     if not isinstance(model, BaseClassifier):
@@ -106,12 +107,12 @@ def _kind(model: nn.Module) -> str:
 
 
 def _check_head(head: nn.Module | None, key: str) -> None:
-    """Heads of several labels a sample look like those of one."""
+    """Raise an error for multi-label heads, which have the same output as single-label heads."""
     from mmpretrain.models.heads import MultiLabelClsHead, MultiTaskHead
 
     several = isinstance(head, MultiTaskHead)
     if isinstance(head, MultiLabelClsHead):
-        # With a softmax they share one label out, as in MMPretrain's own configs of mixup.
+        # With a softmax the labels are soft labels of one class, as in MMPretrain's mixup configs.
         loss = getattr(head.loss_module, 'ce', head.loss_module)
         several = not getattr(loss, 'use_soft', False)
     if several:
@@ -122,5 +123,5 @@ def _check_head(head: nn.Module | None, key: str) -> None:
 
 
 def _linear_layers(model: nn.Module) -> list[nn.Linear]:
-    """The last comes first."""
+    """Linear layers of a model, the last one first."""
     return [layer for layer in model.modules() if isinstance(layer, nn.Linear)][::-1]

@@ -1,10 +1,10 @@
-"""A mentor's values in the form of the student's head: other heads, grids and inputs.
+"""Convert a mentor's values to the student's head, grid and input size.
 
-Cells of both lie at known pixels of the student's input, so each axis is converted by one matrix.
-A conversion keeps where the joint is and how sure the mentor is of it.
+The cells of both heads lie at known pixels of the student's input, so each axis is converted by one
+matrix. A conversion keeps the position of the joint and the confidence of the mentor.
 
-Each pair of heads has a converter, which is registered by :func:`converts` in the file of the
-younger one.
+Each pair of heads has a converter. It is registered by :func:`converts` in the file of the head
+that was added later.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ if TYPE_CHECKING:
     from .keypoints import KeypointAdapter
 
 Values = tuple[Tensor, ...]
-#: Takes the mentor's values, at least float32, and the matrices of x and y; returns the student's.
+#: Takes the mentor's values, at least float32, and the matrices of x and y; returns values in the
+#: student's format.
 Function = Callable[..., Values]
-#: Takes the adapters of mentor and student and, for each axis, where the student's cells lie in
-#: cells of the mentor; returns the function and its matrices of x and y.
+#: Takes the adapters of mentor and student and, for each axis, the positions of the student's cells
+#: in units of the mentor's cells; returns the function and its matrices of x and y.
 Converter = Callable[
     ['KeypointAdapter', 'KeypointAdapter', list[Tensor]], tuple[Function, list[Tensor]]
 ]
@@ -40,8 +41,8 @@ def converts(mentor: type, student: type) -> Callable[[_Made], _Made]:
     """Register a converter.
 
     Args:
-        mentor: Type of the adapter whose values come.
-        student: Type of the adapter whose values are wanted.
+        mentor: Type of the mentor's adapter.
+        student: Type of the student's adapter.
     """
 
     def register(converter: _Made) -> _Made:
@@ -52,18 +53,18 @@ def converts(mentor: type, student: type) -> Callable[[_Made], _Made]:
 
 
 class Conversion:
-    """Converts a mentor's values to the student's.
+    """Convert a mentor's values to the format of the student's head.
 
     Args:
         mentor: Adapter of the mentor.
         student: Adapter of the student.
-        letterbox: Where the student's pixels lie in the mentor's input.
+        letterbox: Position of the student's input in the mentor's.
 
     Raises:
         ClassroomError: There is no converter for these heads.
 
     Attributes:
-        is_identity: Whether the values are the same already.
+        is_identity: Whether both formats are the same, so that values are not changed.
     """
 
     def __init__(
@@ -80,24 +81,24 @@ class Conversion:
         self._x, self._y = (matrix.float() for matrix in matrices)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Move the matrices as ``nn.Module._apply`` moves parameters."""
-        # Not their type: in half precision the places of joints would be lost to rounding.
+        """Move the matrices, as ``nn.Module._apply`` moves parameters."""
+        # Keep float32: half precision would shift the positions of joints by rounding.
         device = function(self._x).device
         self._x, self._y = self._x.to(device), self._y.to(device)
 
     def __call__(self, values: Values) -> Values:
-        """The student's values of a mentor's ``(N, K, ...)``."""
+        """Convert a mentor's values, ``(N, K, ...)`` each."""
         if self.is_identity:
             return values
         values = tuple(at_least_float32(value) for value in values)
         x, y = (matrix.to(values[0].dtype) for matrix in (self._x, self._y))
-        # In a lower precision a position would be lost to rounding.
+        # A lower precision would shift the positions of joints by rounding.
         with without_autocast(x):
             return self._function(*values, x, y)
 
 
 def _converted_kinds(mentor: KeypointAdapter, student: KeypointAdapter) -> tuple[type, type]:
-    """The pair of types, or of their bases, that has a converter."""
+    """Find the pair of types, or of their base classes, that has a converter."""
     for pair in itertools.product(type(mentor).__mro__, type(student).__mro__):
         if pair in _CONVERTERS:
             return pair
@@ -111,12 +112,12 @@ def _converted_kinds(mentor: KeypointAdapter, student: KeypointAdapter) -> tuple
 def _positions(
     mentor: KeypointAdapter, student: KeypointAdapter, letterbox: Letterbox, axis: int
 ) -> Tensor:
-    """Where the student's cells lie along an axis, in cells of the mentor."""
+    """Positions of the student's cells along an axis, in units of the mentor's cells."""
     pixels = torch.arange(student.cells[axis], dtype=torch.float64) * student.spacing[axis]
     theirs = letterbox.scale[axis] * (pixels + student.origin[axis]) + letterbox.offset[axis]
     return (theirs - mentor.origin[axis]) / mentor.spacing[axis]
 
 
 def interpolation_matrices(mentor: KeypointAdapter, positions: list[Tensor]) -> list[Tensor]:
-    """Matrices that read a mentor's axes at the student's cells."""
+    """Matrices that interpolate a mentor's axes at the student's cells."""
     return [interpolation_matrix(p, size) for p, size in zip(positions, mentor.cells)]

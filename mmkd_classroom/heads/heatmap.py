@@ -1,4 +1,4 @@
-"""Heads that draw one heatmap per joint."""
+"""Head adapter for heads with one heatmap per joint."""
 
 from typing import Any
 
@@ -20,12 +20,13 @@ from .keypoints import KeypointAdapter, is_top_down, pose_head
 
 @TASK_UTILS.register_module()
 class HeatmapAdapter(KeypointAdapter):
-    """Heatmaps coded by MSRA, DARK, or UDP with Gaussians.
+    """Heatmaps encoded by MSRA, DARK, or UDP with Gaussians.
 
-    A joint's heatmap is distilled as a distribution over its cells. Heads trained by MSE give
-    values in [0, 1], whose plain softmax is nearly flat, so they are multiplied by ``sharpness``
-    first. Divergences are divided by the number of cells, as the heads' MSE losses are, so that one
-    ``weight`` of the strategy serves every heatmap size. ``docs/benchmarks.md`` has measurements.
+    The heatmap of a joint is distilled as a distribution over its cells. Heads trained with MSE
+    return values in [0, 1], whose softmax is nearly uniform, so the values are first multiplied by
+    ``sharpness``. Divergences are divided by the number of cells, like the MSE losses of the heads,
+    so that the same ``weight`` of the strategy works for every heatmap size. See
+    ``docs/benchmarks.md`` for measurements.
 
     See :class:`KeypointAdapter` for arguments and errors.
     """
@@ -54,16 +55,16 @@ class HeatmapAdapter(KeypointAdapter):
 
     @property
     def is_udp(self) -> bool:
-        """Whether the corners of the map are those of the input."""
+        """Whether the codec is UDP's, which aligns the corners of heatmap and input."""
         return type(self.codec).__name__ == 'UDPHeatmap'
 
     @property
     def sigma(self) -> float:
-        """Of the Gaussians that the codec draws, in cells."""
+        """Standard deviation of the codec's Gaussians, in cells."""
         return float(self.codec.sigma)
 
     def split(self, output: Any) -> tuple[Tensor]:
-        """``(N, K, H, W)``; of several stages (Hourglass, CPM) the last, as MMPose."""
+        """Return ``(N, K, H, W)``; of the last stage if there are several (Hourglass, CPM)."""
         return (output[-1] if isinstance(output, (list, tuple)) else output,)
 
     def cells_of(self, values: tuple[Tensor]) -> tuple[int, int]:
@@ -76,16 +77,16 @@ class HeatmapAdapter(KeypointAdapter):
         flat = heatmaps.flatten(0, 1)
         cells = heatmap_peaks(flat)
         if self.is_udp or self.codec.unbiased:
-            # Half-precision matmuls of autocast would cost a sixth of a pixel.
+            # Under autocast the error of half-precision matmuls is a sixth of a pixel.
             with without_autocast(flat):
                 joints = refine_taylor(flat, cells, self.codec.blur_kernel_size)
         else:
             joints = refine_quarter(flat, cells)
         heights = flat.flatten(1).amax(dim=1)
-        # MMPose puts a joint whose map has no positive value at (-1, -1).
+        # As in MMPose, a joint is at (-1, -1) if its heatmap has no positive value.
         joints = torch.where((heights > 0)[:, None], joints, -1.0)
-        # The way into the space of `transformed_keypoints`. UDP's own `decode` stretches by
-        # another W / (W - 1), which its way back to the image undoes: up to a pixel.
+        # Scale to the space of `transformed_keypoints`. UDP's own `decode` also multiplies by
+        # W / (W - 1), up to a pixel, and its transformation to the image reverts this.
         x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
         shape = heatmaps.shape[:2]
         return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
@@ -104,7 +105,7 @@ class HeatmapAdapter(KeypointAdapter):
     ) -> Prediction:
         """See :meth:`KeypointAdapter.prediction`."""
         valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
-        # As the head's own squared distance grows with the height of its maps.
+        # The head's own squared error grows with the square of the heatmaps' height.
         scale = self.unit**2 / (self.cells[0] * self.cells[1])
         return Prediction(values, self.factor, (scale,), valid, joints, confidences)
 
@@ -120,7 +121,7 @@ class HeatmapAdapter(KeypointAdapter):
 def _heatmap_to_heatmap(
     mentor: HeatmapAdapter, student: HeatmapAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
-    """The mentor's map, read at the student's cells."""
+    """Interpolate the mentor's heatmap at the student's cells."""
     ratio = student.unit / mentor.unit
 
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:

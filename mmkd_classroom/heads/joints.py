@@ -1,35 +1,35 @@
-"""Which of a mentor's joints is which of the student's: by name, or as the config says."""
+"""Match a mentor's joints with the student's by name or by ``keypoint_map``."""
 
 from collections.abc import Mapping, Sequence
 
 from ..errors import ClassroomError
 from ..metainfo import Names
 
-# Of 98 or 294 names, a message shows so many.
+# Maximum number of names in a message; some data sets have 98 or 294 joints.
 _LISTED = 26
 
 
 def match_joints(
     mentor: Names, student: Names, keypoint_map: Mapping | None, key: str
 ) -> list[int | None]:
-    """The mentor's joint for each of the student's.
+    """Return the index of the mentor's joint for each joint of the student.
 
-    Names are equal where their :attr:`Names.keys` are, so ``kpt-12`` of one face set is not that
-    of another.
+    Joints match if their :attr:`Names.keys` are equal, so ``kpt-12`` of one face data set does not
+    match ``kpt-12`` of another.
 
     Args:
         mentor: Names of the mentor's joints.
-        student: Names of the student's.
-        keypoint_map: ``{mentor's joint: student's joint}``, names or indices, for what equal
-            names do not settle; None as the student's joint leaves the mentor's out.
-        key: The mentor's config key, such as ``model.mentors[0]``.
+        student: Names of the student's joints.
+        keypoint_map: ``{mentor's joint: student's joint}``, names or indices. It takes precedence
+            over equal names; None as the student's joint excludes the mentor's joint.
+        key: Config key of the mentor, such as ``model.mentors[0]``, for messages.
 
     Returns:
-        One index per joint of the student, None where the mentor has no such joint.
+        One index per joint of the student, None if the mentor has no such joint.
 
     Raises:
-        ClassroomError: The map names a joint that does not exist or two joints for one, or
-            nothing matches.
+        ClassroomError: The map has a joint that does not exist or two joints for one, or no joint
+            matches.
 
     Example:
         >>> match_joints(('neck', 'left_hip'), ('left_hip', 'nose'), None, 'model.mentors[0]')
@@ -81,7 +81,7 @@ def _no_joint(mentor: Names, student: Names, key: str) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """All of them, or the first few of many."""
+    """The names, or the first of them if there are many."""
     more = f', ... ({len(names)} in all)' if len(names) > _LISTED else ''
     return ', '.join(names[:_LISTED]) + more
 

@@ -1,4 +1,4 @@
-"""Top-down pose estimators of MMPose: what all kinds of heads share."""
+"""Common parts of the head adapters for MMPose's top-down pose estimators."""
 
 import copy
 import logging
@@ -26,33 +26,33 @@ from .capture import captured_loss, wrapped
 from .conversion import Conversion
 from .joints import match_joints
 
-# A box's share that a person covers, where no area is annotated: MMPose's and xtcocotools' rule.
+# Ratio of person area to box area if no area is annotated; the same as in MMPose and xtcocotools.
 _BODY_SHARE = 0.53
 
 
 class KeypointAdapter(HeadAdapter):
-    """Heads that give each joint on a grid of cells over the input.
+    """Base class for heads that predict each joint on a grid of cells over the input.
 
     Args:
         model: See :class:`HeadAdapter`.
         key: See :class:`HeadAdapter`.
-        config: See :class:`HeadAdapter`; of a mentor, tells its joints.
-        sharpness: Logits per unit of heatmap, of students and of mentors with heatmaps.
-        metainfo: The model's joints: ``dict(from_file=...)`` or a full definition as in MMPose, or
-            the name of one of its data sets. By default those of the data set that the mentor's
-            config names, or that the student's training samples name.
+        config: See :class:`HeadAdapter`; the joints of a mentor are read from it.
+        sharpness: Heatmap values of student and mentors are multiplied by it to get logits.
+        metainfo: Definition of the model's joints: ``dict(from_file=...)`` or a full definition as
+            in MMPose, or the name of one of its data sets. Default: for a mentor the data set in
+            its config, for the student the one of the training samples.
 
     Raises:
-        ClassroomError: The head gives maps of another size than its codec says, ``sharpness`` is
-            not positive, or ``metainfo`` cannot be read.
+        ClassroomError: The head's output has another size than its codec, ``sharpness`` is not
+            positive, or ``metainfo`` cannot be read.
 
     Attributes:
         codec: MMPose's codec of the head.
-        names: Names of the joints, or None where nothing names them.
+        names: Names of the joints, or None if not known.
         cells: Number of cells along x and y.
         spacing: Input pixels between two cells, along x and y.
         origin: Pixel of the first cell, along x and y.
-        unit: What the head's values are measured in: of SimCC the logits per unit, of heatmaps
+        unit: Unit of the head's values: for SimCC the factor from values to logits, for heatmaps
             the height of a peak.
     """
 
@@ -101,25 +101,25 @@ class KeypointAdapter(HeadAdapter):
 
     @abstractmethod
     def split(self, output: Any) -> tuple[Tensor, ...]:
-        """The values in what the head returned, without a visibility; of several stages the last.
+        """Return the values, ``(N, K, ...)`` each, from the output of the head.
 
-        Each is ``(N, K, ...)``.
+        The output has no visibility. If there are several stages, the values are of the last.
         """
 
     @abstractmethod
     def cells_of(self, values: tuple[Tensor, ...]) -> tuple[int, int]:
-        """Number of cells along x and y that values have."""
+        """Number of cells of values, along x and y."""
 
     @abstractmethod
     def decode(self, values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Joints and confidences.
+        """Decode joints and confidences.
 
         Args:
             values: Without gradient.
 
         Returns:
-            ``(N, K, 2)`` in pixels of the model's input, the inverse of the codec's ``encode``; and
-            ``(N, K)``, the score that the codec gives a joint.
+            Joints ``(N, K, 2)`` in pixels of the model's input, the inverse of the codec's
+            ``encode``; and confidences ``(N, K)``, the codec's score of each joint.
         """
 
     @abstractmethod
@@ -130,7 +130,7 @@ class KeypointAdapter(HeadAdapter):
         confidences: Tensor,
         valid: Tensor | None = None,
     ) -> Prediction:
-        """The prediction of values in the form of this head, valid ``(N, K)`` or everywhere."""
+        """Build a prediction from values of this head; ``valid`` is ``(N, K)``, default all."""
 
     @property
     @abstractmethod
@@ -138,11 +138,11 @@ class KeypointAdapter(HeadAdapter):
         """Logits per unit of the head's values."""
 
     def stock_joints(self, joints: Tensor) -> Tensor:
-        """Joints of :meth:`decode` as the codec's own ``decode`` gives them."""
+        """Convert joints of :meth:`decode` to those of the codec's own ``decode``."""
         return joints
 
     def read(self, output: Any) -> tuple[Tensor, ...]:
-        """See :meth:`HeadAdapter.read`; ``output`` is without a visibility."""
+        """See :meth:`HeadAdapter.read`; ``output`` has no visibility."""
         values = self.split(output)
         found = self.cells_of(values)
         if found != self.cells:
@@ -158,17 +158,17 @@ class KeypointAdapter(HeadAdapter):
     # --- as a student ----------------------------------------------------------------------------
 
     def check_student(self, student: nn.Module, per_sample: bool) -> None:
-        """Any head will do.
+        """Accept any head, and turn off its accuracy unless the config sets ``compute_acc``.
 
-        Its accuracy is switched off unless the config asks for it: MMPose computes it in NumPy, one
-        stop of the device per step. The student's mean score is reported instead.
+        MMPose computes the accuracy in NumPy, which synchronises with the device in each step. The
+        student's mean score is reported instead.
         """
         student.train_cfg.setdefault('compute_acc', False)
 
     def check_samples(
         self, data_samples: Sequence[Any], metainfo: dict | None = None
     ) -> dict | str | None:
-        """Samples must have visibility and the joints in input space."""
+        """Check that samples have the visibility and the joints in input space."""
         instances = data_samples[0].gt_instances
         if 'keypoints_visible' not in instances:
             raise ClassroomError(
@@ -196,11 +196,11 @@ class KeypointAdapter(HeadAdapter):
         data_samples: Sequence[Any],
         per_sample: bool = False,
     ) -> tuple[Prediction, dict[str, Tensor]]:
-        """See :meth:`HeadAdapter.loss`; where the head predicts visibility, its loss is one too."""
+        """See :meth:`HeadAdapter.loss`; includes the loss of the visibility if it is predicted."""
         head = pose_head(student)
         with ExitStack() as stack:
             if self.predicts_visibility:
-                # Its `loss` does not pass on that the stock accuracy is off.
+                # The `loss` of `VisPredictHead` does not pass on `compute_acc`.
                 told = partial(_with_train_cfg, student.train_cfg)
                 stack.enter_context(wrapped(head, 'loss', told))
                 if per_sample:
@@ -212,16 +212,16 @@ class KeypointAdapter(HeadAdapter):
         return self.student_prediction(output), losses
 
     def student_prediction(self, output: Any) -> Prediction:
-        """The prediction of what the student's head returned, without a visibility."""
+        """Build the prediction from the output of the student's head, without visibility."""
         values = self.read(output)
         return self.prediction(values, *self.decode(tuple(value.detach() for value in values)))
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """The head's loss function, returning ``(N,)`` instead of one value."""
+        """Make the head's loss function return ``(N,)`` instead of one value."""
         return mean_per_sample(loss)
 
     def targets(self, data_samples: Sequence[Any], device: torch.device) -> JointTargets:
-        """Joints in input pixels, in one transfer that the device does not wait for."""
+        """Joints in input pixels, copied to the device in one asynchronous transfer."""
         host = torch.from_numpy(np.stack([_host_targets(sample) for sample in data_samples]))
         if device.type == 'cuda':
             host = host.pin_memory()
@@ -238,7 +238,7 @@ class KeypointAdapter(HeadAdapter):
     def write(
         self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
     ) -> list[Any]:
-        """Predicted instances, in pixels of the image."""
+        """Copy the samples with predicted instances, in pixels of the image."""
         joints = self.stock_joints(prediction.joints)[:, None].cpu().numpy()
         scores = (prediction.confidences * prediction.valid)[:, None].float().cpu().numpy()
         instances = [
@@ -247,7 +247,7 @@ class KeypointAdapter(HeadAdapter):
         ]
         samples = copy.deepcopy(list(data_samples))
         for sample, has in zip(samples, prediction.valid.cpu().numpy()):
-            # A joint that the mentor does not know is none that it missed.
+            # A joint that the mentor does not predict is not counted as an error.
             if 'keypoints_visible' in sample.gt_instances:
                 sample.gt_instances.keypoints_visible *= has
         return student.add_pred_to_datasample(instances, None, samples)
@@ -264,16 +264,16 @@ class KeypointAdapter(HeadAdapter):
 
 
 class JointOutputAdapter(OutputAdapter):
-    """Reads a mentor with any head, input size and set of joints.
+    """Convert the output of a mentor with any head, input size and set of joints.
 
     Args:
         mentor: Adapter of the mentor.
         student: Adapter of the student.
-        letterbox: Where the student's input lies in the mentor's.
+        letterbox: Position of the student's input in the mentor's.
         keypoint_map: See :func:`match_joints`.
 
     Raises:
-        ClassroomError: Nothing tells which joint is which.
+        ClassroomError: The joints of the mentor are not known.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class JointOutputAdapter(OutputAdapter):
             )
         self._scale = torch.tensor(letterbox.scale)
         self._offset = torch.tensor(letterbox.offset)
-        self._index: Tensor | None = None  # None while the joints are the student's
+        self._index: Tensor | None = None  # None if the joints are the same as the student's
         self._has: Tensor = torch.ones(1, counts[1], dtype=torch.bool)
         if student.names is not None:
             self._match(student.names)
@@ -324,19 +324,19 @@ class JointOutputAdapter(OutputAdapter):
             metainfo: Definition of the student's data set, its name, or None.
 
         Raises:
-            ClassroomError: See :func:`match_joints`; or they have to be matched and the student's
-                have no names.
+            ClassroomError: See :func:`match_joints`; or the joints must be matched and the
+                student's have no names.
         """
         if self._student.names is not None:  # matched at construction
             return
         try:
             names = joint_names(metainfo, 'dataset_name')
-        except ClassroomError:  # a data set that is not MMPose's
+        except ClassroomError:  # MMPose does not define the data set
             names = None
         self._match(names)
 
     def _match(self, names: Names | None) -> None:
-        """Match the joints with the student's of these names."""
+        """Match the joints with these names of the student's joints."""
         self._index, self._has, self.untaught = None, torch.ones_like(self._has), ()
         key, theirs = self._mentor.key, self._mentor.names
         counts = self._mentor.num_items, self._student.num_items
@@ -369,7 +369,7 @@ class JointOutputAdapter(OutputAdapter):
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move all tensors."""
         self._convert.apply(function)
-        # Not their type: in half precision the places of joints would be lost to rounding.
+        # Keep float32: half precision would shift the positions of joints by rounding.
         device = function(self._scale).device
         self._scale, self._offset = self._scale.to(device), self._offset.to(device)
         self._has = function(self._has)
@@ -381,7 +381,7 @@ class JointOutputAdapter(OutputAdapter):
         return self._mentor.factor
 
     def read(self, output: Any) -> Answer:
-        """See :class:`OutputAdapter`; joints are decoded in the mentor's own form."""
+        """See :class:`OutputAdapter`. Joints are decoded in the form of the mentor's head."""
         output = output[0] if self._mentor.predicts_visibility else output
         values, finite = finite_samples(self._mentor.read(output))
         if self._index is not None:
@@ -406,7 +406,7 @@ class JointOutputAdapter(OutputAdapter):
 
 
 def is_top_down(model: nn.Module) -> bool:
-    """Whether a model is MMPose's ``TopdownPoseEstimator``; MMPose is not imported to know."""
+    """Whether a model is MMPose's ``TopdownPoseEstimator``, checked without importing MMPose."""
     kinds = type(model).__mro__
     if not any(kind.__module__.startswith('mmpose.') for kind in kinds):
         return False
@@ -414,21 +414,21 @@ def is_top_down(model: nn.Module) -> bool:
 
 
 def pose_head(model: nn.Module) -> nn.Module:
-    """The head that tells where joints are: what ``VisPredictHead`` wraps, or the head itself."""
+    """Return the head that predicts joints: the one in ``VisPredictHead``, or the head itself."""
     return model.head.pose_head if predicts_visibility(model) else model.head
 
 
 def predicts_visibility(model: nn.Module) -> bool:
-    """Whether the head returns its joints beside their visibility (``VisPredictHead``)."""
+    """Whether the head returns joints and their visibility (``VisPredictHead``)."""
     from mmpose.models.heads import VisPredictHead
 
     return isinstance(model.head, VisPredictHead)
 
 
 def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A loss of ``(N, ...)`` tensors that is a mean over samples, as ``(N,)``.
+    """Make a loss of ``(N, ...)`` tensors, a mean over samples, return ``(N,)``.
 
-    MMPose's losses have no ``reduction`` to choose; each sample is mapped on its own.
+    MMPose's losses have no option ``reduction``, so ``torch.vmap`` calls the loss per sample.
     """
 
     def alone(*sample: Any) -> Tensor:
@@ -445,13 +445,13 @@ def _with_train_cfg(train_cfg: dict, loss: Callable) -> Callable:
 
 
 def _labelled(sample: Any) -> Tensor:
-    """Which joints are labelled, ``(1, K)``; of several levels of targets the last."""
+    """Weights of the joints, ``(1, K)``, positive if labelled; of the last level if several."""
     weights = sample.gt_instance_labels.keypoint_weights
     return weights[-1] if weights.ndim == 3 else weights
 
 
 def _host_targets(sample: Any) -> np.ndarray:
-    """One row: area, box size, head size and 2K coordinates, in input pixels."""
+    """One row of a sample: area, box size, head size and 2K coordinates, in input pixels."""
     instances, meta = sample.gt_instances, sample.metainfo
     zoom = np.asarray(meta['input_size'], np.float32) / np.asarray(meta['input_scale'], np.float32)
     x1, y1, x2, y2 = instances.bboxes[0]

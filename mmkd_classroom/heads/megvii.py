@@ -1,4 +1,4 @@
-"""Heads that draw heatmaps of height 255 at several levels (MSPN, RSN)."""
+"""Head adapter for heads with heatmaps of height 255 at several levels (MSPN, RSN)."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ _HEIGHT = 255.0
 
 @TASK_UTILS.register_module()
 class MegviiAdapter(HeatmapAdapter):
-    """Heatmaps coded by ``MegviiHeatmap``; of several stages and levels the last.
+    """Heatmaps encoded by ``MegviiHeatmap``, of the last stage and level.
 
     Li et al., "Rethinking on Multi-Stage Networks for Human Pose Estimation", arXiv 1901.00148. The
-    codec rounds a joint down to a cell and blurs the map before it decodes, so a cell stands for
-    the pixel in its middle.
+    codec rounds a joint down to a cell and blurs the heatmap before decoding, so the position of a
+    cell is the pixel at its centre.
 
     See :class:`HeatmapAdapter` for arguments and errors.
     """
@@ -45,11 +45,11 @@ class MegviiAdapter(HeatmapAdapter):
 
     @property
     def sigma(self) -> float:
-        """Of the Gaussians that the codec draws, in cells, by OpenCV's rule."""
+        """Standard deviation of the codec's Gaussians, in cells, by OpenCV's rule."""
         return 0.3 * ((self.codec.kernel_size - 1) * 0.5 - 1) + 0.8
 
     def split(self, output: Any) -> tuple[Tensor]:
-        """``(N, K, H, W)``."""
+        """Return ``(N, K, H, W)``."""
         while isinstance(output, (list, tuple)):
             output = output[-1]
         return (output,)
@@ -65,7 +65,7 @@ class MegviiAdapter(HeatmapAdapter):
             [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
         ).sign()
         last = torch.tensor(self.cells, device=cells.device) - 1
-        # MMPose's bounds, to the cell.
+        # Exactly MMPose's bounds.
         inside = ((cells > 1) & (cells < last)).all(dim=-1, keepdim=True)
         joints = cells + torch.where(inside, 0.25 * step + 0.5, 0.0)
         heights = flat.flatten(1).amax(dim=1)

@@ -1,4 +1,4 @@
-"""Heads that give each joint as two distributions, over x and over y (SimCC, RTMPose)."""
+"""Head adapter for heads with two distributions per joint, over x and over y (SimCC, RTMPose)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -20,9 +20,9 @@ class SimCCAdapter(KeypointAdapter):
     """``RTMCCHead`` and ``SimCCHead`` with ``SimCCLabel``, Gaussian or label-smoothed.
 
     Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation",
-    arXiv 2107.03332. A joint's divergence is the sum of those of its axes, each divided by its
-    number of bins and multiplied by the batch size, as MMPose's ``KLDiscretLoss`` counts: with a
-    ``weight`` of 1, mentors and labels count alike.
+    arXiv 2107.03332. The divergence of a joint is the sum over its axes, each divided by its number
+    of bins and multiplied by the batch size, as in MMPose's ``KLDiscretLoss``. With a ``weight`` of
+    1, mentors and labels have the same weight.
 
     See :class:`KeypointAdapter` for arguments and errors.
     """
@@ -45,11 +45,11 @@ class SimCCAdapter(KeypointAdapter):
         self.cells = tuple(int(size * ratio) for size in self.codec.input_size)
         self.spacing = (1 / ratio,) * 2  # bin 0 lies on pixel 0
         self.summary = f'SimCC {self.cells[0]}x{self.cells[1]}'
-        # Its loss multiplies the values by beta.
+        # The loss multiplies the values by beta.
         self.unit = float(getattr(pose_head(model).loss_module, 'beta', 1.0))
 
     def split(self, output: Any) -> tuple[Tensor, Tensor]:
-        """``(N, K, W_x)`` and ``(N, K, W_y)``; of several stages the last."""
+        """Return ``(N, K, W_x)`` and ``(N, K, W_y)``, of the last stage if there are several."""
         x, y = output[-1] if isinstance(output[-1], (list, tuple)) else output
         return x, y
 
@@ -58,7 +58,7 @@ class SimCCAdapter(KeypointAdapter):
         return values[0].shape[-1], values[1].shape[-1]
 
     def decode(self, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        """See :meth:`KeypointAdapter.decode`; to the bin, as the codec does without DARK."""
+        """See :meth:`KeypointAdapter.decode`; to whole bins, as in the codec without DARK."""
         bins, heights = vector_peaks(*values)
         return bins.to(torch.promote_types(heights.dtype, torch.float32)) * self.spacing[0], heights
 
@@ -96,8 +96,8 @@ class SimCCAdapter(KeypointAdapter):
         stock = stock and whole is TopdownPoseEstimator.loss
         if not stock or student.train_cfg.get('compute_acc'):
             return super().loss(student, stock_loss, inputs, data_samples, per_sample)
-        # The stock `loss` always computes its accuracy in NumPy, which stops the device in each
-        # step. This is the rest of it.
+        # The stock `loss` always computes the accuracy in NumPy, which synchronises with the device
+        # in each step. These lines do the same without the accuracy.
         output = student.head(student.extract_feat(inputs))
         labels = [sample.gt_instance_labels for sample in data_samples]
         targets = tuple(
@@ -109,7 +109,7 @@ class SimCCAdapter(KeypointAdapter):
         return self.student_prediction(output), dict(loss_kpt=loss(output, targets, weights))
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """``KLDiscretLoss`` sums over the batch, so a sample's part is multiplied by its size."""
+        """Multiply by the batch size, because ``KLDiscretLoss`` sums over the batch."""
         each = super().per_sample(loss)
         return lambda *parts: each(*parts) * len(parts[-1])
 
@@ -118,9 +118,9 @@ class SimCCAdapter(KeypointAdapter):
 def _heatmap_to_simcc(
     mentor: HeatmapAdapter, student: SimCCAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
-    """Marginals of the map's distribution over its cells, read at the student's bins.
+    """Marginals of the heatmap's distribution over its cells, interpolated at the student's bins.
 
-    They are read as logarithms: there a peak is as smooth as in the map.
+    Logarithms are interpolated, because a peak is as smooth in them as in the heatmap.
     """
 
     def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -135,10 +135,11 @@ def _heatmap_to_simcc(
 def _simcc_to_heatmap(
     mentor: SimCCAdapter, student: HeatmapAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
-    """The map that the student's codec would draw, in expectation over the mentor's distribution.
+    """Expected heatmap of the student's codec for a joint drawn from the mentor's distribution.
 
-    That is the outer product of its two axes and the drawn Gaussian is that of two Gaussians, so
-    the expectation is the outer product of two vectors. An unsure mentor gives a low, wide map.
+    The mentor's distribution is the outer product of its two axes, and a Gaussian heatmap is the
+    outer product of two Gaussians, so the expectation is the outer product of two vectors. A mentor
+    with low confidence gives a low, wide heatmap.
     """
 
     def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
@@ -158,10 +159,11 @@ def _simcc_to_heatmap(
 def _simcc_to_simcc(
     mentor: SimCCAdapter, student: SimCCAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
-    """The mentor's distributions at the student's bins.
+    """Interpolate the mentor's distributions at the student's bins.
 
-    Smooth ones are read as logarithms. The one-bin peak that label smoothing leaves would ring
-    there, and be lost between two bins: it is spread over its neighbours as a probability.
+    Logarithms are interpolated for heads with Gaussian labels. Label smoothing leaves a peak of one
+    bin, which would cause ringing and could be missed between two bins. Its probability is spread
+    over the neighbouring bins instead.
     """
     smooth = mentor.codec.smoothing_type == 'gaussian'
 
@@ -183,5 +185,5 @@ def _simcc_to_simcc(
 
 
 def _as_values(logits: Tensor, student: SimCCAdapter) -> Tensor:
-    """Values from 0 up: to MMPose an axis without a positive value has no joint."""
+    """Shift logits to a minimum of 0, because MMPose needs a positive value to find a joint."""
     return (logits - logits.amin(dim=-1, keepdim=True)) / student.unit

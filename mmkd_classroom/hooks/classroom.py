@@ -1,4 +1,4 @@
-"""What every classroom needs around its steps, whatever hooks its config names."""
+"""Hook that every classroom needs: data checks before training, and the state of the strategy."""
 
 from typing import Any
 
@@ -16,18 +16,17 @@ from .strategy_state import load_strategy, save_strategy
 
 @HOOKS.register_module()
 class ClassroomHook(Hook):
-    """Registered by the classroom itself, see :mod:`mmkd_classroom.runner`.
+    """Prepares a classroom. The classroom registers it; see :mod:`mmkd_classroom.runner`.
 
-    - The training data are checked, and the mentors' joints matched with theirs, before the first
-      step.
-    - What the strategy has learned is in each checkpoint and comes back with ``--resume``; see
+    - Before the first step it checks the training data and matches the mentors' joints with theirs.
+    - It saves the strategy's parameters in each checkpoint and loads them on ``--resume``; see
       :mod:`mmkd_classroom.hooks.strategy_state`.
     """
 
     priority = 'VERY_HIGH'  # other hooks of a classroom rely on matched joints
 
     def before_train(self, runner: Runner) -> None:
-        """Check the data."""
+        """Check the data, match the joints, and log the overview."""
         dataset = runner.train_dataloader.dataset
         pack_input_joints(dataset)
         sample = dataset[0]
@@ -37,19 +36,19 @@ class ClassroomHook(Hook):
         log_overview(classroom, (width, height))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Save what the strategy has learned, apart from the student."""
+        """Save the strategy's parameters, separately from the student's."""
         save_strategy(classroom_of(runner).strategy, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Bring it back."""
+        """Load the strategy's parameters."""
         load_strategy(classroom_of(runner).strategy, checkpoint, resume=runner._resume)
 
 
 def classroom_of(runner: Runner) -> Classroom:
-    """The classroom that a Runner trains.
+    """Return the classroom that a Runner trains.
 
     Raises:
-        ClassroomError: It trains another model.
+        ClassroomError: The Runner trains another model.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     if not isinstance(model, Classroom):

@@ -1,4 +1,4 @@
-"""What a training cost: time in its steps, and memory."""
+"""Record the cost of a training: time of its steps, and memory."""
 
 import json
 import resource
@@ -17,17 +17,17 @@ _MAXRSS_UNIT = 1 if sys.platform == 'darwin' else 1024  # bytes
 
 @HOOKS.register_module()
 class CostHook(Hook):
-    """Writes ``cost.json`` into the work directory when training has ended.
+    """Writes ``cost.json`` to the work directory after training.
 
-    It holds, of the main process:
+    The file has these values of the main process:
 
-    - ``seconds``: time in training steps with the loading they waited for, as MMEngine's
-      ``IterTimerHook`` takes it: without start-up, validation and checkpoints, and over all parts
-      of a training that was resumed;
-    - ``steps``: their number;
-    - ``memory``: peak memory in MiB: of tensors on the GPU, or, without one, of the process
-      (the data loading workers are not in it);
-    - ``device``: the GPU's name, or ``cpu``.
+    - ``seconds``: time of the training steps, including the wait for data, as measured by
+      MMEngine's ``IterTimerHook``: without start-up, validation and checkpoints, and summed over
+      all parts of a resumed training;
+    - ``steps``: number of steps;
+    - ``memory``: peak memory in MiB: of tensors on the GPU, or, without a GPU, of the process
+      (without the data loading workers);
+    - ``device``: name of the GPU, or ``cpu``.
     """
 
     priority = 'VERY_LOW'
@@ -47,7 +47,7 @@ class CostHook(Hook):
 
 
 def peak_memory() -> float:
-    """The most memory that this process has had, in MiB; see :class:`CostHook`."""
+    """Peak memory of this process, in MiB; see :class:`CostHook`."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT / 2**20

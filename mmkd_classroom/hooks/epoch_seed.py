@@ -1,4 +1,4 @@
-"""Randomness that depends on the epoch alone, so that a resumed run repeats the whole one."""
+"""Seed each epoch, so that a resumed run gives the same results as an uninterrupted one."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -15,33 +15,32 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class EpochSeedHook(Hook):
-    """Seeds every epoch from (seed, rank, epoch), and its loading workers from those and their id.
+    """Seeds every epoch with (seed, rank, epoch), and loading workers with these and the worker id.
 
-    MMEngine seeds once, before training. A run that is stopped and resumed therefore draws other
-    augmentations, dropout masks and stochastic depths in epoch k than the run that went through:
-    its losses cannot be compared. And workers that are started anew each epoch
-    (``persistent_workers=False``) all get the seed of the first one, so every epoch sees the same
-    augmentations. With this hook an epoch's randomness is its own: a run resumed from the end
-    of an epoch gives, on a CPU, the losses of the uninterrupted run to the last bit, and
-    validation in between changes nothing.
+    MMEngine seeds once, before training. A resumed run therefore has other augmentations, dropout
+    masks and stochastic depths in epoch k than an uninterrupted run, and their losses cannot be
+    compared. Workers that are restarted in each epoch (``persistent_workers=False``) always get the
+    seed of the first epoch, so every epoch has the same augmentations. With this hook, the random
+    state of an epoch depends only on the epoch. A run resumed at the end of an epoch has, on a CPU,
+    bitwise the same losses as an uninterrupted run, and validation in between has no effect.
 
-    It acts only where the config asks for repeatable runs, ``randomness=dict(seed=...)``, and in
-    training by epochs. The price is that persistent workers are restarted every epoch, as
-    their generators cannot be reached from here; a run without a seed does not pay it.
+    The hook is active only for epoch-based training with ``randomness=dict(seed=...)`` in the
+    config. It restarts persistent workers in every epoch, because it cannot access their
+    generators. Runs without a seed do not have this cost.
     """
 
-    priority = 'LOWEST'  # no other hook's draws may come between this and the epoch's first batch
+    priority = 'LOWEST'  # no other hook may use random numbers between this and the first batch
 
     def __init__(self) -> None:
         self._user_init: Callable[[int], None] | None = None
         self._loader: DataLoader | None = None
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Seed this process and tell the workers of this epoch how to."""
+        """Seed this process, and the loading workers of this epoch by their init function."""
         seed = (runner.cfg.get('randomness') or {}).get('seed')
         if seed is None or not isinstance(runner.train_loop, EpochBasedTrainLoop):
             return
-        # runner.seed, not the config's: a resumed run takes over the seed of its checkpoint.
+        # runner.seed instead of the config's: a resumed run uses the seed of its checkpoint.
         entropy = (runner.seed, runner.rank, runner.epoch)
         _seed_everything(entropy)
         self._seed_workers(runner.train_dataloader, entropy)
@@ -50,7 +49,7 @@ class EpochSeedHook(Hook):
         if loader is not self._loader:
             self._loader, self._user_init = loader, loader.worker_init_fn
         loader.worker_init_fn = partial(_init_worker, entropy=entropy, first=self._user_init)
-        # Persistent workers live in the loader's cached iterator and ran their init long ago.
+        # Persistent workers belong to the cached iterator and have run their init function already.
         loader._iterator = None
 
 
@@ -63,7 +62,7 @@ def _init_worker(
 
 
 def _seed_everything(entropy: Sequence[int]) -> None:
-    """Seed Python, numpy and PyTorch (also on the GPU) with independent words of one sequence."""
+    """Seed Python, numpy and PyTorch (also on the GPU) with independent seeds from one sequence."""
     words = np.random.SeedSequence(entropy).generate_state(3)
     random.seed(int(words[0]))
     np.random.seed(int(words[1]))

@@ -1,4 +1,4 @@
-"""Joints in input space, which scoring needs and MMPose packs on request only."""
+"""Add the joints in input space to training samples. Scoring needs them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,24 +11,24 @@ from ..registry import HOOKS
 
 @HOOKS.register_module()
 class InputJointsHook(Hook):
-    """Has the pipelines that training uses pack the joints in input space.
+    """Sets ``pack_transformed=True`` in the training pipelines.
 
-    Registered by the classroom itself. It looks again at each epoch, for other hooks may put
-    another pipeline in place, as RTMPose's configs do for the last epochs.
+    The classroom registers it. It runs in each epoch, because other hooks may replace the pipeline,
+    as RTMPose's configs do for the last epochs.
     """
 
     priority = 'LOWEST'  # after the hooks that switch pipelines
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """In training by epochs, the epoch's loading workers start after this."""
+        """Set the option. With epoch-based training, loading workers start after this."""
         pack_input_joints(runner.train_dataloader.dataset)
 
 
 def pack_input_joints(dataset: Any) -> None:
-    """Have every ``PackPoseInputs`` of a data set pack ``transformed_keypoints``.
+    """Make every ``PackPoseInputs`` of a data set pack ``transformed_keypoints``.
 
     Args:
-        dataset: A data set of MMEngine's, or a wrapper of some.
+        dataset: Data set of MMEngine's, or a wrapper of data sets.
     """
     for transform in _parts(dataset):
         if getattr(transform, 'pack_transformed', None) is False:
@@ -36,7 +36,7 @@ def pack_input_joints(dataset: Any) -> None:
 
 
 def _parts(whole: Any) -> Iterator[Any]:
-    """The data sets that a data set wraps, their transforms, and the transforms within these."""
+    """Wrapped data sets, their transforms, and nested transforms, recursively."""
     for name in ('dataset', 'datasets', 'pipeline', 'transforms'):
         inner = getattr(whole, '__dict__', {}).get(name)
         for part in inner if isinstance(inner, (list, tuple)) else [inner]:

@@ -1,4 +1,4 @@
-"""The check of the mentors before training: is each better than chance on the validation data?"""
+"""Check before training that each mentor is better than chance on the validation data."""
 
 import copy
 import dataclasses
@@ -27,17 +27,17 @@ _SHUFFLES = 5
 
 
 class MentorCheck:
-    """Scores every mentor with the config's own metric.
+    """Scores every mentor with the metric of the config.
 
-    Chance is the mentor's score when its predictions are assigned to other samples: their
-    distribution is the same, but they say nothing about the image. This is repeated several times.
-    A mentor must beat the best of these scores by more than the scores differ from each other.
+    The chance level is the mentor's score when its predictions are assigned to other samples: their
+    distribution is the same, but they are independent of the image. This is repeated several times.
+    The score of a mentor must be better than the best of these scores by more than their range.
 
     Args:
-        num_samples: Validation samples, spread evenly over the data set.
-        metric: Name of the metric to judge by, such as ``'coco/AP'``; by default the first that
-            the evaluator reports.
-        rule: ``'greater'`` or ``'less'`` is better.
+        num_samples: Number of validation samples, spread evenly over the data set.
+        metric: Name of the metric, such as ``'coco/AP'``. Default: the first metric of the
+            evaluator.
+        rule: Whether ``'greater'`` or ``'less'`` is better.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class MentorCheck:
         """Check all mentors and log a table.
 
         Returns:
-            One row per mentor: ``name``, ``parameters``, ``metric``, ``score`` and ``chance``, a
+            One row per mentor: ``name``, ``parameters``, ``metric``, ``score``, and ``chance``, the
             list of scores on shuffled images.
 
         Raises:
@@ -76,7 +76,7 @@ class MentorCheck:
         evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
         evaluator.dataset_meta = loader.dataset.metainfo
         _restrict(evaluator, loader.dataset, indices)
-        # Data sets are often sorted by class: shuffling neighbours would change nothing.
+        # Data sets are often sorted by class: exchanging neighbours would not change the score.
         random.Random(0).shuffle(indices)
         mine = indices[get_rank() :: get_world_size()]
         batches = list(
@@ -138,13 +138,13 @@ class MentorCheck:
 
 
 def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
-    """The check with these options.
+    """Build the check from its options.
 
     Args:
         options: ``MentoringHook.mentor_check``.
 
     Raises:
-        ClassroomError: It is no dict, or has an unknown option or an impossible value.
+        ClassroomError: It is not a dict, or has an unknown option or an invalid value.
     """
     if not isinstance(options, Mapping):
         raise ClassroomError(
@@ -157,7 +157,7 @@ def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Let a metric warn, but not announce itself and print its summaries for each evaluation."""
+    """Suppress the output of metrics except warnings and errors."""
 
     def important(record: logging.LogRecord) -> bool:
         return record.levelno > logging.INFO
@@ -173,7 +173,7 @@ def _quiet() -> Iterator[None]:
 
 @torch.no_grad()
 def _predict(classroom: Classroom, mentor: Mentor, batch: dict) -> Iterator[list[Any]]:
-    """The mentor's predictions on the batch's own images, then on other samples', shifted."""
+    """Predictions of a mentor for the batch, then the same assigned to other samples by shifts."""
     data = classroom.data_preprocessor(copy.deepcopy(batch), False)
     inputs, samples = data['inputs'], data['data_samples']
     if isinstance(inputs, (list, tuple)):
@@ -186,7 +186,7 @@ def _predict(classroom: Classroom, mentor: Mentor, batch: dict) -> Iterator[list
 
 
 def _roll(prediction: Prediction, shift: int) -> Prediction:
-    """A prediction in which each sample gets another one's."""
+    """Shift the samples of a prediction."""
 
     def roll(tensor: torch.Tensor | None) -> torch.Tensor | None:
         return None if tensor is None else tensor.roll(shift, dims=0)
@@ -201,7 +201,7 @@ def _roll(prediction: Prediction, shift: int) -> Prediction:
 
 
 def _spread(dataset: Dataset, count: int) -> list[int]:
-    """Indices spread over the data set; of an image with several instances, all of them."""
+    """Indices spread over the data set, with all instances of each selected image."""
     if len(dataset) < 2:
         raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
     count = min(count, len(dataset))
@@ -219,7 +219,7 @@ def _spread(dataset: Dataset, count: int) -> list[int]:
 
 
 def _batch_size(samples: int, wanted: int) -> int:
-    """Large enough to shuffle in, with no sample left alone in the last batch."""
+    """Batch size that is large enough for the shifts and leaves no last batch of one sample."""
     size = max(_SHUFFLES + 1, wanted)
     while samples % size == 1 < samples:
         size += 1
@@ -232,7 +232,7 @@ def _image_of(dataset: Dataset, index: int) -> int | None:
 
 
 def _restrict(evaluator: Evaluator, dataset: Dataset, indices: list[int]) -> None:
-    """Let COCO metrics count only the images that are shown, or the rest would be misses."""
+    """Restrict COCO metrics to the selected images; others would be counted as misses."""
     for metric in evaluator.metrics:
         coco = getattr(metric, 'coco', None)
         if coco is not None:

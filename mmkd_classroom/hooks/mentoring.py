@@ -1,4 +1,4 @@
-"""The mentoring hook: schedules, the check of the mentors, and the record of who taught what."""
+"""Mentoring hook: schedules, the check of the mentors, and records of the statistics."""
 
 from typing import Any
 
@@ -15,39 +15,40 @@ from .mentor_check import build_mentor_check
 from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
 
-# The mentors drown the labels where they make up more of the loss than this, in so many records
-# one after the other: a batch, or the first steps of training, may do it.
+# A warning is logged if the mentors' fraction of the loss is above _LOUD in _PATIENCE consecutive
+# records. Single batches and the first steps of training may have such a fraction.
 _LOUD, _PATIENCE = 0.8, 5
 
 
 @HOOKS.register_module()
 class MentoringHook(Hook):
-    """Watches over a classroom.
+    """Records statistics of the mentors, sets schedules and checks the mentors.
 
-    Each ``interval`` iterations it records the strategy's statistics, averaged over the iterations
-    since the last record and over all processes: in the message hub and every visualizer backend
-    as ``mentor/NAME/...`` and, for the classroom, as they are named; in ``mentoring.jsonl`` in the
-    work_dir, which ``--resume`` continues; and in one line of the log. Strategies name them alike:
+    Every ``interval`` iterations it records the strategy's statistics, averaged over the iterations
+    since the last record and over all processes. They are written to the message hub and all
+    visualizer backends (as ``mentor/NAME/...``; statistics of the classroom have no prefix), to
+    ``mentoring.jsonl`` in the work_dir, which ``--resume`` continues, and to one line of the log.
+    All strategies use the same names:
 
     - ``score``, ``student_score``: mean score of the mentor and the student,
-    - ``active``: share of labelled items (samples, or joints) that the mentor teaches,
-    - ``rank_share``: M times the mentor's part of the sum of all members' scores: the better the
-      mentor, the greater; the mean over student and mentors is M / (M + 1),
+    - ``active``: fraction of labelled items (samples, or joints) that the mentor teaches,
+    - ``rank_share``: M times the mentor's fraction of the sum of all members' scores; greater is
+      better, and the mean over student and mentors is M / (M + 1),
     - ``temperature``, ``weight``: their means,
-    - ``share``: the mentor's part of the whole loss,
+    - ``share``: the mentor's fraction of the total loss,
     - ``invalid``: number of samples on which its output was not finite.
 
     Args:
-        interval: Iterations between two records; by default that of ``default_hooks.logger``.
+        interval: Iterations between two records. Default: the one of ``default_hooks.logger``.
         weight: Schedule of ``strategy.weight``: a number or a dict, see
-            :func:`mmkd_classroom.hooks.schedules.build_schedule`. By default it stays as it is.
+            :func:`mmkd_classroom.hooks.schedules.build_schedule`. Default: no schedule.
         tau_max: Schedule of ``strategy.tau_max``.
-        mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults) to examine the
-            mentors before training; None to let them in unseen.
-        **unknown: Refused, with the names of the options.
+        mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults), which scores the
+            mentors before training; None for no check.
+        **unknown: Raise an error that lists the options.
     """
 
-    # Before CheckpointHook: a run that resumes from a checkpoint has all records up to it.
+    # Before CheckpointHook, so that all records up to a checkpoint are written when it is saved.
     priority = 'NORMAL'
 
     def __init__(
@@ -75,7 +76,7 @@ class MentoringHook(Hook):
         self._loud: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
-        """Check the schedules and the mentors while nothing is trained yet."""
+        """Check the schedules and the mentors before training."""
         classroom = classroom_of(runner)
         missing = [name for name in self.schedules if not hasattr(classroom.strategy, name)]
         if missing:
@@ -101,7 +102,7 @@ class MentoringHook(Hook):
             self._record(runner, runner.iter + 1, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Record what is left over."""
+        """Record the remaining iterations."""
         self._record(runner, runner.iter, runner.epoch)
 
     def _start_records(self, runner: Runner) -> None:
@@ -129,7 +130,7 @@ class MentoringHook(Hook):
             for index, mentor in enumerate(classroom.mentors)
         }
         for values in record['mentors'].values():
-            if 'invalid' in values:  # a count, averaged by now
+            if 'invalid' in values:  # convert the mean back to a count
                 values['invalid'] = round(values['invalid'] * steps * get_world_size())
         self._write(runner, record)
         self._warn_of_broken(runner, record)
@@ -137,7 +138,7 @@ class MentoringHook(Hook):
 
     def _write(self, runner: Runner, record: dict[str, Any]) -> None:
         curves = scalars(record)
-        # Not as `train/...`: MMEngine prints all of these in its own line, five for each mentor.
+        # Without the prefix `train/`: MMEngine would print five values per mentor in its own line.
         for name, value in curves.items():
             runner.message_hub.update_scalar(name, value)
         runner.visualizer.add_scalars(curves, step=record['iter'])
@@ -169,7 +170,7 @@ class MentoringHook(Hook):
             )
 
     def _factors(self, strategy: Strategy) -> str:
-        """The options that make the mentors' losses large, where they are set, and how."""
+        """Options to lower if the mentors' losses are large, with their place and value."""
         set_here = [
             f'{"MentoringHook" if name in self.schedules else "model.strategy"}.{name} '
             f'(now {getattr(strategy, name):g})'

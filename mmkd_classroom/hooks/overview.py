@@ -1,4 +1,4 @@
-"""What a user should know before a classroom trains: who teaches what, and what it costs."""
+"""Log an overview of a classroom before training: its members and the cost of a step."""
 
 from collections.abc import Sequence
 
@@ -15,10 +15,10 @@ _SHOWN_NAMES = 20
 
 
 def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
-    """Log a table of the classroom, its cost, and the joints that a mentor does not teach.
+    """Log a table of the classroom, its cost, and the joints that mentors do not teach.
 
     Args:
-        classroom: Prepared, so that the joints are matched.
+        classroom: A prepared classroom, whose joints are matched.
         size: Width and height of the student's input.
     """
     print_log(overview(classroom, size), 'current')
@@ -36,11 +36,11 @@ def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
 
 
 def overview(classroom: Classroom, size: tuple[int, int]) -> str:
-    """The table, and the classroom's cost beside the student alone.
+    """Return the table, and the cost of a step relative to training the student alone.
 
-    A GFLOP is a billion multiply-adds, as in the model zoos' tables. A step of the student is
-    counted as three forward passes, one of them for the gradient of the inputs and one for that of
-    the weights; a mentor's step is one forward pass.
+    A GFLOP is a billion multiply-adds, as in the model zoos' tables. A step of the student counts
+    as three forward passes: the forward pass, the gradient of the inputs and the gradient of the
+    weights. A step of a mentor is one forward pass.
     """
     plain = student_of(classroom)
     student = gigaflops(plain, size)

@@ -1,4 +1,4 @@
-"""Checkpoints that every PyTorch opens: tensors and plain types, nothing else."""
+"""Save checkpoints of only tensors and plain types, which every version of PyTorch can load."""
 
 import logging
 from collections import OrderedDict
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..registry import HOOKS
 
-# What PyTorch's `weights_only` unpickler takes as it is; tensors and containers come on top.
+# Types that PyTorch's `weights_only` unpickler accepts, besides tensors and containers.
 _ATOMS = (
     type(None), bool, int, float, complex, str, bytes, bytearray, torch.Size, torch.dtype,
     torch.device,
@@ -25,15 +25,15 @@ _HISTORY = 'HistoryBuffer'
 
 @HOOKS.register_module()
 class PlainCheckpointHook(Hook):
-    """Saves what MMEngine pickles as objects in a form that ``torch.load`` takes by default.
+    """Converts objects in MMEngine's checkpoints to types that ``torch.load`` accepts by default.
 
-    Since PyTorch 2.6 ``torch.load`` refuses MMEngine's own checkpoints, for the history of the
-    losses and the numpy arrays in the data set's metainfo, and with them ``--resume``, the stock
-    ``tools/test.py`` and the inferencers fail. Files written with this hook work with all of
-    these, unchanged, and carry nothing that could run. What is changed:
+    Since PyTorch 2.6, ``torch.load`` refuses MMEngine's own checkpoints because of the history of
+    the losses and the numpy arrays in the data set's metainfo. ``--resume``, the stock
+    ``tools/test.py`` and the inferencers therefore fail. They work with files written by this hook,
+    which cannot run code. These objects are converted:
 
     ============================  ==================================================
-    live                          in the file
+    in memory                     in the file
     ============================  ==================================================
     ``HistoryBuffer``             ``{'HistoryBuffer': {'log_history': Tensor,
                                   'count_history': Tensor, 'max_length': int}}``
@@ -47,22 +47,22 @@ class PlainCheckpointHook(Hook):
     anything else                 its ``repr``, with a warning
     ============================  ==================================================
 
-    On loading, the histories and the metainfo's arrays become objects again, so that a resumed
-    run continues both exactly. Stock code reads the metainfo's colours and sigmas from tensors as
-    it does from arrays.
+    When a file is loaded, the histories and the arrays of the metainfo are restored, so a resumed
+    run continues with the same objects. Without this hook, stock code reads the metainfo's colours
+    and sigmas from the tensors.
 
-    The hook belongs to no distiller: it serves any MMEngine training.
+    The hook does not need a classroom and works with any MMEngine training.
     """
 
     priority = 'LOWEST'  # after hooks that add to the checkpoint, such as EMAHook
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Replace in ``checkpoint`` what is not plain; live objects stay as they are."""
+        """Replace objects in ``checkpoint`` by plain copies; the objects are not changed."""
         for key, value in checkpoint.items():
             checkpoint[key] = plain(value, key)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Bring back the objects that :meth:`Runner.resume` works with."""
+        """Restore the objects that :meth:`Runner.resume` needs."""
         hub, meta = checkpoint.get('message_hub'), checkpoint.get('meta')
         if isinstance(hub, dict) and 'log_scalars' in hub:
             hub['log_scalars'] = OrderedDict(
@@ -73,14 +73,14 @@ class PlainCheckpointHook(Hook):
 
 
 def plain(value: Any, where: str = 'checkpoint') -> Any:
-    """A value made of tensors and plain types alone.
+    """Convert a value to tensors and plain types.
 
     Args:
-        value: Anything.
-        where: Its place in the checkpoint, for warnings.
+        value: Any value.
+        where: Its position in the checkpoint, for warnings.
 
     Returns:
-        ``value`` itself where it is plain already, else a plain copy.
+        ``value`` itself if it is plain already, else a plain copy.
 
     Example:
         >>> plain({'sigmas': np.ones(2, np.float32), 'best': np.float64(0.5)})
@@ -137,11 +137,11 @@ def _plain_sequence(value: Any, where: str) -> Any:
 
 
 def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(array.copy())  # a tensor of its own: the array may yet change
+    return torch.from_numpy(array.copy())  # a copy, because the array may change later
 
 
 def _history(value: Any) -> Any:
-    """The ``HistoryBuffer`` that :func:`plain` took apart."""
+    """Restore a ``HistoryBuffer`` that :func:`plain` converted; other values are not changed."""
     if not (isinstance(value, dict) and _HISTORY in value):
         return value
     saved = value[_HISTORY]
@@ -150,7 +150,7 @@ def _history(value: Any) -> Any:
 
 
 def _with_arrays(value: Any) -> Any:
-    """The metainfo with numpy arrays for its tensors; it never holds tensors of its own."""
+    """Convert tensors of the metainfo to numpy arrays; originally it has no tensors."""
     if isinstance(value, Tensor):
         return value.cpu().numpy()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What MentoringHook leaves of a training: one file however often it is resumed, a line to read."""
+"""Output of MentoringHook: a file of records, also across resumed runs, and a line of the log."""
 
 import json
 import os
@@ -6,33 +6,32 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-# In this order in the line; the rest is for the file and the curves.
+# Statistics in the line, in this order; the others are only in the file and the curves.
 _SHOWN = ('active', 'weight', 'score', 'share')
 
 
 class RecordFile:
-    """``mentoring.jsonl`` in a work_dir: a line of JSON a record, in the order of training.
+    """``mentoring.jsonl`` in a work_dir: one line of JSON per record, in the order of training.
 
     Args:
-        work_dir: Its folder.
+        work_dir: Folder of the file.
     """
 
     def __init__(self, work_dir: Path | str) -> None:
         self.path = Path(work_dir) / 'mentoring.jsonl'
 
     def start(self, iteration: int, log_dir: Path | str) -> str:
-        """Drop the records that training from here on makes anew.
+        """Remove the records after an iteration, which training will write again.
 
-        An interrupted training has often gone on after its last checkpoint. What is dropped stays
-        in a copy of the file; the file itself is replaced as a whole, so that a crash leaves one
-        of the two.
+        An interrupted training often continued after its last checkpoint. The old file is copied
+        first, and the new one replaces it atomically, so a crash loses no record.
 
         Args:
-            iteration: Number of iterations that are done.
-            log_dir: Takes the copy, ``mentoring_before.jsonl``.
+            iteration: Number of finished iterations.
+            log_dir: Folder of the copy, ``mentoring_before.jsonl``.
 
         Returns:
-            What was done, for the log; nothing where nothing was.
+            A message for the log; empty if no record was removed.
         """
         if not self.path.exists():
             return ''
@@ -54,13 +53,13 @@ class RecordFile:
         )
 
     def append(self, record: dict[str, Any]) -> None:
-        """Add a record."""
+        """Append a record."""
         with self.path.open('a') as file:
             file.write(json.dumps(record) + '\n')
 
 
 def _is_of(line: str, iteration: int) -> bool:
-    """Whether a line is a whole record of the iterations so far; a crash may cut the last short."""
+    """Whether a line is a complete record up to an iteration; a crash may truncate the last."""
     try:
         return line.endswith('\n') and json.loads(line)['iter'] <= iteration
     except ValueError:
@@ -68,7 +67,7 @@ def _is_of(line: str, iteration: int) -> bool:
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:
-    """The statistics of a record by the names of their curves.
+    """Statistics of a record by the names of their curves.
 
     Example:
         >>> scalars(dict(iter=50, epoch=1, student_score=0.4, mentors=dict(a=dict(share=0.2))))
@@ -84,7 +83,7 @@ def scalars(record: dict[str, Any]) -> dict[str, float]:
 
 
 def summary(record: dict[str, Any]) -> str:
-    """A record in one line, with each mentor's name once.
+    """Format a record as one line, with the names of the mentors first.
 
     Example:
         >>> mentors = dict(a=dict(active=0.8, score=0.6), b=dict(active=0.4, score=0.5))

@@ -1,4 +1,4 @@
-"""Values that change over training: constant, linear or cosine, with a warm-up."""
+"""Schedules of values over training: constant, linear or cosine, with a warm-up."""
 
 import math
 from collections.abc import Callable
@@ -15,12 +15,12 @@ _CURVES = {
 
 
 def build_schedule(cfg: float | dict, key: str) -> Schedule:
-    """A function of the share of training that is done, in [0, 1].
+    """Build a function from the progress of training, in [0, 1], to a value.
 
     Args:
         cfg: A number, or ``dict(type='constant' | 'linear' | 'cosine', start=..., end=...,
-            warmup=0.0)``. The value rises linearly from 0 to ``start`` over the first ``warmup``
-            share of training, then goes to ``end`` along the curve.
+            warmup=0.0)``. The value increases linearly from 0 to ``start`` over the first fraction
+            ``warmup`` of training, then changes to ``end`` along the curve.
         key: Config key, for messages.
 
     Returns:

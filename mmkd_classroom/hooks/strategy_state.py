@@ -1,4 +1,4 @@
-"""What a strategy has learned, in its own entry of a checkpoint: the rest of it is a student."""
+"""Save and load a strategy's parameters in a separate entry of the student's checkpoint."""
 
 import logging
 from typing import Any
@@ -13,11 +13,11 @@ ENTRY = 'classroom'
 
 
 def save_strategy(strategy: Strategy, checkpoint: dict[str, Any]) -> None:
-    """Put the strategy's weights into a checkpoint; nothing where it learns nothing.
+    """Add the strategy's parameters to a checkpoint, if it has any.
 
     Args:
         strategy: Strategy.
-        checkpoint: As MMEngine's Runner saves it.
+        checkpoint: Checkpoint of MMEngine's Runner; changed in place.
     """
     weights = strategy.state_dict()
     if weights:
@@ -25,18 +25,18 @@ def save_strategy(strategy: Strategy, checkpoint: dict[str, Any]) -> None:
 
 
 def load_strategy(strategy: Strategy, checkpoint: dict[str, Any], resume: bool) -> None:
-    """Take the strategy's weights from a checkpoint.
+    """Load the strategy's parameters from a checkpoint.
 
-    Where a run does not resume but starts from another's weights (``load_from``), a strategy whose
-    weights are not in the file starts anew.
+    If the run does not resume but uses ``load_from``, parameters that are not in the file keep
+    their initial values.
 
     Args:
         strategy: Strategy.
-        checkpoint: As MMEngine's Runner read it.
-        resume: Whether training goes on where the checkpoint left it.
+        checkpoint: Checkpoint read by MMEngine's Runner.
+        resume: Whether the run resumes.
 
     Raises:
-        ClassroomError: To resume, the file lacks weights or has others.
+        ClassroomError: The run resumes, but the names or shapes of the parameters differ.
     """
     weights, ours = checkpoint.get(ENTRY, {}), strategy.state_dict()
     shapes, expected = ({k: tuple(v.shape) for k, v in w.items()} for w in (weights, ours))

@@ -1,4 +1,4 @@
-"""Frozen mentors and the bank that holds them."""
+"""Frozen mentors and their container."""
 
 from .bank import MentorBank
 from .entry import Entry, distinct_names, read_entries, read_entry

@@ -1,4 +1,4 @@
-"""The mentors of a classroom, held so that nothing can train, save or copy them."""
+"""Container of the mentors, which are never trained, saved or copied."""
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
@@ -16,13 +16,13 @@ from .mentor import Mentor, build_mentor, load_mentor
 class MentorBank:
     """A list of mentors.
 
-    It is no :class:`torch.nn.Module`: the mentors are not among ``parameters()`` and
-    ``state_dict()``, ``train()`` does not reach them, DDP does not broadcast them and no
-    optimizer sees them. A deep copy shares them, so EMA's model has no second set, and does not
-    move them, wherever EMA keeps its model.
+    It is not a :class:`torch.nn.Module`: the mentors are not in ``parameters()`` and
+    ``state_dict()``, ``train()`` does not change them, DDP does not broadcast them and no optimizer
+    updates them. A deep copy, such as EMA's, shares the mentors and does not move them to another
+    device.
 
     Args:
-        mentors: At least one.
+        mentors: At least one mentor.
     """
 
     def __init__(self, mentors: Sequence[Mentor]) -> None:
@@ -38,23 +38,24 @@ class MentorBank:
         student: nn.Module,
         adapter: HeadAdapter,
     ) -> tuple['MentorBank', list[dict[str, int]]]:
-        """Build mentors and load their weights; each check of all mentors before the next.
+        """Build all mentors, then load their weights.
 
-        Torch's random numbers go on as if nothing was built, so that a student in a classroom
-        sees the same augmentation and dropout as alone.
+        The random state of torch is restored, so that a student in a classroom gets the same
+        augmentation and dropout as alone.
 
         Args:
             entries: See :func:`read_entries`.
-            names: Of the mentors.
-            stages: Stages of each mentor's backbone that the strategy reads.
+            names: Names of the mentors.
+            stages: Stages of each mentor's backbone that the strategy needs.
             student: Stock model.
             adapter: Adapter of the student.
 
         Returns:
-            The bank, and the channels of the stages of each mentor.
+            The bank, and the number of channels of the stages of each mentor.
 
         Raises:
-            ClassroomError: Names every mentor that cannot teach, as far as was checked.
+            ClassroomError: Mentors cannot be built; or, if all are built, weights cannot be
+                loaded. The message has the errors of all mentors.
         """
         with torch.random.fork_rng(devices=[]):
             built = each(
@@ -65,15 +66,15 @@ class MentorBank:
         return cls(mentors), [channels for _, channels in built]
 
     def match(self, metainfo: dict | str | None) -> None:
-        """Match each mentor's items with the student's; see :meth:`OutputAdapter.match`."""
+        """Match the items of each mentor with the student's; see :meth:`OutputAdapter.match`."""
         each(lambda mentor: mentor.output_adapter.match(metainfo), self.mentors)
 
     def predict(self, inputs: Tensor) -> list[Prediction]:
-        """Each mentor's prediction on the student's batch ``(N, 3, H, W)``, in its form."""
+        """Predict the student's batch ``(N, 3, H, W)`` with each mentor; see :class:`Mentor`."""
         return [mentor.predict(inputs) for mentor in self.mentors]
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
-        """What ``nn.Module._apply`` does to a child."""
+        """Apply a function to all tensors, as ``nn.Module._apply`` does for a child module."""
         for mentor in self.mentors if self._owns else ():
             mentor.apply(function)
 

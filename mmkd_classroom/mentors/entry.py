@@ -1,4 +1,4 @@
-"""One entry of ``model.mentors``: what may stand there, and the files that it means."""
+"""Entries of ``model.mentors``: check their keys, and find their configs and checkpoints."""
 
 import copy
 import logging
@@ -24,7 +24,7 @@ from ..options import type_name
 from ..runner import running
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
-# What follows the model in the name of a config: batch size, epochs, data set.
+# The part of a config's file name after the model: batch size, epochs, data set.
 _SCHEDULE = re.compile(r'[-_]\d+xb\d+.*')
 _KINDS = {
     'config': ((str, Path, dict), "a path, 'package::path' or a dict with `model`"),
@@ -43,13 +43,13 @@ _FORM = (
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry of ``model.mentors`` whose config is loaded and whose files are there.
+    """A checked entry of ``model.mentors`` with its loaded config.
 
     Attributes:
-        key: Its config key, such as ``model.mentors[0]``, for messages.
+        key: Config key, such as ``model.mentors[0]``, for messages.
         options: The entry itself.
-        config: The mentor's whole config.
-        checkpoint: Path or URL of the weights, or None for random ones.
+        config: Whole config of the mentor.
+        checkpoint: Path or URL of the weights, or None for random weights.
     """
 
     key: str
@@ -59,10 +59,10 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The one that is given, or that of the config's file, or of the backbone.
+        """Option ``name``, or a name from the config's file, or the type of the backbone.
 
-        Of a file that is named as OpenMMLab's are, the part before the training schedule:
-        ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` is ``hrnet-w48``.
+        For a file name in OpenMMLab's style, this is the part before the training schedule:
+        ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` gives ``hrnet-w48``.
         """
         if self.options.get('name'):
             return self.options['name']
@@ -77,10 +77,11 @@ class Entry:
 def read_entries(
     cfgs: Sequence[dict[str, Any] | str] | None, mentor_options: Iterable[str] = ()
 ) -> list[Entry]:
-    """Check ``model.mentors`` as far as is cheap; see :func:`read_entry`.
+    """Check ``model.mentors`` without building models; see :func:`read_entry`.
 
     Raises:
-        ClassroomError: There is none, or some are wrong: all that are wrong in one message.
+        ClassroomError: There is no entry, or entries are wrong. The message has the errors of all
+            entries.
     """
     if not isinstance(cfgs or [], (list, tuple)):
         raise ClassroomError(f'model.mentors is {cfgs!r}, not a list: write [dict(config=...)].')
@@ -94,7 +95,7 @@ def read_entries(
 
 
 def distinct_names(entries: Sequence[Entry]) -> list[str]:
-    """The mentors' names; equal ones are numbered, and a warning says so."""
+    """Names of the mentors. Equal names are numbered, with a warning."""
     given = [entry.name for entry in entries]
     taken, names = set(given), list(given)
     for shared in dict.fromkeys(name for name in given if given.count(name) > 1):
@@ -114,23 +115,24 @@ def distinct_names(entries: Sequence[Entry]) -> list[str]:
 
 
 def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str] = ()) -> Entry:
-    """Check one entry of ``model.mentors`` as far as is cheap: no model, no download.
+    """Check one entry of ``model.mentors`` without building a model or downloading weights.
 
     Args:
         cfg: ``config`` (a path, ``'package::path'`` or a dict with ``model``), ``checkpoint``
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
-            ``input_size`` (a classifier's width and height, by default the student's; a pose
-            estimator's is its codec's), ``flip_channels`` (see :class:`InputAdapter`),
-            ``precision`` and ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A
-            string ``'package::path'`` alone means that config with ``checkpoint='zoo'``. For
-            relative paths see :func:`search_folders`.
-        key: The entry's config key, such as ``model.mentors[0]``, for messages.
-        mentor_options: What it may say for the student's kind of head,
+            ``input_size`` (width and height for a classifier, by default
+            :attr:`HeadAdapter.usual_size`, else the student's size; for a pose estimator it is the
+            codec's), ``flip_channels`` (see :class:`InputAdapter`), ``precision`` and
+            ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A string
+            ``'package::path'`` is the same as this config with ``checkpoint='zoo'``. For relative
+            paths see :func:`search_folders`.
+        key: Config key of the entry, such as ``model.mentors[0]``, for messages.
+        mentor_options: Further keys for the student's kind of head,
             :attr:`HeadAdapter.mentor_options`: ``keypoint_map`` and ``metainfo``, or ``class_map``.
 
     Raises:
-        ClassroomError: The entry is not well formed, its config or checkpoint cannot be found,
-            or the checkpoint is not the one its name says.
+        ClassroomError: The entry has wrong keys or values, its config or checkpoint is not found,
+            or the SHA-256 of the checkpoint differs from the one in its name.
     """
     cfg = as_entry(cfg, key)
     _check(cfg, key, mentor_options)
@@ -156,13 +158,13 @@ def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str
 
 
 def search_folders(config: Path | None = None) -> list[Path]:
-    """Where a relative path of an entry is sought, first to last.
+    """Folders in which a relative path of an entry is searched, in order of precedence.
 
-    In the working directory, beside the config that a Runner is being built from, and beside the
-    mentor's own.
+    These are the working directory, the folder of the config that a Runner is built from, and the
+    folder of the mentor's own config.
 
     Args:
-        config: The mentor's config file, where its checkpoint is sought.
+        config: Config file of the mentor, if its checkpoint is searched.
     """
     runner = running()
     main = runner.cfg.filename if runner is not None else None
@@ -170,11 +172,11 @@ def search_folders(config: Path | None = None) -> list[Path]:
 
 
 def as_entry(text: Any, key: str) -> Any:
-    """An entry written as a string, written out; any other as it is.
+    """Convert an entry ``'package::path'`` to a dict; other entries are not changed.
 
     Args:
-        text: ``'package::path'``.
-        key: The entry's config key, for messages.
+        text: The entry.
+        key: Config key of the entry, for messages.
     """
     if not isinstance(text, str):
         return text
@@ -188,7 +190,7 @@ def as_entry(text: Any, key: str) -> Any:
 
 
 def _check(cfg: Any, key: str, mentor_options: Iterable[str]) -> None:
-    """Raise where an entry is not well formed."""
+    """Raise an error if an entry has unknown, missing or invalid keys."""
     if not isinstance(cfg, dict):
         raise ClassroomError(f'{key} is {cfg!r}. {_FORM}.')
     known = [*_KINDS, *sorted(mentor_options)]
@@ -221,18 +223,18 @@ def _is_length(value: Any) -> bool:
 
 
 def _from_package(config: str, zoo: bool, key: str) -> Config:
-    """A config of an installed package; for the zoo with ``model_path``, if that has weights."""
+    """Load a config of an installed package; ``zoo`` adds ``model_path`` if it has weights."""
     where = f'{key}.config ='
-    config_file(config, where)  # else MMEngine would install a package that is missing, unasked
+    config_file(config, where)  # MMEngine would install a package that is missing, without asking
     where = f'{where} {config!r}'
     return _loaded(lambda: get_config(config, pretrained=zoo), where)
 
 
 def _loaded(load: Callable[[], Config], where: str) -> Config:
-    """What ``load`` returns; what it raises, with the line of the config that is wrong."""
+    """Call ``load``, and add the wrong line of the config to its errors."""
     try:
         return load()
-    except Exception as error:  # mmengine raises a different type for each way to be wrong
+    except Exception as error:  # mmengine raises various types
         raise ClassroomError(
             f'{where} could not be loaded ({reason(error)}{_line(error)}). Correct that file, or '
             'name another config.'
@@ -240,7 +242,7 @@ def _loaded(load: Callable[[], Config], where: str) -> Config:
 
 
 def _line(error: Exception) -> str:
-    """Where in a config file an error arose, if it did in one."""
+    """Line and config file of an error, for messages; empty if it has no such line."""
     if isinstance(error, SyntaxError):
         return f': {error.text.strip()}' if error.text else ''
     frames = traceback.extract_tb(error.__traceback__)
@@ -249,16 +251,16 @@ def _line(error: Exception) -> str:
 
 
 def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] = ()) -> Path:
-    """The file of that name in the first of the folders that has one.
+    """Find a file in the first folder that contains it.
 
     Args:
-        path: Absolute, or relative to one of the folders.
-        folders: First to last.
-        where: What the user wrote, for messages.
-        words: What could have been meant besides a file.
+        path: Absolute path, or relative to one of the folders.
+        folders: Folders in order of precedence.
+        where: Config line of the path, for messages.
+        words: Values other than files, to suggest for misspelled ones.
     """
     places = [Path(os.path.abspath(folder / Path(path).expanduser())) for folder in folders]
-    places = list(dict.fromkeys(places))  # one, where the path is absolute
+    places = list(dict.fromkeys(places))  # one place if the path is absolute
     for place in places:
         if place.is_file():
             return place
@@ -270,7 +272,7 @@ def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] 
 
 
 def _zoo_weights(config: str | dict, loaded: Config, key: str) -> str:
-    """URL of what the model zoo lists for a config."""
+    """URL of the model zoo's checkpoint for a config."""
     if not isinstance(config, str) or '::' not in config:
         kind = 'a dict' if isinstance(config, dict) else f'{config!r}, a file'
         raise ClassroomError(
@@ -278,7 +280,7 @@ def _zoo_weights(config: str | dict, loaded: Config, key: str) -> str:
             "'package::path' are in a zoo. Name the checkpoint's path or URL."
         )
     url = loaded.get('model_path')
-    if not isinstance(url, str):  # MMEngine says nothing where it has found none
+    if not isinstance(url, str):  # MMEngine does not report that it found none
         raise ClassroomError(
             f"{key}.checkpoint is 'zoo', but {config.split('::')[0]}'s model zoo lists no weights "
             f'for {key}.config = {config!r}. Name the path or URL of its checkpoint, or another '
@@ -288,7 +290,7 @@ def _zoo_weights(config: str | dict, loaded: Config, key: str) -> str:
 
 
 def _weights(checkpoint: str, folders: Sequence[Path], key: str) -> str:
-    """The file that a path means; a URL as it is."""
+    """Path of an existing checkpoint file, or an unchanged URL."""
     where = f'{key}.checkpoint = {checkpoint!r}'
     if checkpoint.startswith(('http://', 'https://')):
         return checkpoint

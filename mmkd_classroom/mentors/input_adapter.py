@@ -1,4 +1,4 @@
-"""The student's batch as a mentor wants it: channel order, normalisation and size."""
+"""Convert the student's batch to a mentor's channel order, normalisation and size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from ..structures import Letterbox
 
 @dataclass(frozen=True)
 class Normalisation:
-    """What a data preprocessor does to pixels.
+    """Channel order and normalisation of a data preprocessor.
 
     Attributes:
-        mean: Per channel, in pixel values, in the order after a flip.
-        std: Per channel.
+        mean: Mean per channel, in pixel values, in the channel order after the flip.
+        std: Standard deviation per channel.
         flips: Whether the channel order of the loaded image is reversed first.
     """
 
@@ -27,7 +27,7 @@ class Normalisation:
 
     @classmethod
     def of(cls, preprocessor: nn.Module) -> 'Normalisation':
-        """Read it off a data preprocessor of MMEngine's, MMPose's or MMPretrain's."""
+        """Read the settings of a data preprocessor of MMEngine, MMPose or MMPretrain."""
         flips = bool(
             getattr(preprocessor, '_channel_conversion', False)
             or getattr(preprocessor, 'to_rgb', False)
@@ -41,14 +41,14 @@ class Normalisation:
 def letterbox(
     student: tuple[int, int], mentor: tuple[int, int]
 ) -> tuple[tuple[int, int], Letterbox]:
-    """Place the student's input in the mentor's: as large as fits, centred, nothing cut off.
+    """Place the student's input in the mentor's: as large as possible, centred and not cropped.
 
     Args:
         student: Width and height of the student's input.
-        mentor: Of the mentor's.
+        mentor: Width and height of the mentor's input.
 
     Returns:
-        Width and height that the student's image takes there, and where its pixels lie.
+        Width and height of the student's image in the mentor's input, and its position.
 
     Example:
         >>> letterbox((192, 256), (256, 256))[1].offset
@@ -57,7 +57,7 @@ def letterbox(
     ratio = min(theirs / ours for ours, theirs in zip(student, mentor))
     content = tuple(round(ours * ratio) for ours in student)
     scale = tuple(inner / ours for inner, ours in zip(content, student))
-    # Resizing keeps the image's corners, which lie half a pixel before the first pixel's centre.
+    # Resizing aligns the corners of the images, half a pixel before the centre of the first pixel.
     offset = tuple(
         (outer - inner) // 2 + (factor - 1) / 2
         for outer, inner, factor in zip(mentor, content, scale)
@@ -66,20 +66,20 @@ def letterbox(
 
 
 class InputAdapter:
-    r"""The student's normalised batch as the mentor wants it, made on the device.
+    r"""Convert the student's normalised batch to the mentor's input, on the device.
 
     .. math:: x_m = \frac{(x_s \sigma_s + \mu_s) - \mu_m}{\sigma_m}
 
-    in one multiply-add; then, where the mentor's input has another size, resized to fit with the
-    rest black.
+    This is one multiply-add. If the mentor's input has another size, the image is then resized to
+    fit, and the border is black.
 
     Args:
-        student: How the student's batch was normalised.
-        mentor: How the mentor's training images were.
-        size: Width and height of the mentor's input; None takes the student's.
-        flips: Whether the mentor wants the student's channels in reverse. By default where one
-            preprocessor reverses what is loaded and the other does not: right for images, wrong
-            where one was trained on a data set that loads RGB, as CIFAR's do.
+        student: Normalisation of the student's batch.
+        mentor: Normalisation of the mentor's training images.
+        size: Width and height of the mentor's input; None for the student's size.
+        flips: Whether to reverse the student's channels. Default: True if only one of the two
+            preprocessors reverses them. This is correct for image files, but wrong if one model
+            was trained on a data set that loads RGB, as CIFAR's do.
     """
 
     def __init__(
@@ -107,12 +107,12 @@ class InputAdapter:
         return dict(values, flips=self.flips, size=self.size)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
-        """Move the constants as ``nn.Module._apply`` moves parameters."""
+        """Move the constants, as ``nn.Module._apply`` moves parameters."""
         self._scale, self._shift = function(self._scale), function(self._shift)
         self._black = function(self._black)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """``(N, 3, H, W)`` to ``(N, 3, H, W)`` of the mentor's size."""
+        """Convert ``(N, 3, H, W)`` to ``(N, 3, H', W')`` of the mentor's size."""
         if not self.identity:
             inputs = inputs.flip(1) if self.flips else inputs
             inputs = torch.addcmul(self._shift, inputs, self._scale)
@@ -120,7 +120,7 @@ class InputAdapter:
         return inputs if self.size in (None, ours) else self._resized(inputs, ours)
 
     def content(self, maps: Tensor, inputs: Tensor) -> Tensor:
-        """The part of a mentor's feature maps that shows the student's image, to the cell.
+        """Crop a mentor's feature maps to the student's image, rounded to whole cells.
 
         Args:
             maps: ``(N, C, h, w)``.
@@ -138,7 +138,8 @@ class InputAdapter:
 
     def _resized(self, inputs: Tensor, ours: tuple[int, int]) -> Tensor:
         (width, height), _ = letterbox(ours, self.size)
-        # Shrinking without a filter would feed the mentor aliases that it never saw.
+        # Without antialiasing, smaller images would have artefacts that the mentor was not trained
+        # on.
         shrinks = width < ours[0]
         inputs = F.interpolate(inputs, (height, width), mode='bilinear', antialias=shrinks)
         left, top = (self.size[0] - width) // 2, (self.size[1] - height) // 2

@@ -1,4 +1,4 @@
-"""One frozen mentor: a stock model with its weights, and what adapts it to the student."""
+"""One frozen mentor: a stock model with its weights, and its input and output adapters."""
 
 import copy
 import hashlib
@@ -25,21 +25,21 @@ from .input_adapter import InputAdapter, Normalisation, letterbox
 
 
 class Mentor:
-    """A stock model that teaches and never learns.
+    """A frozen stock model with adapters for its input and output.
 
-    It is no :class:`torch.nn.Module`, so whoever holds it holds no parameters of it.
+    It is not a :class:`torch.nn.Module`, so its parameters are not those of a module that holds it.
 
     Args:
-        name: Shown in logs and tables.
-        model: Stock model; it is put in evaluation mode and stays there.
-        input_adapter: From the student's batch to the mentor's.
-        output_adapter: From the mentor's output to a prediction in the student's form.
-        stages: Stages of the backbone whose feature maps a prediction carries; see
+        name: Name in logs and tables.
+        model: Stock model; it is put in evaluation mode and stays in it.
+        input_adapter: Converts the student's batch to the mentor's.
+        output_adapter: Converts the mentor's output to a prediction in the student's format.
+        stages: Stages of the backbone whose feature maps are added to predictions; see
             :mod:`mmkd_classroom.features`.
-        precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``: the mentor's own, whatever the student
-            trains in; None follows the student's automatic mixed precision.
-        channels_last: Whether it runs in that memory format.
-        size_key: The config key that says its input size, where that is open, for messages.
+        precision: ``'fp32'``, ``'fp16'`` or ``'bf16'``, independent of the student's; None for the
+            student's automatic mixed precision.
+        channels_last: Whether it runs in this memory format.
+        size_key: Config key of its input size, for messages; None if the size is fixed.
         description: Digest of its config.
     """
 
@@ -72,7 +72,7 @@ class Mentor:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
-        """What ``nn.Module._apply`` does to a child, such as a move to another device."""
+        """Apply a function, such as a move to another device, as ``nn.Module._apply`` does."""
         self.model._apply(function)
         if self.dtype is not None:
             self.model.to(dtype=self.dtype)
@@ -104,7 +104,7 @@ class Mentor:
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
-        """Its prediction on the student's batch ``(N, 3, H, W)``, in the student's form."""
+        """Predict the student's batch ``(N, 3, H, W)``, in the format of the student's head."""
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         follows = self.dtype is None
         precision = nullcontext() if follows else without_autocast(adapted)
@@ -122,10 +122,10 @@ class Mentor:
         )
 
     def _run(self, inputs: Tensor) -> Any:
-        """What the stock model returns; many networks take images of one size only."""
+        """Run the stock model. The error names the size, as many networks accept only one."""
         try:
             return self.model(inputs, None, mode='tensor')
-        except Exception as error:  # whatever a network says to an input that it is not made for
+        except Exception as error:  # networks raise various errors for a wrong input size
             clear = isinstance(error, (torch.cuda.OutOfMemoryError, ClassroomError))
             if clear or self.size_key is None:
                 raise
@@ -138,17 +138,17 @@ class Mentor:
 def build_mentor(
     entry: Entry, name: str, stages: Sequence[str], student: nn.Module, adapter: HeadAdapter
 ) -> tuple[Mentor, dict[str, int]]:
-    """Build the mentor of an entry, as yet without its weights.
+    """Build the mentor of an entry without loading its weights; see :func:`load_mentor`.
 
     Args:
         entry: See :func:`read_entry`.
-        name: Its name.
-        stages: Stages of its backbone that the strategy reads.
+        name: Name of the mentor.
+        stages: Stages of its backbone that the strategy needs.
         student: Stock model.
         adapter: Adapter of the student.
 
     Returns:
-        The mentor, see :func:`load_mentor`; and the channels of its stages.
+        The mentor, and the number of channels of its stages.
 
     Raises:
         ClassroomError: The mentor's config does not build, or it cannot teach the student.
@@ -189,10 +189,10 @@ def build_mentor(
 
 
 def load_mentor(mentor: Mentor, entry: Entry) -> None:
-    """Give a mentor the weights that its entry names.
+    """Load the weights of a mentor's entry.
 
     Raises:
-        ClassroomError: They cannot be fetched or read, or do not fit.
+        ClassroomError: They cannot be downloaded or read, or do not fit.
     """
     if entry.checkpoint is None:
         message = f'{entry.key} has random weights (checkpoint=None).'
@@ -202,7 +202,7 @@ def load_mentor(mentor: Mentor, entry: Entry) -> None:
 
 
 def _build_model(config: Config, key: str) -> nn.Module:
-    """The stock model; of a classroom's config, the student."""
+    """Build the stock model of a config, or the student if it is the config of a classroom."""
     try:
         model = ConfigDict(copy.deepcopy(config.model))
         preprocessors = [model.get('data_preprocessor'), config.get('data_preprocessor')]
@@ -213,7 +213,7 @@ def _build_model(config: Config, key: str) -> nn.Module:
             return MODELS.build(model)
     except ClassroomError:
         raise
-    except Exception as error:  # stock code raises a different type for each way to be wrong
+    except Exception as error:  # stock code raises various types
         raise ClassroomError(
             f'{key}.config: its model cannot be built ({reason(error)}). Correct that config, or '
             'name another. It must build by itself in the stock tools.'

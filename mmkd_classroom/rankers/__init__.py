@@ -1,4 +1,4 @@
-"""Knowledge Filtering rankers: how good each classroom member is on each sample."""
+"""Rankers: score each member of the classroom on each sample, for Knowledge Filtering."""
 
 from .base import Ranker
 from .classes import TrueClassRanker

@@ -1,4 +1,4 @@
-"""The contract of a ranker: how good is each member on each item of each sample?"""
+"""Base class of rankers, which score each member on each item of each sample."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ class Ranker(nn.Module, ABC):
     """Scores all members of a classroom against the targets, once per step, on the device.
 
     Attributes:
-        kind: ``'classes'`` or ``'keypoints'``: what it scores.
+        kind: Kind of the items that it scores: ``'classes'`` or ``'keypoints'``.
     """
 
     kind: str
 
     def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:  # noqa: B027
-        """Learn what it must know of the data; called once, before training.
+        """Read settings from the data, such as sigmas. Called once, before training.
 
         Args:
             items: Number of items of a sample.
@@ -37,26 +37,26 @@ class Ranker(nn.Module, ABC):
         """Score all members.
 
         Args:
-            members: The student, then M mentors.
-            targets: Of the batch.
+            members: Predictions of the student and of M mentors.
+            targets: Targets of the batch.
         """
 
 
 def validity(members: Sequence[Prediction], targets: Targets) -> tuple[Tensor, Tensor]:
-    """Which items of each member count, and how much in its mean.
+    """Return the valid items of each member, and the weights of a mean over them.
 
     Args:
-        members: The student, then M mentors.
-        targets: With weights ``(N, K)``.
+        members: Predictions of the student and of M mentors.
+        targets: Targets with weights ``(N, K)``.
 
     Returns:
-        Booleans and weights, both ``(M + 1, N, K)``. The weights of a sample average over the
-        labelled items that the member has.
+        Booleans and weights, both ``(M + 1, N, K)``. The weights are those of a mean over the
+        labelled items of a sample that the member predicts.
     """
     valid = torch.stack([member.valid for member in members])
     return valid, item_weights(targets.weights * valid)
 
 
 def mean_of_valid(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of ``(..., N)`` values over the valid ones, 0 where none is."""
+    """Mean of ``(..., N)`` values over the valid ones; 0 if none is valid."""
     return (values * valid).sum(-1) / valid.sum(-1).clamp(min=1)

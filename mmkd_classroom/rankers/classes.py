@@ -1,4 +1,4 @@
-"""Ranking classifiers by the probability they give to the true class."""
+"""Rank classifiers by their probability of the true class."""
 
 from collections.abc import Sequence
 
@@ -14,10 +14,10 @@ from .base import Ranker, mean_of_valid, validity
 class TrueClassRanker(Ranker):
     """Probability of the true class, from the logits and the hard label.
 
-    ClassroomKD (arXiv 2409.20237). Label smoothing in the training loss does not enter. For mixup
-    and CutMix the score is ``exp(-CE)`` against the soft label. The score of a batch is
-    ``exp(-mean CE)``, the geometric mean over its samples, as the authors score one. A sample is
-    correct where the largest logit is that of the (heaviest) label.
+    ClassroomKD (arXiv 2409.20237). Label smoothing in the training loss has no effect. For mixup
+    and CutMix the score is ``exp(-CE)`` with the soft label. The score of a batch is
+    ``exp(-mean CE)``, the geometric mean over its samples, as in the authors' code. A sample is
+    correct if the largest logit belongs to the label, or to the largest value of a soft label.
     """
 
     kind = 'classes'

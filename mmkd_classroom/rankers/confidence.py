@@ -1,4 +1,4 @@
-"""Ranking pose estimators by how sure they are, without looking at the labels."""
+"""Rank pose estimators by their confidence, without using the labels."""
 
 from torch import Tensor
 
@@ -9,10 +9,11 @@ from .keypoints import KeypointRanker
 
 @TASK_UTILS.register_module()
 class ConfidenceRanker(KeypointRanker):
-    """The score that each member's own codec gives a joint, cut off to [0, 1].
+    """Score of each joint by the member's own codec, clamped to [0, 1].
 
-    For labels that are rough or few. It trusts the members: one that is sure and wrong ranks high,
-    and heads are comparable as far as their scores are. Arguments as of :class:`KeypointRanker`.
+    For labels that are inaccurate or few. A member with high confidence ranks high even if it is
+    wrong, and members with different heads are comparable only if their codecs' scores are. See
+    :class:`KeypointRanker` for arguments.
     """
 
     def score(self, joints: Tensor, confidences: Tensor, targets: JointTargets) -> Tensor:

@@ -1,4 +1,4 @@
-"""The ranker of a classroom whose config names none."""
+"""Default ranker of a classroom."""
 
 from ..errors import ClassroomError
 from .base import Ranker
@@ -7,7 +7,7 @@ from .keypoints import OKSRanker, PCKRanker, dataset_sigmas
 
 
 def default_ranker(kind: str, metainfo: dict | str | None) -> Ranker:
-    """True-class probability for classes; OKS for joints, or PCK where the data set has no sigmas.
+    """True-class probability for classes; OKS for joints, or PCK if the data set has no sigmas.
 
     Args:
         kind: ``'classes'`` or ``'keypoints'``.

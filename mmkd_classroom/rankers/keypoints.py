@@ -1,4 +1,4 @@
-"""Ranking pose estimators by OKS or PCK of their decoded joints."""
+"""Rank pose estimators by OKS or PCK of their decoded joints."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from .base import Ranker, mean_of_valid, validity
 
 
 class KeypointRanker(Ranker):
-    """Common part of the rankers of joints: one file with a :meth:`score` is a ranker.
+    """Base class of rankers of joints. A subclass implements :meth:`score`.
 
     Args:
-        correct_thr: A sample whose score reaches it counts as right (``require_correct``).
+        correct_thr: A sample is correct if its score is at least this (for ``require_correct``).
     """
 
     kind = 'keypoints'
@@ -34,8 +34,8 @@ class KeypointRanker(Ranker):
 
         Args:
             joints: ``(..., N, K, 2)``, decoded, in pixels of the student's input.
-            confidences: ``(..., N, K)``, the score that the member's codec gives each joint.
-            targets: Of the batch.
+            confidences: ``(..., N, K)``, the score of each joint by the member's codec.
+            targets: Targets of the batch.
 
         Returns:
             ``(..., N, K)`` in [0, 1].
@@ -45,8 +45,8 @@ class KeypointRanker(Ranker):
     def forward(self, members: Sequence[Prediction], targets: JointTargets) -> Scores:
         """See :class:`Ranker`.
 
-        The score of a sample is the mean over its labelled joints; that of a batch, over its
-        samples. ``nll`` is ``-log`` of the score, where 0 counts as the least positive number.
+        The score of a sample is the mean over its labelled joints; the score of a batch is the mean
+        over its samples. ``nll`` is ``-log`` of the score, clamped to the smallest positive number.
         """
         joints = torch.stack([member.joints for member in members])
         confidences = torch.stack([at_least_float32(member.confidences) for member in members])
@@ -68,8 +68,8 @@ class OKSRanker(KeypointRanker):
     """Object keypoint similarity (COCO).
 
     Args:
-        sigmas: Per-joint standard deviations. By default those of the data set that the training
-            samples name, from MMPose's own data set definitions.
+        sigmas: Per-joint standard deviations. Default: those of the training data set, from
+            MMPose's data set definitions.
         correct_thr: See :class:`KeypointRanker`.
     """
 
@@ -80,7 +80,7 @@ class OKSRanker(KeypointRanker):
         self.register_buffer('sigmas', sigmas, persistent=False)
 
     def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
-        """Look the sigmas up; there must be one for each joint."""
+        """Look up the sigmas and check that there is one per joint."""
         if self.given and self.sigmas.numel() != items:
             raise ClassroomError(
                 f'model.ranker.sigmas has {self.sigmas.numel()} values for {items} joints: give '
@@ -103,10 +103,10 @@ class OKSRanker(KeypointRanker):
 
 @TASK_UTILS.register_module()
 class PCKRanker(KeypointRanker):
-    """Share of correct keypoints.
+    """Percentage of correct keypoints (PCK), as a fraction.
 
     Args:
-        thr: A joint is correct within this share of the normaliser.
+        thr: A joint is correct if its distance is below this fraction of the normaliser.
         norm: ``'bbox'``, the longer side of the person's box (PCK), or ``'head'``, MPII's head
             size (PCKh).
         correct_thr: See :class:`KeypointRanker`.
@@ -125,7 +125,7 @@ class PCKRanker(KeypointRanker):
         self.norm = norm
 
     def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
-        """For ``norm='head'`` the samples must have a ``head_size``."""
+        """Check that samples have a ``head_size`` if ``norm='head'``."""
         if self.norm == 'head' and 'head_size' not in sample.gt_instances:
             raise ClassroomError(
                 "model.ranker.norm is 'head', but the training samples have no head_size, which "
@@ -139,10 +139,10 @@ class PCKRanker(KeypointRanker):
 
 
 def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
-    """Sigmas of a data set.
+    """Per-joint sigmas of a data set.
 
     Args:
-        metainfo: Its definition, or the name of one of MMPose's, such as ``'coco'``.
+        metainfo: Definition of the data set, or a name that MMPose defines, such as ``'coco'``.
 
     Returns:
         ``(K,)``.

@@ -1,4 +1,4 @@
-"""Distillation algorithms, one a file."""
+"""Distillation algorithms. One strategy per file."""
 
 from .amtml import AMTML
 from .aver import AVER

@@ -1,4 +1,4 @@
-"""AMTML-KD: the student learns whom to listen to, and takes hints from groups of stages."""
+"""AMTML-KD: learned weights of the mentors, relations between samples, and hints from stages."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -39,37 +39,38 @@ class AMTML(Strategy):
             + \eta \Big(\|w\|^2 + \sum_t \|\theta_t\|^2\Big)
 
     Liu, Zhang, Wang, "Adaptive Multi-Teacher Multi-level Knowledge Distillation", Neurocomputing
-    415 (2020) 106-113. The target :math:`p = \sum_t \mu_t\, \sigma(z_t / T)` mixes the mentors by
-    weights :math:`\mu` that are learned per sample from the student's max-pooled feature map, see
-    :func:`mmkd_classroom.functional.latent_weights`. Angles and distances are those of relational
-    distillation between the student's outputs and p, over all samples of a batch, of all processes
-    together. In the hint of group g a stage of the student regresses a stage of the mentor that
-    the group is assigned to. The factor s is the student's
+    415 (2020) 106-113. The target :math:`p = \sum_t \mu_t\, \sigma(z_t / T)` is a mixture of the
+    mentors. Its weights :math:`\mu` depend on the student's max-pooled feature map of each sample
+    and are learned; see :func:`mmkd_classroom.functional.latent_weights`. The angle and distance
+    losses are those of relational distillation between the student's outputs and p, over the
+    samples of the batch of all processes. The hint loss of group g compares a stage of the student,
+    after a 1x1 convolution, with a stage of the group's mentor. The factor s is the student's
     :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes. :math:`D_\mathrm{KL}`
-    stands for the classroom's divergence from the mixture.
+    is the classroom's divergence from the mixture.
 
-    A mentor that gave values which are not finite, or does not know a joint, is left out there;
-    unlabelled joints do not count. The latents :math:`w, \theta` and the hints' convolutions train
-    with the student.
+    A mentor is left out on items that are not valid: its output is not finite, or it does not
+    predict the joint.
+    Unlabelled joints are ignored. The latents :math:`w, \theta` and the convolutions of the hints
+    are trained with the student.
 
     Args:
-        weight: :math:`\lambda`, the factor of all that comes from the mentors.
+        weight: :math:`\lambda`, weight of all losses from the mentors.
         temperature: :math:`T`.
-        balance: :math:`\rho`, between 0, the task alone, and 1, the target alone.
+        balance: :math:`\rho` in [0, 1]; 0 is the task loss only, 1 the mixed target only.
         angle_weight: :math:`\gamma_a`.
         distance_weight: :math:`\gamma_d`.
         hint_weight: :math:`\gamma_h`.
         hints: Groups ``dict(student=STAGE, mentor=NAME or index, stage=STAGE)``; none by default.
             See :mod:`mmkd_classroom.features` for stages.
-        stage: Stage of the student whose maximum decides on the weights.
-        relations_of: Which of the student's outputs are related: its ``'log_probabilities'`` at
-            temperature T, or its ``'logits'``.
-        kl_reduction: ``'batchmean'`` as in the formula, or ``'mean'``, which divides by the number
-            of classes (cells) too, as the released code does.
+        stage: Stage of the student whose max-pooled feature map determines the weights.
+        relations_of: Outputs of the student in the relation losses: ``'log_probabilities'`` at
+            temperature T, or ``'logits'``.
+        kl_reduction: ``'batchmean'`` as in the formula, or ``'mean'``, which also divides by the
+            number of classes (cells), as in the authors' code.
         decay: :math:`\eta`.
 
     Raises:
-        ClassroomError: An option has a value it cannot have.
+        ClassroomError: An option has an invalid value.
     """
 
     def __init__(
@@ -126,7 +127,7 @@ class AMTML(Strategy):
         self.latents: nn.Parameter | None = None
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
-        """The target is a mixture of distributions."""
+        """Check that the divergence compares distributions, because the target is a mixture."""
         if not divergence.of_distributions:
             raise ClassroomError(
                 "model.strategy AMTML mixes the mentors' distributions, but model.divergence = "
@@ -142,7 +143,7 @@ class AMTML(Strategy):
         return list(dict.fromkeys(ours)), [list(dict.fromkeys(stages)) for stages in wanted]
 
     def _groups(self, mentors: Sequence[str]) -> list[tuple[str, int, str]]:
-        """The hints: stage of the student, index of the mentor, its stage."""
+        """Hints as tuples: stage of the student, index of the mentor, stage of the mentor."""
         return [
             (
                 hint['student'],
@@ -162,7 +163,7 @@ class AMTML(Strategy):
         """See :meth:`Strategy.build`."""
         self.groups = self._groups(mentors)
         channels = student_channels[self.stage]
-        # Lengths near 1, so that the decay starts near 1 and the weights near each other. At 0
+        # Norms near 1: the decay starts near 1 and the mentors' weights are similar. With zeros
         # neither factor would have a gradient.
         self.shared = nn.Parameter(torch.randn(channels) / channels**0.5)
         self.latents = nn.Parameter(torch.randn(len(mentors), channels) / channels**0.5)
@@ -213,7 +214,7 @@ class AMTML(Strategy):
     def _relation_losses(
         self, student: Prediction, mixed: tuple[Tensor, ...], labelled: Tensor
     ) -> dict[str, Tensor]:
-        """Angles and distances between samples, of all the distributions of an item together."""
+        """Angle and distance losses; the distributions of an item are concatenated."""
         if not (self.angle_weight or self.distance_weight):
             return {}
         outputs = student.logits
@@ -233,7 +234,7 @@ class AMTML(Strategy):
         return losses
 
     def _hint_loss(self, student: Prediction, mentors: Sequence[Prediction]) -> Tensor:
-        """Sum over the groups of the mean over the samples on which the mentor is valid."""
+        """Sum over groups of the batch mean; a sample counts 0 if its mentor is not valid."""
         total = 0.0
         for (ours, index, theirs), hint in zip(self.groups, self.hints):
             mentor = mentors[index]
@@ -247,15 +248,16 @@ class AMTML(Strategy):
 def _mixture(
     weights: Tensor, mentors: Sequence[Prediction], temperature: float
 ) -> tuple[Tensor, ...]:
-    """The mentors' softened distributions, mixed.
+    """Mix the softened distributions of the mentors.
 
     Args:
-        weights: ``(M, N, K)``, with the latents' gradient.
+        weights: ``(M, N, K)``, with the gradient of the latents.
         mentors: M predictions.
-        temperature: Softens each.
+        temperature: Temperature of each distribution.
 
     Returns:
-        A tuple of ``(N, K, D)``, positive: the gradient of p log p is infinite at 0.
+        A tuple of ``(N, K, D)``. All values are positive, because the gradient of p log p is
+        infinite at 0.
     """
     mixed = []
     for fields in zip(*(mentor.logits for mentor in mentors)):
@@ -268,7 +270,7 @@ def _mixture(
 
 
 def _mentor_index(mentor: str | int, names: Sequence[str], option: str) -> int:
-    """Which mentor a hint means, by name or index."""
+    """Return the index of a mentor given by name or index."""
     if isinstance(mentor, int) and 0 <= mentor < len(names):
         return mentor
     if mentor in names:

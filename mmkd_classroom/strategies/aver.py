@@ -1,4 +1,4 @@
-"""AVER: every mentor has the same weight. With one mentor it is Hinton's distillation."""
+"""AVER: all mentors have the same weight. With one mentor, this is Hinton's distillation."""
 
 from collections.abc import Sequence
 
@@ -11,10 +11,10 @@ from .weighted import WeightedKD
 
 @MODELS.register_module()
 class AVER(WeightedKD):
-    """All mentors weigh 1; see :class:`WeightedKD`.
+    """All mentors have a weight of 1; see :class:`WeightedKD`.
 
-    Hinton et al., "Distilling the Knowledge in a Neural Network", 2015, for one mentor. The mean
-    over several is the plain baseline of multi-teacher distillation.
+    For one mentor: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. The mean
+    over several mentors is the basic baseline of multi-teacher distillation.
     """
 
     def mentor_weights(

@@ -1,4 +1,4 @@
-"""The contract of a strategy: who teaches how much on each sample."""
+"""Base class of strategies, which weigh the mentors on each sample."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from ..structures import DistillOutput, Prediction, Scores, Targets
 
 
 class Strategy(nn.Module, ABC):
-    """One distillation algorithm. It sees scores and divergences, never the kind of head.
+    """A distillation algorithm. It uses scores and divergences and is independent of the head.
 
     Attributes:
-        weight: Factor of the distillation loss; a hook may schedule it.
+        weight: Weight of the distillation loss; a hook may schedule it.
         needs_per_sample_loss: Whether it needs the student's own losses per sample.
     """
 
@@ -24,20 +24,20 @@ class Strategy(nn.Module, ABC):
     needs_per_sample_loss: bool = False
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
-        """Check that the options make sense for the student's head and the divergence.
+        """Check that the options work with the student's head and the divergence.
 
         Raises:
-            ClassroomError: One does not.
+            ClassroomError: One of them does not.
         """
 
     def stages(self, mentors: Sequence[str]) -> tuple[list[str], list[list[str]]]:
-        """Which feature maps it reads; see :mod:`mmkd_classroom.features`.
+        """Stages whose feature maps the strategy needs; see :mod:`mmkd_classroom.features`.
 
         Args:
             mentors: Names of the M mentors.
 
         Returns:
-            Stages of the student's backbone, and of each mentor's.
+            Stages of the student's backbone, and a list of stages for each mentor's backbone.
         """
         return [], [[] for _ in mentors]
 
@@ -48,13 +48,13 @@ class Strategy(nn.Module, ABC):
         student_channels: dict[str, int],
         mentor_channels: Sequence[dict[str, int]],
     ) -> None:
-        """Take what follows from the members: defaults, and layers that learn. Called once.
+        """Set defaults and create layers that depend on the members. Called once.
 
         Args:
             student: Adapter of the student's head.
             mentors: Names of the M mentors.
-            student_channels: Channels of the stages that :meth:`stages` asked for.
-            mentor_channels: The same of each mentor.
+            student_channels: Number of channels of the student's :meth:`stages`, by name.
+            mentor_channels: The same for each mentor.
         """
 
     @abstractmethod
@@ -67,30 +67,30 @@ class Strategy(nn.Module, ABC):
         divergence: Divergence,
         losses: dict[str, Tensor],
     ) -> DistillOutput:
-        """Losses and statistics of one batch.
+        """Compute the losses and statistics of one batch.
 
         Args:
             student: The student's prediction, with gradient.
             mentors: M predictions.
-            scores: Of the student and the mentors.
-            targets: Of the batch.
+            scores: Scores of the student and the mentors.
+            targets: Targets of the batch.
             divergence: Compares two predictions.
-            losses: The student's own losses. Those with ``loss`` in their name are trained on. They
-                are scalars, or ``(N,)`` where ``needs_per_sample_loss``.
+            losses: The student's own losses: scalars, or ``(N,)`` if ``needs_per_sample_loss``.
+                Those with ``loss`` in their name are back-propagated.
 
         Returns:
-            The student's losses, weighted, with the distillation losses; and the statistics.
+            The weighted losses of the student with the distillation losses, and the statistics.
         """
 
 
 def require(holds: bool, option: str, value: Any, what: str) -> None:
-    """Raise unless an option of ``model.strategy`` has a value that it can have.
+    """Raise a :class:`ClassroomError` if an option of ``model.strategy`` has an invalid value.
 
     Args:
-        holds: Whether it has.
-        option: Its name.
+        holds: Whether the value is valid.
+        option: Name of the option.
         value: Its value.
-        what: What it must be, such as ``'must be positive'``.
+        what: The requirement, such as ``'must be positive'``.
     """
     if not holds:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')

@@ -1,4 +1,4 @@
-"""CA-MKD: mentors near the labels weigh more, in their logits and in their features."""
+"""CA-MKD: mentors with a low cross-entropy have more weight, for logits and for features."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ from .weighted import WeightedKD, sample_mean
 
 @MODELS.register_module()
 class CAMKD(WeightedKD):
-    r"""Mentors weighted by their cross-entropy with the labels; see :class:`WeightedKD`.
+    r"""Weight mentors by their cross-entropy with the labels; see :class:`WeightedKD`.
 
     .. math::
         L = \dots + \lambda\gamma s \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\,
@@ -25,18 +25,18 @@ class CAMKD(WeightedKD):
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
     2201.00007. The weights are those of :func:`mmkd_classroom.functional.confidence_weights`; for
     poses the cross-entropy is ``-log`` of the score, averaged over a sample's labelled joints. Each
-    :math:`r_m` is a 1x1 convolution that learns with the student; s is the student's
+    :math:`r_m` is a 1x1 convolution that is trained with the student; s is the student's
     :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes.
 
     Args:
         temperature: :math:`T`.
         weight: :math:`\lambda`.
-        feature_weight: :math:`\gamma`; 0 leaves the features out. The authors' script has 50.
+        feature_weight: :math:`\gamma`; 0 turns the feature loss off. The authors' script uses 50.
         student_stage: Stage of the student's backbone; see :mod:`mmkd_classroom.features`.
         mentor_stages: Stage of the mentors' backbones, or a list with one for each mentor.
 
     Raises:
-        ClassroomError: An option has a value it cannot have.
+        ClassroomError: An option has an invalid value.
     """
 
     def __init__(

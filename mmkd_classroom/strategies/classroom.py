@@ -1,4 +1,4 @@
-"""ClassroomKD: on each sample only mentors that rank above the student teach it."""
+"""ClassroomKD: on each sample, only mentors that rank above the student teach it."""
 
 from collections.abc import Sequence
 
@@ -31,29 +31,30 @@ class ClassroomKD(Strategy):
             D_\mathrm{KL}\big(\sigma(z_m^i/\tau_m^i) \,\|\, \sigma(z_s^i/\tau_m^i)\big)
 
     Sarode et al., "Classroom-Inspired Multi-Mentor Distillation with Adaptive Learning
-    Strategies", arXiv 2409.20237. Mentor m is active (a = 1) where its rank r exceeds the
-    student's; its temperature is ``1 + tau_max * gap``. Items of a sample (joints) are averaged
-    over the labelled ones.
+    Strategies", arXiv 2409.20237. Mentor m is active (a = 1) if its rank r is greater than the
+    student's; its temperature is ``1 + tau_max * gap``. For poses, the items of a sample are its
+    joints, and the mean over the labelled ones is used.
 
     Args:
-        weight: :math:`\lambda`, the factor of the distillation loss.
-        tau_max: Temperature added at the widest gap; by default the one of the student's head. The
-            authors take 12 on CIFAR-100 and 4 on ImageNet; for poses 0 did better
+        weight: :math:`\lambda`, weight of the distillation loss.
+        tau_max: Temperature added at the largest gap. Default: the value of the student's head
+            adapter. The authors use 12 on CIFAR-100 and 4 on ImageNet; for poses, 0 was better
             (``docs/benchmarks.md``).
-        granularity: What is ranked: each ``'sample'``, the whole ``'batch'`` (as the authors'
-            released code does), or, for poses, each ``'keypoint'``.
-        filter: Knowledge filtering; off, every mentor is active.
-        ties: Whether a mentor that ties with the student is active, as in the released code.
-        temperature_mode: Temperature from the ``'gap'``, ``'fixed'``, or DTKD's (``'dtkd'``).
-        temperature: The temperature of ``'fixed'`` and the reference of ``'dtkd'``.
-        rank_weights: Weight mentors by rank; off, active mentors weigh 1.
-        require_correct: A mentor must also be right to be active: ``argmax = y``, or a pose score
-            of the ranker's ``correct_thr``.
+        granularity: Unit of ranking: each ``'sample'``, the whole ``'batch'`` (as in the authors'
+            released code), or, for poses, each ``'keypoint'``.
+        filter: Whether to use Knowledge Filtering. If False, all mentors are active.
+        ties: Whether a mentor with the same rank as the student is active, as in the released code.
+        temperature_mode: ``'gap'`` as above, ``'fixed'``, or ``'dtkd'`` for DTKD's temperatures.
+        temperature: Temperature for ``'fixed'``, and reference temperature for ``'dtkd'``.
+        rank_weights: Whether to weight mentors by rank. If False, active mentors have a weight of
+            1.
+        require_correct: Whether a mentor must also be correct to be active: ``argmax = y``, or for
+            poses a score of at least the ranker's ``correct_thr``.
         task_weight: :math:`w_s`: ``'one'``, or ``'score'``, the student's own score (for classes
-            ``exp(-CE)``, as released), which is small at the start of training.
+            ``exp(-CE)``, as in the released code), which is small at the start of training.
 
     Raises:
-        ClassroomError: An option has a value it cannot have.
+        ClassroomError: An option has an invalid value.
     """
 
     def __init__(
@@ -91,7 +92,7 @@ class ClassroomKD(Strategy):
         self.needs_per_sample_loss = task_weight == 'score' and granularity != 'batch'
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
-        """Only poses have keypoints."""
+        """Check that the student predicts keypoints if ``granularity='keypoint'``."""
         if self.granularity == 'keypoint' and student.kind != 'keypoints':
             raise ClassroomError(
                 f"model.strategy.granularity is 'keypoint', but the student predicts "
@@ -141,7 +142,7 @@ class ClassroomKD(Strategy):
         return DistillOutput(losses, statistics)
 
     def _ranked(self, scores: Scores) -> Tensor:
-        """Scores of what is ranked: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""
+        """Scores to rank: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""
         if self.granularity == 'batch':
             return scores.batch[:, None, None]
         if self.granularity == 'keypoint':
@@ -149,7 +150,7 @@ class ClassroomKD(Strategy):
         return scores.sample[..., None]
 
     def _active(self, rank: Tensor, scores: Scores) -> Tensor:
-        """Who teaches where: ``(M, N, K)`` booleans."""
+        """Whether each mentor is active on each item: ``(M, N, K)`` booleans."""
         active = active_mentors(rank, self.ties) if self.filter else torch.ones_like(rank[1:]) > 0
         if self.require_correct:
             active = active & scores.correct[1:, :, None]
@@ -158,7 +159,7 @@ class ClassroomKD(Strategy):
     def _temperatures(
         self, psi: Tensor, student: Prediction, mentor: Prediction
     ) -> tuple[Tensor, Tensor | None]:
-        """Temperatures of the mentor and, where it differs, the student."""
+        """Temperature of the mentor and, if it differs, of the student."""
         if self.temperature_mode == 'dtkd':
             tau_student, tau_mentor = dtkd_temperatures(
                 student.peaks, mentor.peaks, self.temperature
@@ -171,7 +172,7 @@ class ClassroomKD(Strategy):
     def _weigh(
         self, losses: dict[str, Tensor], score: Tensor, targets: Targets
     ) -> dict[str, Tensor]:
-        """The student's own losses, times its score where ``task_weight='score'``."""
+        """Multiply the student's own losses by its score if ``task_weight='score'``."""
         if self.task_weight == 'one':
             return dict(losses)
         if self.granularity == 'batch':

@@ -1,4 +1,4 @@
-"""EBKD: mentors that are certain weigh more."""
+"""EBKD: mentors with a low entropy have more weight."""
 
 from collections.abc import Sequence
 
@@ -13,11 +13,11 @@ from .weighted import WeightedKD, sample_mean
 
 @MODELS.register_module()
 class EBKD(WeightedKD):
-    """Mentors weighted by the entropy of their prediction; see :class:`WeightedKD`.
+    """Weight mentors by the entropy of their prediction; see :class:`WeightedKD`.
 
     Kwon et al., "Adaptive Knowledge Distillation Based on Entropy", ICASSP 2020. The entropy is
-    that of the prediction at temperature 1, averaged over a sample's labelled items; the weights
-    are those of :func:`mmkd_classroom.functional.entropy_weights`.
+    computed at temperature 1 and averaged over a sample's labelled items. The weights are those of
+    :func:`mmkd_classroom.functional.entropy_weights`.
     """
 
     def mentor_weights(

@@ -1,4 +1,4 @@
-"""What AVER, EBKD and CA-MKD have in common: all mentors teach, at one temperature."""
+"""Base class of AVER, EBKD and CA-MKD: all mentors teach, with one temperature."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -14,21 +14,22 @@ from .statistics import labelled_mean, member_statistics, share_of
 
 
 class WeightedKD(Strategy):
-    r"""The mean over the mentors of their softened divergences, each with a weight.
+    r"""Weighted mean of the divergences from all mentors.
 
     .. math::
         L = L_{task} + \lambda \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\, D_T(z_s^i, z_m^i)
 
-    D is the divergence at temperature T, by default Hinton's. V counts the mentors that are valid
-    on the sample: a mentor whose output is not finite, or that does not know the joint, is left
-    out. Items of a sample (joints) are averaged over the labelled ones.
+    D is the divergence at temperature T, by default Hinton's. V is the number of mentors that are
+    valid on the sample: a mentor is left out if its output is not finite or if it does not predict
+    the joint. For poses, the items of a sample are its joints, and the mean over the labelled ones
+    is used.
 
     Args:
         temperature: :math:`T`.
         weight: :math:`\lambda`.
 
     Raises:
-        ClassroomError: An option has a value it cannot have.
+        ClassroomError: An option has an invalid value.
     """
 
     def __init__(self, temperature: float = 4.0, weight: float = 1.0) -> None:
@@ -42,12 +43,12 @@ class WeightedKD(Strategy):
     def mentor_weights(
         self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
-        """The weights :math:`w`.
+        """Compute the weights :math:`w`.
 
         Args:
             mentors: M predictions.
-            scores: Of the student and the mentors.
-            targets: Of the batch.
+            scores: Scores of the student and the mentors.
+            targets: Targets of the batch.
 
         Returns:
             ``(M, N, K)``, or ``(M, N, 1)`` for whole samples; 0 where the mentor is not valid.
@@ -59,10 +60,11 @@ class WeightedKD(Strategy):
         """Losses on feature maps; none by default.
 
         Args:
-            student: With features and gradient.
+            student: Prediction with features and gradient.
             mentors: M predictions with features.
-            coefficient: ``(M, N, K)``, the part :math:`w / V` of each mentor in each labelled item;
-                summed over K, its part in the sample.
+            coefficient: ``(M, N, K)``, weight :math:`w / V` of each mentor on each labelled item,
+                times the item's weight in the mean of its sample. The sum over K is the mentor's
+                weight on the sample.
         """
         return {}
 
@@ -98,14 +100,14 @@ class WeightedKD(Strategy):
 
 
 def sample_mean(values: Tensor, valid: Tensor, targets: Targets) -> Tensor:
-    """Mean of each sample over the labelled items that a mentor has.
+    """Mean of each sample over the labelled items that a mentor predicts.
 
     Args:
         values: ``(M, N, K)``.
         valid: ``(M, N, K)`` booleans.
-        targets: With weights ``(N, K)``.
+        targets: Targets with weights ``(N, K)``.
 
     Returns:
-        ``(M, N, 1)``; 0 where there is no such item.
+        ``(M, N, 1)``; 0 if there is no such item.
     """
     return (values * item_weights(targets.weights * valid)).sum(dim=-1, keepdim=True)

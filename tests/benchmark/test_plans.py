@@ -50,7 +50,7 @@ def test_an_ablation_changes_one_switch_at_a_time(name):
     whole, *others, control = [method for method in plan.methods if not method.alone]
     assert plan.reference == whole.name
     base = flat(plan.config(whole, 0).to_dict())
-    assert base['.model.strategy.tau_max'] != '0.0'  # else there is no pace to switch
+    assert base['.model.strategy.tau_max'] != '0.0'  # otherwise there is no temperature to change
     for method in others:
         changed = flat(plan.config(method, 0).to_dict()).items() ^ base.items()
         assert len({re.sub(r'.*\.', '', key) for key, _ in changed}) == 1, method.name

@@ -1,15 +1,11 @@
 """Training from a cache equals training with mentors that run, to the last bit."""
 
-import numpy as np
 import pytest
 import runs
 import torch
-from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
-from mmkd_classroom.cache.pipelines import SHOWN
-from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
 EXACT = dict(dense=True, precision='fp32')
@@ -45,13 +41,17 @@ def forbid(monkeypatch):
 def online(monkeypatch):
     """Mentors run in each step, as without a cache, on the same pictures."""
     monkeypatch.setattr(
-        MentorCache, 'predict', lambda self, mentors, inputs, _: [m.predict(inputs) for m in mentors]
+        MentorCache,
+        'predict',
+        lambda self, mentors, inputs, _: [m.predict(inputs) for m in mentors],
     )
 
 
 @kinds
 @pytest.mark.parametrize('workers', [0, 2])
-def test_from_the_cache_it_is_the_same_training(kind, workers, tmp_path, fresh_runners, monkeypatch):
+def test_from_the_cache_it_is_the_same_training(
+    kind, workers, tmp_path, fresh_runners, monkeypatch
+):
     cache = dict(EXACT, dir=str(tmp_path / 'cache'), views=3)
     with monkeypatch.context() as patch:
         online(patch)
