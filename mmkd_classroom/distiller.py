@@ -98,6 +98,7 @@ def MultiMentorDistiller(
         raise ClassroomError('model.student is a classroom itself: give its own student.')
     parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter, cache)
     # Done last: if a part does not fit, a student that was passed as a model stays unchanged.
+    parts['adapter'].configure_student(student)
     student.__class__ = _classroom_type(type(student))
     student._take(**parts)
     runner = running()
@@ -144,8 +145,9 @@ class Classroom:
         """
         if not self._prepared:
             raise ClassroomError(
-                'This classroom has not seen its data yet: outside of a Runner call '
-                'model.prepare(data_samples) once, before training.'
+                'This classroom has not seen its data yet. Outside of a Runner, call '
+                'model.prepare(data_samples) once, before training. In a FlexibleRunner, add '
+                "custom_hooks=[dict(type='mmkd_classroom.ClassroomHook')]."
             )
         # Mentors first: the memory of their activations is freed before the student's are stored
         # for the backward pass. This lowers the peak memory.
@@ -179,11 +181,12 @@ class Classroom:
                 common with the samples.
         """
         metainfo = self.adapter.check_samples(data_samples, metainfo)
-        if self.ranker is None:
+        if not self._ranker_given:
             vars(self)['ranker'] = default_ranker(self.adapter.kind, metainfo)
         self.ranker.bind(self.adapter.num_items, metainfo, data_samples[0])
         self.ranker.to(next(self.parameters()).device)
-        self.mentors.match(metainfo)
+        self.divergence.bind(data_samples[0])
+        self.mentors.bind(metainfo)
         self._prepared = True
 
     def init_weights(self) -> None:
@@ -214,6 +217,7 @@ class Classroom:
         # Not registered as a child module: the ranker is not part of the student and has no
         # trained parameters.
         vars(self)['ranker'] = ranker
+        self._ranker_given = ranker is not None
         self.divergence = divergence
         self.strategy = strategy
         self.cache = cache
@@ -225,9 +229,11 @@ class Classroom:
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
         # The mentors and the ranker are not child modules, so they are moved here.
         self.mentors.apply(fn)
+        module = super()._apply(fn, *args, **kwargs)
         if self.ranker is not None:
-            self.ranker._apply(fn)
-        return super()._apply(fn, *args, **kwargs)
+            # Only its device: in half precision, scores would be lost to rounding.
+            self.ranker.to(next(self.parameters()).device)
+        return module
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # The state dict has no strategy in it. The current values are added, so that strict
@@ -323,6 +329,11 @@ def _build_parts(
     divergence = build_part(
         divergence, TASK_UTILS, 'model.divergence', adapter.divergence, kind=Divergence
     )
+    if isinstance(divergence, nn.Module):
+        raise ClassroomError(
+            f'model.divergence is {type(divergence).__name__}, a module: what learns belongs to a '
+            'strategy, or a checkpoint would not be a student.'
+        )
     divergence.check(adapter)
     strategy.check(adapter, divergence)
 

@@ -151,6 +151,8 @@ def image_size(config: Config) -> tuple[int, int] | None:
     """
     for dataset in _datasets(config):
         for step in reversed(dataset.get('pipeline') or []):
+            if not isinstance(step, dict):
+                continue
             size = step.get(_SIZES.get(type_name(step)))
             if size is not None and not step.get('keep_ratio'):
                 size = (size, size) if isinstance(size, int) else tuple(size)
@@ -163,8 +165,9 @@ def image_size(config: Config) -> tuple[int, int] | None:
 def _datasets(config: Config) -> Iterator[dict]:
     """Configs of all data sets; a wrapper comes before the data set that it wraps."""
     for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
-        dataset = (config.get(loader) or {}).get('dataset')
-        while dataset is not None:
+        loader = config.get(loader)
+        dataset = loader.get('dataset') if isinstance(loader, dict) else None
+        while isinstance(dataset, dict):
             yield dataset
             dataset = dataset.get('dataset')
 

@@ -47,13 +47,20 @@ def build_part(
     options = {name: value for name, value in cfg.items() if name not in _MARKS}
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = find_type(cfg['type'], registry, key)
-        if inspect.isclass(builder) and not issubclass(builder, kind):
+        wrong = inspect.isclass(builder) and not issubclass(builder, kind)
+        if wrong or inspect.isabstract(builder):
             raise ClassroomError(
-                f'{key}.type is {cfg["type"]!r}, which is no {kind.__name__}: choose another type, '
-                'or leave it out.'
+                f'{key}.type is {cfg["type"]!r}, which is no {kind.__name__} that can be built: '
+                'choose another type, or leave it out.'
             )
         check_options(builder, options, key, given or {})
-        return builder(**options, **(given or {}))
+        part = builder(**options, **(given or {}))
+    if not isinstance(part, kind):
+        raise ClassroomError(
+            f'{key}.type is {cfg["type"]!r}, which gives a {type(part).__name__} instead of a '
+            f'{kind.__name__}.'
+        )
+    return part
 
 
 def type_name(cfg: Mapping[str, Any]) -> str:

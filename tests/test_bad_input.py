@@ -257,8 +257,16 @@ def test_a_ranker_that_does_not_fit_the_task(kind, ranker, refused):
         ('pose', dict(divergence=dict(type='DKD')), r'model\.divergence is DKD.*keypoints'),
         ('classes', dict(divergence=dict(type='MSE')), r'model\.divergence is MSE.*classes'),
         ('classes', dict(divergence=dict(type='DKDD')), r"did you mean 'DKD'"),
-        ('pose', dict(ranker=dict(type='MSE')), r"model\.ranker\.type is 'MSE', which is no Rank"),
-        ('pose', dict(divergence=dict(type='OKSRanker')), "'OKSRanker', which is no Divergence"),
+        (
+            'pose',
+            dict(ranker=dict(type='MSE')),
+            "'MSE', which is no Ranker that",
+        ),
+        (
+            'pose',
+            dict(divergence=dict(type='OKSRanker')),
+            "'OKSRanker', which is no Divergence that",
+        ),
         ('pose', dict(strategy=dict(type='HeatmapHead')), r'model\.strategy\.type'),
         ('classes', dict(task=dict(distance='mse')), r'model\.task does not exist any more'),
     ],

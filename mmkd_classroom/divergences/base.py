@@ -1,6 +1,7 @@
 """Base class of divergences between the student and a mentor, per item."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor
 
@@ -33,6 +34,16 @@ class Divergence(ABC):
                 f'{" and ".join(sorted(self.kinds))}, but the student predicts {student.kind}: '
                 "use 'mmkd_classroom.KLDivergence'."
             )
+
+    def bind(self, sample: Any) -> None:  # noqa: B027 (may do nothing)
+        """Check a training sample. Called once, before training.
+
+        Args:
+            sample: A training sample.
+
+        Raises:
+            ClassroomError: The divergence needs targets that the samples do not have.
+        """
 
     @abstractmethod
     def __call__(

@@ -1,5 +1,7 @@
 """Decoupled knowledge distillation: separate weights for the target class and the others."""
 
+from typing import Any
+
 from torch import Tensor
 
 from ..errors import ClassroomError
@@ -48,6 +50,14 @@ class DKD(Divergence):
                 'model.divergence is DKD, which needs one true class a sample, but '
                 'data_preprocessor mixes labels (to_onehot, or a batch augmentation such as '
                 "Mixup): use 'mmkd_classroom.KLDivergence'."
+            )
+
+    def bind(self, sample: Any) -> None:
+        """See :class:`Divergence`."""
+        if 'gt_score' in sample:
+            raise ClassroomError(
+                'model.divergence is DKD, which needs one true class a sample, but the training '
+                "samples have soft labels (gt_score): use 'mmkd_classroom.KLDivergence'."
             )
 
     def __call__(

@@ -75,6 +75,9 @@ class HeadAdapter(ABC):
             ClassroomError: The model has no suitable head or loss.
         """
 
+    def configure_student(self, student: nn.Module) -> None:  # noqa: B027 (may do nothing)
+        """Change settings of the student that a classroom needs. Called last, once all fits."""
+
     @abstractmethod
     def check_samples(
         self, data_samples: Sequence[Any], metainfo: dict | None = None
@@ -183,7 +186,7 @@ class OutputAdapter(ABC):
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 (may do nothing)
         """Move tensors, as ``nn.Module._apply`` moves parameters."""
 
-    def match(self, metainfo: dict | str | None) -> None:  # noqa: B027
+    def bind(self, metainfo: dict | str | None) -> None:  # noqa: B027
         """Match the mentor's items with the student's. Called once, before training.
 
         Args:

@@ -1,5 +1,6 @@
 """Find the head adapter of a model."""
 
+import inspect
 from typing import Any
 
 from mmengine.config import Config
@@ -16,7 +17,7 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
 
     Args:
         student: Stock model.
-        cfg: ``model.adapter``: ``dict(type=..., **options)``. The default type is the first adapter
+        cfg: ``model.adapter``: ``dict(type=..., **options)``. The default type is the adapter
             that accepts the student.
 
     Raises:
@@ -28,7 +29,7 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
     if 'type' not in (cfg or {}):
         cfg = dict(cfg or {}, type=_adapter_type(student, key))
     kind = find_type(cfg['type'], TASK_UTILS, 'model.adapter')
-    if not (issubclass(kind, HeadAdapter) and kind.accepts(student)):
+    if not (_is_adapter(kind) and kind.accepts(student)):
         raise ClassroomError(
             f'model.adapter.type is {cfg["type"]!r}, but {key} is {_description(student)}: leave '
             'the type out, it follows from the student.'
@@ -62,11 +63,19 @@ def mentor_adapter(
     return found(mentor, key, config, **options)
 
 
+def _is_adapter(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, HeadAdapter)
+
+
 def _adapter_type(model: nn.Module, key: str) -> type[HeadAdapter]:
-    """Return the first adapter class that accepts a model."""
-    kinds = [kind for kind in TASK_UTILS.module_dict.values() if issubclass(kind, HeadAdapter)]
-    for kind in kinds:
-        if kind.accepts(model):
+    """Return the registered adapter that accepts a model; of a class and its subclass, the latter.
+
+    Of several others, the one that was registered last, so that a new one can replace ours.
+    """
+    kinds = [kind for kind in TASK_UTILS.module_dict.values() if _is_adapter(kind)]
+    accepting = [kind for kind in kinds if kind.accepts(model)]
+    for kind in reversed(accepting):
+        if not any(other is not kind and issubclass(other, kind) for other in accepting):
             return kind
     raise ClassroomError(
         f'{key} is {_description(model)}. A classroom takes {"; ".join(k.takes for k in kinds)}: '

@@ -52,14 +52,14 @@ def has_branches(model: nn.Module) -> bool:
     return isinstance(getattr(model, 'head', None), ConformerHead)
 
 
-def read_logits(output: Any, branches: bool, key: str, classes: int | None = None) -> Tensor:
+def read_logits(output: Any, branches: bool, key: str, classes: int) -> Tensor:
     """Return the logits ``(N, C)`` of a stock classifier.
 
     Args:
         output: Its output.
         branches: See :func:`has_branches`; both logits are summed, as in stock ``predict``.
         key: Config key of the classifier, for messages.
-        classes: C, or None if not known.
+        classes: C.
 
     Raises:
         ClassroomError: The output has another shape.
@@ -72,7 +72,7 @@ def read_logits(output: Any, branches: bool, key: str, classes: int | None = Non
             f'{key} returned {what} instead of logits (N, C): its neck or head leaves more than '
             'one vector a sample.'
         )
-    if classes not in (None, output.shape[1]):
+    if output.shape[1] != classes:
         raise ClassroomError(
             f'{key} returned logits of {output.shape[1]} classes, but its last layer has '
             f'{classes}: use a head that says num_classes, such as LinearClsHead.'

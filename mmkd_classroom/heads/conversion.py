@@ -77,8 +77,18 @@ class Conversion:
         )
         same_kind = kinds[0] is kinds[1] and mentor.unit == student.unit
         self.is_identity = same_kind and same_cells
+        self._parts = kinds, mentor, student, positions
         self._function, matrices = _CONVERTERS[kinds](mentor, student, positions)
         self._x, self._y = (matrix.float() for matrix in matrices)
+
+    def __getstate__(self) -> dict:
+        # A converter's function is local to it, so it is not pickled but made again.
+        return dict(vars(self), _function=None)
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        kinds, *members = self._parts
+        self._function, _ = _CONVERTERS[kinds](*members)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the matrices, as ``nn.Module._apply`` moves parameters."""

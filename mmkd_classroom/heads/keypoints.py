@@ -158,10 +158,13 @@ class KeypointAdapter(HeadAdapter):
     # --- as a student ----------------------------------------------------------------------------
 
     def check_student(self, student: nn.Module, per_sample: bool) -> None:
-        """Accept any head, and turn off its accuracy unless the config sets ``compute_acc``.
+        """Accept any head."""
 
-        MMPose computes the accuracy in NumPy, which synchronises with the device in each step. The
-        student's mean score is reported instead.
+    def configure_student(self, student: nn.Module) -> None:
+        """Turn off the accuracy of the head unless the config sets ``compute_acc``.
+
+        MMPose computes it in NumPy, which synchronises with the device in each step. The student's
+        mean score is reported instead.
         """
         student.train_cfg.setdefault('compute_acc', False)
 
@@ -181,6 +184,13 @@ class KeypointAdapter(HeadAdapter):
                 'The training samples have no joints in input space: write '
                 "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
                 'train_dataloader.dataset.pipeline.'
+            )
+        joints = instances.transformed_keypoints.shape[1]
+        if joints != self.num_items:
+            raise ClassroomError(
+                f'The training samples have {joints} joints, the student {self.num_items} '
+                '(model.student.head.out_channels): choose a train_dataloader.dataset with the '
+                "student's joints."
             )
         if self.metainfo is not None:
             return self.metainfo
@@ -317,7 +327,7 @@ class JointOutputAdapter(OutputAdapter):
             return joints
         return f'{joints}, {self._mentor.summary} -> {self._student.summary}'
 
-    def match(self, metainfo: dict | str | None) -> None:
+    def bind(self, metainfo: dict | str | None) -> None:
         """Match the joints.
 
         Args:

@@ -1,5 +1,6 @@
 """Head adapter for heads with heatmaps of height 255 at several levels (MSPN, RSN)."""
 
+import functools
 from typing import Any
 
 import cv2
@@ -7,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..functional import at_least_float32, heatmap_peaks, patches
+from ..functional import at_least_float32, heatmap_peaks, patches, without_autocast
 from ..registry import TASK_UTILS
 from .heatmap import HeatmapAdapter
 from .keypoints import is_top_down, pose_head
@@ -41,7 +42,6 @@ class MegviiAdapter(HeatmapAdapter):
         super()._layout(model)
         self.origin = tuple(0.5 * pixels for pixels in self.spacing)
         self.unit = _HEIGHT
-        self._kernel = torch.from_numpy(cv2.getGaussianKernel(self.codec.kernel_size, 0)[:, 0])
 
     @property
     def sigma(self) -> float:
@@ -58,16 +58,18 @@ class MegviiAdapter(HeatmapAdapter):
         """See :meth:`KeypointAdapter.decode`."""
         heatmaps = at_least_float32(values[0])
         flat = heatmaps.flatten(0, 1)
-        blurred = self._blurred(flat)
+        # In bfloat16, values near 255 differ by 1: the blur must not be autocast.
+        with without_autocast(flat):
+            blurred = self._blurred(flat)
         cells = heatmap_peaks(blurred)
         patch = patches(blurred, cells, radius=1)
         step = torch.stack(
             [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
         ).sign()
-        last = torch.tensor(self.cells, device=cells.device) - 1
+        x, y = cells.unbind(dim=-1)
         # Exactly MMPose's bounds.
-        inside = ((cells > 1) & (cells < last)).all(dim=-1, keepdim=True)
-        joints = cells + torch.where(inside, 0.25 * step + 0.5, 0.0)
+        inside = (x > 1) & (x < self.cells[0] - 1) & (y > 1) & (y < self.cells[1] - 1)
+        joints = cells + torch.where(inside[:, None], 0.25 * step + 0.5, 0.0)
         heights = flat.flatten(1).amax(dim=1)
         joints = torch.where((heights > 0)[:, None], joints, -1.0)
         x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
@@ -76,7 +78,13 @@ class MegviiAdapter(HeatmapAdapter):
         return torch.stack([x, y], dim=-1).unflatten(0, shape), scores.unflatten(0, shape)
 
     def _blurred(self, heatmaps: Tensor) -> Tensor:
-        kernel = self._kernel.to(heatmaps)
+        kernel = _kernel(self.codec.kernel_size, heatmaps.device).to(heatmaps.dtype)
         radius = len(kernel) // 2
         maps = F.conv2d(heatmaps[:, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
         return F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, radius))[:, 0]
+
+
+@functools.cache
+def _kernel(size: int, device: torch.device) -> Tensor:
+    """OpenCV's Gaussian kernel ``(size,)``. It is copied to each device once, not in each step."""
+    return torch.from_numpy(cv2.getGaussianKernel(size, 0)[:, 0]).to(device)

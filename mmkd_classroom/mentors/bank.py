@@ -65,9 +65,10 @@ class MentorBank:
             each(lambda pair: load_mentor(*pair), zip(mentors, entries))
         return cls(mentors), [channels for _, channels in built]
 
-    def match(self, metainfo: dict | str | None) -> None:
-        """Match the items of each mentor with the student's; see :meth:`OutputAdapter.match`."""
-        each(lambda mentor: mentor.output_adapter.match(metainfo), self.mentors)
+    def bind(self, metainfo: dict | str | None) -> None:
+        """Match the items of each mentor with the student's; see :meth:`OutputAdapter.bind`."""
+        if self._owns:
+            each(lambda mentor: mentor.output_adapter.bind(metainfo), self.mentors)
 
     def predict(self, inputs: Tensor) -> list[Prediction]:
         """Predict the student's batch ``(N, 3, H, W)`` with each mentor; see :class:`Mentor`."""

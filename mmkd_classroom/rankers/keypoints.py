@@ -90,8 +90,8 @@ class OKSRanker(KeypointRanker):
             sigmas = dataset_sigmas(metainfo)
             if sigmas.numel() != items:
                 raise ClassroomError(
-                    f'The training data name a data set of {sigmas.numel()} joints, but have '
-                    f'{items}: give model.adapter.metainfo, the definition of the data set, or '
+                    f'The training data name a data set of {sigmas.numel()} joints, the student '
+                    f'has {items}: give model.adapter.metainfo, the definition of the data set, or '
                     'model.ranker.sigmas.'
                 )
             self.sigmas = sigmas

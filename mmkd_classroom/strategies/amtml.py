@@ -21,7 +21,7 @@ from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Strategy, require
-from .statistics import labelled_mean, member_statistics
+from .summary import labelled_mean, member_statistics
 
 _REDUCTIONS = ('batchmean', 'mean')
 _OUTPUTS = ('log_probabilities', 'logits')

@@ -12,7 +12,7 @@ from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Strategy, require
-from .statistics import invalid_samples, labelled_mean, share_of
+from .summary import invalid_samples, labelled_mean, share_of
 
 _CHOICES = {
     'granularity': ('sample', 'batch', 'keypoint'),

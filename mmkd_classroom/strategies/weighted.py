@@ -10,7 +10,7 @@ from ..divergences import Divergence
 from ..functional import item_weights
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Strategy, require
-from .statistics import labelled_mean, member_statistics, share_of
+from .summary import labelled_mean, member_statistics, share_of
 
 
 class WeightedKD(Strategy):

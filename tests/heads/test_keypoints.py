@@ -229,7 +229,7 @@ def test_the_joints_of_other_sets_are_matched():
     config = dict(val_dataloader=dict(dataset=dict(type='AicDataset')))
     convert = output_adapter(student, mentor, config)
     _, samples = pose_batch(2, codec_name='simcc', unlabelled=0)
-    convert.match(student.check_samples(samples))
+    convert.bind(student.check_samples(samples))
     output = output_of(mentor, 2)
     prediction = convert(output)
     own = mentor_adapter(mentor, student, 'x', Config(config))
@@ -260,11 +260,11 @@ def test_a_data_set_without_names_is_refused_when_they_are_needed():
     convert = output_adapter(adapter_of(), mentor_of(joints=14), metainfo='aic')
     for nameless in (None, 'robots'):
         with pytest.raises(ClassroomError, match=r'give model\.adapter\.metainfo'):
-            convert.match(nameless)
+            convert.bind(nameless)
     with pytest.raises(ClassroomError, match=r'The student has 17 joints, its data set 14'):
-        convert.match('aic')
+        convert.bind('aic')
     same = output_adapter(adapter_of(), mentor_of(), metainfo='coco')
-    same.match(None)  # in the order that both have, with a warning
+    same.bind(None)  # in the order that both have, with a warning
     assert not same.untaught
 
 
@@ -273,9 +273,9 @@ def test_joints_are_matched_anew_for_other_data():
     convert = output_adapter(adapter_of(), mentor_of(), metainfo='coco')
     output = output_of(mentor_of())
     expected = convert(output)
-    convert.match('h36m')
+    convert.bind('h36m')
     assert 0 < len(convert.untaught) < 17
-    convert.match('coco')
+    convert.bind('coco')
     assert not convert.untaught
     assert convert(output).valid.all() and torch.equal(convert(output).joints, expected.joints)
 

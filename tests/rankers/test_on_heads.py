@@ -131,7 +131,7 @@ def test_a_mentor_is_scored_on_the_labelled_joints_that_it_knows():
     theirs = mentor_adapter(mentor, student, 'model.mentors[0]', Config(), metainfo='aic')
     inputs, samples = pose_batch(2, codec_name='simcc', unlabelled=0)
     convert = student.output_adapter(theirs)
-    convert.match('coco')
+    convert.bind('coco')
     with torch.no_grad():
         prediction = convert(mentor(inputs, None, mode='tensor'))
     targets = student.targets(samples, CPU)

@@ -178,7 +178,7 @@ def test_sigmas_of_another_skeleton_are_refused():
     with pytest.raises(ClassroomError, match=r'model\.ranker\.sigmas has 2 values for 17 joints'):
         bound(OKSRanker(sigmas=[0.1, 0.1]), 17, 'coco')
     bound(OKSRanker(), 17, 'coco')
-    with pytest.raises(ClassroomError, match='17 joints, but have 14: give model.adapter.metainfo'):
+    with pytest.raises(ClassroomError, match='17 joints, the student has 14: give model.adapter'):
         bound(OKSRanker(), 14, 'coco')
     with pytest.raises(ClassroomError, match=r'name no data set: rank by PCK, model\.ranker'):
         bound(OKSRanker(), 14, None)
