@@ -108,7 +108,7 @@ class Run:
         )
 
     def _finish(self) -> dict[str, Any]:
-        """Return the result. A trained mentor's weights are copied to the path of its checkpoint."""
+        """Return the result; copy a trained mentor's weights to the path of its checkpoint."""
         run_id = self.run_id
         if run_id is None:
             run_id = make_run_id(self.cfg, weights_digest(self.checkpoint))

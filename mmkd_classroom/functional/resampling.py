@@ -24,7 +24,7 @@ def interpolation_matrix(positions: Tensor, size: int) -> Tensor:
 
     Example:
         >>> interpolation_matrix(torch.tensor([2.0, 2.5]), 6)[:, 2]
-        tensor([1.0000, 0.5859])
+        tensor([1.0000, 0.6056])
     """
     positions = positions.clamp(0, size - 1)
     first = positions.floor() - (_POINTS // 2 - 1)
