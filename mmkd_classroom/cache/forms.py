@@ -119,7 +119,9 @@ class Form:
         """The answer of records ``(N, size)``, on their device."""
         tensors, start = {}, 0
         for field in self.fields:
-            part = records[:, start : start + field.size].contiguous()
+            part = records[:, start : start + field.size]
+            # A copy, for a view of another type needs its bytes side by side, from the first on.
+            part = part.clone(memory_format=torch.contiguous_format).flatten()
             tensors[field.name] = part.view(field.dtype).view(-1, *field.shape)
             start += field.size
         values = []

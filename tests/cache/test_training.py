@@ -1,67 +1,196 @@
 """Training from a cache equals training with mentors that run, to the last bit."""
 
+import copy
+
 import pytest
 import runs
 import torch
+from mmengine.hooks import Hook
+from mmengine.registry import TRANSFORMS
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
+from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
 EXACT = dict(dense=True, precision='fp32')
 kinds = pytest.mark.parametrize('kind', ['classes', 'pose'])
 
 
-def train(kind, folder, cache, epochs=3, workers=0, before=None, resume=False, **changes):
-    cfg = runs.config(kind, folder, epochs=epochs)
-    cfg.model.cache = cache
-    for key, value in changes.items():
-        cfg[key] = value
-    cfg.train_dataloader.num_workers = workers
-    cfg.train_dataloader.persistent_workers = workers > 0
-    cfg.resume = resume
-    runner = Runner.from_cfg(cfg)
-    if before:
-        before(runner)
-    runner.train()
-    return runner
+@TRANSFORMS.register_module()
+class OwnNoise:
+    """A transform with a generator of its own, which no seed reaches."""
+
+    def __init__(self):
+        self.generator = torch.Generator().manual_seed(0)
+
+    def __call__(self, results):
+        noise = torch.randint(0, 9, results['img'].shape, generator=self.generator)
+        return dict(results, img=results['img'] + noise.numpy().astype('uint8'))
+
+
+class Room:
+    """The config of a classroom, whose data and mentors several trainings share."""
+
+    def __init__(self, kind, folder, epochs=3, **cache):
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.cfg = runs.config(kind, folder, epochs=epochs)
+        self.cfg.model.cache = dict(dict(EXACT, dir=str(folder / 'cache'), views=epochs), **cache)
+
+    def runner(self, name, workers=0, **changes) -> Runner:
+        cfg = copy.deepcopy(self.cfg)
+        cfg.train_dataloader.num_workers = workers
+        cfg.train_dataloader.persistent_workers = workers > 0
+        cfg.merge_from_dict(changes)
+        cfg.work_dir = str(self.folder / name)
+        cfg.experiment_name = f'{self.folder.name}_{name}'
+        return Runner.from_cfg(cfg)
+
+    def train(self, name, **options) -> torch.Tensor:
+        """All weights in the end."""
+        runner = self.runner(name, **options)
+        runner.train()
+        return weights(runner)
 
 
 def weights(runner):
     return torch.cat([p.detach().flatten() for p in runner.model.state_dict().values()])
 
 
-def forbid(monkeypatch):
-    def fail(*_):
-        pytest.fail('a mentor ran')
-
-    monkeypatch.setattr(Mentor, '_run', fail)
-
-
-def online(monkeypatch):
-    """Mentors run in each step, as without a cache, on the same pictures."""
-    monkeypatch.setattr(
-        MentorCache,
-        'predict',
-        lambda self, mentors, inputs, _: [m.predict(inputs) for m in mentors],
-    )
+@pytest.fixture
+def ran(monkeypatch):
+    """The batch sizes that mentors have run on."""
+    sizes, run = [], Mentor._run
+    monkeypatch.setattr(Mentor, '_run', lambda self, x: sizes.append(len(x)) or run(self, x))
+    return sizes
 
 
 @kinds
 @pytest.mark.parametrize('workers', [0, 2])
-def test_from_the_cache_it_is_the_same_training(
-    kind, workers, tmp_path, fresh_runners, monkeypatch
-):
-    cache = dict(EXACT, dir=str(tmp_path / 'cache'), views=3)
-    with monkeypatch.context() as patch:
-        online(patch)
-        expected = weights(train(kind, tmp_path / 'online', cache, workers=workers))
-    filled = weights(train(kind, tmp_path / 'filled', cache, workers=workers))
-    assert torch.equal(filled, expected)
-    answered = []
-    run = Mentor._run
-    monkeypatch.setattr(Mentor, '_run', lambda self, x: answered.append(len(x)) or run(self, x))
-    cached = train(kind, tmp_path / 'cached', cache, workers=workers)
+def test_from_the_cache_it_is_the_same_training(kind, workers, tmp_path, fresh_runners, ran):
+    room = Room(kind, tmp_path)
+    with pytest.MonkeyPatch.context() as patch:  # mentors run in each step, on the same pictures
+        patch.setattr(
+            MentorCache, 'predict', lambda _, mentors, x, __: [m.predict(x) for m in mentors]
+        )
+        expected = room.train('online', workers=workers)
+    assert torch.equal(room.train('filled', workers=workers), expected)
+    ran.clear()
+    cached = room.runner('cached', workers=workers)
+    cached.train()
     assert torch.equal(weights(cached), expected)
-    assert answered == [1] * len(cached.model.mentors)  # for the shapes alone
+    assert ran == [1] * len(cached.model.mentors)  # for the shapes alone
     assert cached.model.cache.filled() == 1
+
+
+@kinds
+def test_another_strategy_and_seed_share_it(kind, tmp_path, fresh_runners, ran):
+    room = Room(kind, tmp_path)
+    room.train('filled')
+    ran.clear()
+    other = room.runner('other', **{'model.strategy.type': 'AVER', 'randomness.seed': 7})
+    other.train()
+    assert ran == [1] * len(other.model.mentors)
+
+
+def test_a_resumed_training_continues_from_it(tmp_path, fresh_runners, ran):
+    room = Room('classes', tmp_path, epochs=4)
+    whole = room.train('whole')
+    part = room.runner('part')
+    part.register_hook(StopAfter(2))
+    part.train()
+    ran.clear()
+    assert torch.equal(room.train('part', resume=True), whole)
+    assert set(ran) == {1}
+
+
+class StopAfter(Hook):
+    def __init__(self, epochs):
+        self.epochs = epochs
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epochs:
+            runner.train_loop._max_epochs = runner.epoch
+            runner.train_loop.stop_training = True
+
+
+@pytest.mark.parametrize('views', [1, 2])
+def test_views_come_again(views, tmp_path, fresh_runners, ran):
+    room = Room('classes', tmp_path, epochs=4, views=views)
+    runner = room.runner('whole')
+    runner.train()
+    mentors = len(runner.model.mentors)
+    assert sum(ran) == mentors * (1 + views * len(runner.train_dataloader.dataset))
+
+
+def test_a_changed_pipeline_is_another_cache(tmp_path, fresh_runners, ran):
+    room = Room('classes', tmp_path, epochs=1)
+    room.train('first')
+    pipeline = room.cfg.train_dataloader.dataset.pipeline
+    pipeline.insert(1, dict(type='RandomFlip', prob=0.9, direction='horizontal'))
+    ran.clear()
+    room.train('second')
+    assert len(ran) > 2
+    assert len(list((tmp_path / 'cache').glob('*/manifest.json'))) == 4
+
+
+@kinds
+@pytest.mark.parametrize('options', [dict(precision='fp16'), dict(dense=False, cells=32)])
+def test_lossy_forms_teach_alike_when_filled_and_from_the_cache(
+    kind, options, tmp_path, fresh_runners
+):
+    room = Room(kind, tmp_path, **options)
+    assert torch.equal(room.train('filled'), room.train('cached'))
+
+
+# --- what cannot be cached ----------------------------------------------------------------------
+
+
+def refused(room, message, **changes):
+    with pytest.raises(ClassroomError, match=message):
+        room.runner('refused', **changes).train()
+
+
+def test_a_transform_of_its_own_generator_is_named(tmp_path, fresh_runners):
+    room = Room('classes', tmp_path)
+    room.cfg.train_dataloader.dataset.pipeline.insert(1, dict(type='OwnNoise'))
+    refused(room, r'drawings of one view of sample 0 differ: the transform OwnNoise')
+
+
+def test_mixup_is_refused(tmp_path, fresh_runners):
+    augments = dict(augments=dict(type='Mixup', alpha=0.8))
+    room = Room('classes', tmp_path)
+    preprocessor = room.cfg.data_preprocessor
+    preprocessor.update(
+        batch_augments=augments, num_classes=room.cfg.model.student.head.num_classes
+    )
+    refused(room, 'mixes the samples of a batch')
+
+
+def test_features_are_refused(tmp_path, fresh_runners):
+    room = Room('classes', tmp_path)
+    room.cfg.model.strategy = dict(type='CAMKD', mentor_stages='layer2')
+    refused(room, r'model\.strategy = CAMKD reads their features \(layer2\)')
+
+
+def test_training_by_iterations_is_refused(tmp_path, fresh_runners):
+    room = Room('classes', tmp_path)
+    room.cfg.train_cfg = dict(type='IterBasedTrainLoop', max_iters=4, val_interval=4)
+    refused(room, r'model\.cache needs training by epochs')
+
+
+@pytest.mark.parametrize(
+    'cache, message',
+    [
+        (dict(views=0), r'model\.cache\.views is 0'),
+        (dict(veiws=2), r"no option 'veiws' \(did you mean 'views'\?\)"),
+        (dict(precision='int8'), r"model\.cache\.precision is 'int8'"),
+        (dict(cells=0, dense=False), r'model\.cache\.cells is 0'),
+        (True, r'model\.cache is True: write dict\(\)'),
+    ],
+)
+def test_wrong_options(cache, message, tmp_path, fresh_runners):
+    room = Room('pose', tmp_path)
+    room.cfg.model.cache = dict(dir=str(tmp_path), **cache) if isinstance(cache, dict) else cache
+    refused(room, message)

@@ -1,0 +1,100 @@
+"""Records: exact where they promise it, close where they do not."""
+
+import pytest
+import torch
+
+from mmkd_classroom.cache.forms import Form
+from mmkd_classroom.structures import Answer
+
+
+def classes(samples=4, count=10, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    logits = 5 * torch.randn(samples, 1, count, generator=generator)
+    return Answer((logits.to(dtype),), torch.ones(samples, dtype=torch.bool))
+
+
+def heatmaps(samples=4, joints=5):
+    y, x = torch.meshgrid(torch.arange(64.0), torch.arange(48.0), indexing='ij')
+    generator = torch.Generator().manual_seed(0)
+    centres = torch.rand(samples, joints, 2, generator=generator) * torch.tensor([40.0, 56.0]) + 4
+    squared = (x - centres[..., 0, None, None]) ** 2 + (y - centres[..., 1, None, None]) ** 2
+    maps = (-squared / 8).exp() + 0.02 * torch.rand(squared.shape, generator=generator)
+    finite = torch.tensor([True, True, False, True])
+    return Answer((maps,), finite, 4 * centres, maps.amax((-2, -1)))
+
+
+def simcc(samples=4, joints=5):
+    generator = torch.Generator().manual_seed(0)
+    axes = [torch.randn(samples, joints, n, generator=generator) for n in (384, 512)]
+    joints_at = torch.rand(samples, joints, 2, generator=generator)
+    return Answer(tuple(axes), torch.ones(samples, dtype=torch.bool), joints_at, joints_at[..., 0])
+
+
+@pytest.mark.parametrize('make', [classes, heatmaps, simcc])
+def test_dense_float32_is_exact(make):
+    answer = make()
+    form = Form(answer, 50.0, 'fp32')
+    packed = form.pack(answer)
+    assert packed.dtype == torch.uint8 and packed.shape == (4, form.size)
+    again = form.unpack(packed)
+    for ours, theirs in zip(again.values, answer.values):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(again.finite, answer.finite)
+    if answer.joints is not None:
+        assert torch.equal(again.joints, answer.joints)
+        assert torch.equal(again.confidences, answer.confidences)
+
+
+@pytest.mark.parametrize('make', [heatmaps, simcc])
+@pytest.mark.parametrize('precision', ['fp16', 'fp32'])
+@pytest.mark.parametrize('cells', [8, 32])
+def test_joints_and_confidences_are_exact_in_every_form(make, precision, cells):
+    answer = make()
+    form = Form(answer, 50.0, precision, cells)
+    again = form.unpack(form.pack(answer))
+    assert torch.equal(again.joints, answer.joints)
+    assert torch.equal(again.confidences, answer.confidences)
+    assert torch.equal(again.finite, answer.finite)
+
+
+@pytest.mark.parametrize('make', [classes, heatmaps, simcc])
+def test_the_rest_keeps_its_share_of_the_softmax(make):
+    answer, factor = make(), 10.0
+    form = Form(answer, factor, 'fp32', 8)
+    again = form.unpack(form.pack(answer))
+    for ours, theirs in zip(again.values, answer.values):
+        p = (factor * theirs.flatten(2)).softmax(-1)
+        q = (factor * ours.flatten(2)).softmax(-1)
+        top = p.topk(8).indices
+        torch.testing.assert_close(q.gather(-1, top), p.gather(-1, top), rtol=1e-4, atol=1e-6)
+        assert (ours.flatten(2).argmax(-1) == theirs.flatten(2).argmax(-1)).all()
+
+
+def test_sparse_heatmaps_are_small_and_close():
+    answer = heatmaps()
+    form = Form(answer, 50.0, 'fp16', 32)
+    assert form.size == 5 * (32 * 4 + 2 + 12) + 1
+    (maps,), (again,) = answer.values, form.unpack(form.pack(answer)).values
+    kl = torch.nn.functional.kl_div(
+        (50 * again).flatten(2).log_softmax(-1), (50 * maps).flatten(2).log_softmax(-1),
+        reduction='none', log_target=True,
+    ).sum(-1)  # fmt: skip
+    assert kl.max() < 1e-3
+
+
+def test_many_cells_take_wider_indices():
+    answer = Answer((torch.randn(2, 1, 40_000),), torch.ones(2, dtype=torch.bool))
+    form = Form(answer, 1.0, 'fp32', 5)
+    again = form.unpack(form.pack(answer)).values[0]
+    assert torch.equal(again.topk(5).indices, answer.values[0].topk(5).indices)
+
+
+def test_few_cells_are_stored_densely():
+    answer = classes(count=6)
+    assert Form(answer, 1.0, 'fp32', 32).size == 6 * 4 + 1
+
+
+def test_what_half_precision_cannot_hold_is_cut_off():
+    answer = Answer((torch.tensor([[[1e6, -1e6, 1.0]]]),), torch.ones(1, dtype=torch.bool))
+    form = Form(answer, 1.0, 'fp16')
+    assert form.unpack(form.pack(answer)).values[0].isfinite().all()

@@ -1,0 +1,137 @@
+"""Records on disk: what was damaged is missing or told, and never a wrong answer."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mmkd_classroom.cache.store import Store
+from mmkd_classroom.errors import ClassroomError
+
+SAMPLES, SIZE = 20, 100
+
+
+def payload(sample):
+    return np.random.default_rng(sample).integers(0, 256, SIZE, dtype=np.uint8)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return filled(tmp_path)
+
+
+def filled(folder):
+    store = Store(folder / 'records', SAMPLES, SIZE)
+    for sample in range(0, SAMPLES, 2):
+        store.write(sample, 100 + sample, payload(sample))
+    return store
+
+
+def test_records_are_read_as_written(store):
+    again = Store(store.path, SAMPLES, SIZE)
+    for sample in range(SAMPLES):
+        record = again.read(sample, 100 + sample)
+        if sample % 2:
+            assert record is None
+        else:
+            assert np.array_equal(record, payload(sample))
+    assert again.count() == SAMPLES // 2
+    assert store.path.stat().st_size == store.bytes
+    assert list(store.path.parent.iterdir()) == [store.path]  # no drafts
+
+
+def test_where_there_is_no_file_nothing_is_read_or_made(tmp_path):
+    store = Store(tmp_path / 'records', SAMPLES, SIZE)
+    assert store.read(0, 0) is None and store.count() == 0
+    assert not store.path.exists()
+
+
+def test_another_picture_is_an_error_that_names_the_file(store):
+    with pytest.raises(ClassroomError, match=r'another picture of sample 4 \(.*records\)'):
+        store.read(4, 105)
+
+
+@given(st.integers(0, SAMPLES * (SIZE + 8) - 1), st.integers(1, 255))
+@settings(max_examples=60, deadline=None)
+def test_a_flipped_byte_is_a_missing_record_or_an_error(tmp_path_factory, position, flip):
+    store = filled(tmp_path_factory.mktemp('flip'))
+    data = bytearray(store.path.read_bytes())
+    data[position] ^= flip
+    store.path.write_bytes(data)
+    damaged = Store(store.path, SAMPLES, SIZE)
+    for sample in range(0, SAMPLES, 2):
+        try:
+            record = damaged.read(sample, 100 + sample)
+        except ClassroomError:
+            continue  # in the checksum of the picture
+        assert record is None or np.array_equal(record, payload(sample))
+
+
+def test_a_file_that_was_cut_short_is_told(store):
+    os.truncate(store.path, store.bytes // 2)
+    with pytest.raises(ClassroomError, match=r'records has \d+ bytes instead of .*cut short'):
+        Store(store.path, SAMPLES, SIZE).read(0, 100)
+
+
+def test_a_deleted_file_is_filled_again(store):
+    store.path.unlink()
+    again = Store(store.path, SAMPLES, SIZE)
+    assert again.read(0, 100) is None
+    again.write(0, 100, payload(0))
+    assert np.array_equal(again.read(0, 100), payload(0))
+
+
+WRITER = """
+import sys, zlib
+import numpy as np
+from pathlib import Path
+from mmkd_classroom.cache.store import Store
+store = Store(Path(sys.argv[1]), {samples}, {size})
+print('ready', flush=True)
+while True:
+    for sample in range({samples}):
+        value = np.random.default_rng(sample).integers(0, 256, {size}, dtype=np.uint8)
+        store.write(sample, zlib.crc32(value), value)
+"""
+
+
+@pytest.mark.slow
+def test_killed_writers_leave_whole_records(tmp_path):
+    """Two at once, killed at random moments."""
+    size = 200_000  # a page is 4,096: a record takes a while
+    path = tmp_path / 'records'
+    code = WRITER.format(samples=SAMPLES, size=size)
+    generator = np.random.default_rng(0)
+    for _ in range(5):
+        command = [sys.executable, '-c', code, str(path)]
+        writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+        for writer in writers:
+            assert writer.stdout.readline() == b'ready\n'
+        time.sleep(generator.uniform(0.01, 0.3))
+        for writer in writers:
+            os.kill(writer.pid, signal.SIGKILL)
+            writer.wait()
+        store = Store(path, SAMPLES, size)
+        for sample in range(SAMPLES):
+            value = np.random.default_rng(sample).integers(0, 256, size, dtype=np.uint8)
+            record = store.read(sample, zlib.crc32(value))
+            assert record is None or np.array_equal(record, value)
+    assert store.count() > 0
+
+
+def test_no_space_is_told(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(os, 'posix_fallocate', full)
+    store = Store(tmp_path / 'records', SAMPLES, SIZE)
+    with pytest.raises(ClassroomError, match=r'No space left.*another model\.cache\.dir'):
+        store.write(0, 1, payload(0))
+    assert not list(tmp_path.iterdir())
