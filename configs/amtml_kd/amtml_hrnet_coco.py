@@ -11,7 +11,7 @@ model = dict(
         hints=[
             dict(student='stage2', mentor='res50', stage='layer2'),
             dict(student='stage3', mentor='res101', stage='layer3'),
-            dict(student='stage4', mentor='hrnet-w48-dark', stage='stage4'),
+            dict(student='stage4', mentor='hrnet-w48_dark', stage='stage4'),
         ],
     )
 )
