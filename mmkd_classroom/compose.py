@@ -33,8 +33,23 @@ def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_cache_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag ``--cache``."""
+    parser.add_argument(
+        '--cache',
+        nargs='?',
+        const='',
+        metavar='DIR',
+        help='run each mentor once for each view of a sample, and teach from its stored answers '
+        'afterwards; by default in work_dirs/mentor_cache',
+    )
+
+
 def set_classroom(
-    cfg: Config, mentors: Sequence[str] | None = None, strategy: str | None = None
+    cfg: Config,
+    mentors: Sequence[str] | None = None,
+    strategy: str | None = None,
+    cache: str | None = None,
 ) -> None:
     """Turn a stock config into that of a classroom, or change the config of a classroom.
 
@@ -42,25 +57,30 @@ def set_classroom(
         cfg: Config; its ``model`` is changed in place.
         mentors: Values of ``--mentors``; they replace those of a classroom.
         strategy: Value of ``--strategy``; it replaces that of a classroom.
+        cache: Value of ``--cache``: a folder, or '' for the config's or the default one.
 
     Raises:
         ClassroomError: A value is invalid, or there is a strategy without mentors.
     """
-    if mentors is None and strategy is None:
+    if mentors is None and strategy is None and cache is None:
         return
     if not isinstance(cfg.get('model'), dict):
-        raise ClassroomError('--mentors and --strategy need a config with a `model`.')
+        raise ClassroomError('--mentors, --strategy and --cache need a config with a `model`.')
     if not is_classroom(cfg.model):
         if mentors is None:
+            flag = '--cache' if strategy is None else f'--strategy {strategy}'
             raise ClassroomError(
-                f"--strategy {strategy} needs mentors, and the config's model has none: name "
-                'them with --mentors.'
+                f"{flag} needs mentors, and the config's model has none: name them with --mentors."
             )
         cfg.model = ConfigDict(type=CLASSROOM, student=cfg.model)
     if mentors is not None:
         cfg.model.mentors = [mentor_entry(word) for word in mentors]
     if strategy is not None:
         cfg.model.strategy = ConfigDict(type=strategy_type(strategy))
+    if cache is not None:
+        cfg.model.setdefault('cache', ConfigDict())
+        if cache:
+            cfg.model.cache.dir = cache
 
 
 def mentor_entry(word: str) -> str | dict[str, Any]:

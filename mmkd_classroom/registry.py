@@ -5,6 +5,7 @@ and the registry imports its ``locations``. Configs need no ``custom_imports``.
 """
 
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import Registry
@@ -34,5 +35,8 @@ TASK_UTILS = Registry(
         'mmkd_classroom.rankers',
         'mmkd_classroom.divergences',
     ],
+)
+LOOPS = Registry(
+    'loop', parent=MMENGINE_LOOPS, scope=_SCOPE, locations=['mmkd_classroom.cache_mentors']
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks'])

@@ -28,7 +28,7 @@ from .command import (
     set_visualization,
     set_work_dir,
 )
-from .compose import add_classroom_arguments, set_classroom
+from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
 from .options import type_name
@@ -54,6 +54,7 @@ def parse_args() -> argparse.Namespace:
         help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
     )
     add_classroom_arguments(parser)
+    add_cache_argument(parser)
     add_common_arguments(parser)
     return parse(parser)
 
@@ -61,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags to the config."""
     cfg.launcher = args.launcher
-    set_classroom(cfg, args.mentors, args.strategy)
+    set_classroom(cfg, args.mentors, args.strategy, args.cache)
     # A separate folder for each combination, so that --resume does not mix them up.
     name = [Path(args.config).stem, 'classroom' if args.mentors else None, args.strategy]
     set_work_dir(cfg, args, '_'.join(filter(None, name)))

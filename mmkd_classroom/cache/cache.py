@@ -19,6 +19,8 @@ from .pipelines import SHOWN, Shown
 from .store import Store
 from .views import Views
 
+DEFAULT_DIR = 'work_dirs/mentor_cache'
+
 
 class MentorCache:
     """Lets mentors run once per view of a sample.
@@ -39,7 +41,7 @@ class MentorCache:
 
     def __init__(
         self,
-        dir: str = 'work_dirs/mentor_cache',
+        dir: str = DEFAULT_DIR,
         views: int = 4,
         seed: int = 0,
         dense: bool = False,
@@ -147,7 +149,11 @@ class MentorCache:
     # --- in the training step --------------------------------------------------------------------
 
     def predict(
-        self, mentors: Sequence[Mentor], inputs: Tensor, data_samples: Sequence[Any]
+        self,
+        mentors: Sequence[Mentor],
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        missing_only: bool = False,
     ) -> list[Prediction]:
         """Each mentor's prediction: from the records that came with the samples, or by itself.
 
@@ -158,12 +164,15 @@ class MentorCache:
             mentors: The mentors.
             inputs: The student's batch ``(N, 3, H, W)``.
             data_samples: N samples from replayed pipelines.
+            missing_only: Leave out the mentors whose records are all there.
         """
         shown: list[Shown] = [sample.metainfo[SHOWN] for sample in data_samples]
         predictions = []
         for index, (mentor, form) in enumerate(zip(mentors, self.forms)):
             records = [each.records[index] for each in shown]
             if all(record is not None for record in records):
+                if missing_only:
+                    continue
                 host = torch.from_numpy(np.stack(records))
                 if inputs.device.type == 'cuda':
                     host = host.pin_memory()

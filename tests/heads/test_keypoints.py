@@ -175,6 +175,7 @@ def test_a_mentor_s_prediction_has_the_student_s_form_and_teaches(mentor, studen
     mentor, pupil = mentor_of(mentor, size=size), build(estimator(codec_name=student))
     adapter = build_adapter(pupil)
     adapter.check_student(pupil, per_sample=False)
+    adapter.configure_student(pupil)
     inputs, samples = pose_batch(3, codec_name=student)
     ours, _ = adapter.loss(pupil, pupil.loss, inputs, samples)
     convert = output_adapter(adapter, mentor, letterbox=letterbox(INPUT_SIZE, size)[1])

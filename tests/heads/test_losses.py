@@ -72,6 +72,7 @@ def student_of(name):
     student = build(STUDENTS[name])
     adapter = build_adapter(student)
     adapter.check_student(student, per_sample=True)
+    adapter.configure_student(student)
     return student, adapter
 
 
@@ -161,6 +162,7 @@ def test_the_stock_accuracy_is_off_unless_asked_for(kind):
         student = build(dict(config, train_cfg=dict(compute_acc=True)) if wanted else config)
         adapter = build_adapter(student)
         adapter.check_student(student, per_sample=False)
+        adapter.configure_student(student)
         assert student.train_cfg['compute_acc'] is wanted
         losses = adapter.loss(student, student.loss, *pose_batch(2, codec_name=kind))[1]
         assert losses.keys() == ({'loss_kpt', 'acc_pose'} if wanted else {'loss_kpt'})
@@ -195,6 +197,7 @@ def test_of_several_stages_the_last_one_counts(per_sample, losses):
     student = build(config).eval()
     adapter = build_adapter(student)
     adapter.check_student(student, per_sample)
+    adapter.configure_student(student)
     inputs, samples = pose_batch(3)
     prediction, found = adapter.loss(student, student.loss, inputs, samples, per_sample)
     stages = student(inputs, None, mode='tensor')

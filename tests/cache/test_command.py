@@ -1,0 +1,89 @@
+"""The command that fills, checks, lists and removes caches."""
+
+import re
+import sys
+
+import pytest
+import runs
+from mmengine.runner import Runner
+
+from mmkd_classroom import cache_mentors
+from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.mentors import Mentor
+
+CACHE = "\nmodel['cache'] = dict(dir={folder!r}, views=2, {options})\n"
+
+
+@pytest.fixture
+def command(monkeypatch):
+    def run(*args):
+        monkeypatch.setattr(sys, 'argv', ['cache_mentors', *map(str, args)])
+        cache_mentors.main()
+
+    return run
+
+
+def written(kind, folder, options=''):
+    """The path of a classroom's config with a cache."""
+    runs.config(kind, folder, epochs=2)
+    path = folder / 'classroom.py'
+    path.write_text(path.read_text() + CACHE.format(folder=str(folder / 'cache'), options=options))
+    return path
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_what_is_filled_beforehand_is_not_run_in_training(
+    kind, tmp_path, command, fresh_runners, monkeypatch
+):
+    path = written(kind, tmp_path)
+    command(path, '--work-dir', tmp_path / 'fill')
+    assert not list(tmp_path.rglob('fill/**/*.pth'))
+    ran, run = [], Mentor._run
+    monkeypatch.setattr(Mentor, '_run', lambda self, x: ran.append(len(x)) or run(self, x))
+    cfg = runs.Config.fromfile(path)
+    cfg.work_dir, cfg.experiment_name = str(tmp_path / 'train'), f'{kind}_{tmp_path.name}'
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    assert ran == [1] * len(runner.model.mentors)
+    assert runner.model.cache.filled() == 1
+
+
+@pytest.mark.parametrize('options', ["dense=True, precision='fp32'", ''])
+def test_the_check_prints_the_differences(options, tmp_path, command, fresh_runners, capsys):
+    path = written('pose', tmp_path, options)
+    command(path, '--work-dir', tmp_path / 'fill')
+    capsys.readouterr()
+    command(path, '--work-dir', tmp_path / 'check', '--check', 1)
+    table = capsys.readouterr().out
+    rows = re.findall(r'^(mentor_\d) +(\S+) +(\S+) +(\S+)% +(\S+)$', table, re.M)
+    assert [row[0] for row in rows] == ['mentor_0', 'mentor_1']
+    for _, value, score, active, divergence in rows:
+        assert float(score) == 0 and float(active) == 0  # joints are exact
+        assert (float(value) == 0) == (float(divergence) == 0) == bool(options)
+
+
+def test_a_check_of_an_empty_cache_says_so(tmp_path, command, fresh_runners):
+    path = written('classes', tmp_path)
+    with pytest.raises(SystemExit, match='no batch whose records are all there'):
+        command(path, '--work-dir', tmp_path / 'check', '--check')
+
+
+def test_caches_are_listed_and_removed(tmp_path, command, fresh_runners, capsys):
+    path = written('classes', tmp_path)
+    command(path, '--work-dir', tmp_path / 'fill')
+    capsys.readouterr()
+    command('--list', tmp_path / 'cache')
+    rows = re.findall(r'^(mentor_\S+) +8 +2 of 2 +\S+ MiB$', capsys.readouterr().out, re.M)
+    assert len(rows) == 2
+    with pytest.raises(SystemExit, match='--prune other: .* has mentor_'):
+        command('--prune', rows[0], 'other', '--cache', tmp_path / 'cache')
+    command('--prune', rows[0], '--cache', tmp_path / 'cache')
+    assert [p.name for p in (tmp_path / 'cache').iterdir()] == [rows[1]]
+    with pytest.raises(ClassroomError, match='no such folder'):
+        cache_mentors.list_caches(tmp_path / 'nowhere')
+
+
+def test_a_stock_config_needs_mentors(tmp_path, command):
+    written('classes', tmp_path)
+    with pytest.raises(SystemExit, match='--cache needs mentors'):
+        command(tmp_path / 'student.py')
