@@ -101,7 +101,9 @@ def _keep_data_alone(cfg: Config, loop: type[EpochBasedTrainLoop], batches: int 
     """Drop what trains, validates and writes checkpoints."""
     options = {} if batches is None else dict(batches=batches)
     views = cfg.model.cache.get('views')
-    cfg.train_cfg = ConfigDict(type=f'mmkd_classroom.{loop.__name__}', max_epochs=views or 4, **options)
+    cfg.train_cfg = ConfigDict(
+        type=f'mmkd_classroom.{loop.__name__}', max_epochs=views or 4, **options
+    )
     cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
     cfg.update(param_scheduler=None, load_from=None, resume=False)

@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
@@ -19,12 +18,13 @@ from torch import Tensor, nn
 from .cache import MentorCache
 from .divergences import Divergence
 from .errors import ClassroomError, did_you_mean, reason
-from .features import recorded, stage_channels
-from .heads import HeadAdapter, build_adapter
-from .mentors import MentorBank, distinct_names, read_entries
-from .options import build_part, check_options, type_name
+from .features import recorded
+from .heads import HeadAdapter
+from .mentors import MentorBank
+from .options import type_name
+from .parts import build_parts
 from .rankers import Ranker, default_ranker
-from .registry import MODELS, TASK_UTILS
+from .registry import MODELS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
 from .statistics import Statistics
 from .strategies import Strategy
@@ -96,7 +96,7 @@ def MultiMentorDistiller(
             ) from error
     if isinstance(student, Classroom):
         raise ClassroomError('model.student is a classroom itself: give its own student.')
-    parts = _build_parts(student, mentors, strategy, ranker, divergence, adapter, cache)
+    parts = build_parts(student, mentors, strategy, ranker, divergence, adapter, cache)
     # Done last: if a part does not fit, a student that was passed as a model stays unchanged.
     parts['adapter'].configure_student(student)
     student.__class__ = _classroom_type(type(student))
@@ -310,103 +310,6 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
         )
     if not isinstance(student, (Mapping, nn.Module)):
         raise ClassroomError(f'model.student is {student!r}: give the config of a stock model.')
-
-
-def _build_parts(
-    student: nn.Module,
-    mentors: Sequence[dict[str, Any] | str] | None,
-    strategy: dict | None,
-    ranker: dict | None,
-    divergence: dict | None,
-    adapter: dict | None,
-    cache: dict | None,
-) -> dict[str, Any]:
-    """Build the parts of a classroom except the student: the arguments of `Classroom._take`."""
-    adapter = build_adapter(student, adapter)
-    strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD', kind=Strategy)
-    adapter.check_student(student, strategy.needs_per_sample_loss)
-    ranker = build_ranker(ranker, adapter)
-    divergence = build_part(
-        divergence, TASK_UTILS, 'model.divergence', adapter.divergence, kind=Divergence
-    )
-    if isinstance(divergence, nn.Module):
-        raise ClassroomError(
-            f'model.divergence is {type(divergence).__name__}, a module: what learns belongs to a '
-            'strategy, or a checkpoint would not be a student.'
-        )
-    divergence.check(adapter)
-    strategy.check(adapter, divergence)
-
-    entries = read_entries(mentors, adapter.mentor_options)
-    names = distinct_names(entries)
-    ours, theirs = strategy.stages(names)
-    cache = build_cache(cache, strategy, ours, theirs)
-    channels = stage_channels(student, ours, 'model.student')
-    bank, mentor_channels = MentorBank.build(entries, names, theirs, student, adapter)
-    # The random state is restored, so the student trains the same with any strategy.
-    with torch.random.fork_rng(devices=[]):
-        strategy.build(adapter, names, channels, mentor_channels)
-    return dict(
-        mentors=bank,
-        adapter=adapter,
-        ranker=ranker,
-        divergence=divergence,
-        strategy=strategy,
-        cache=cache,
-        stages=ours,
-    )
-
-
-def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
-    """Build the ranker of a config.
-
-    Args:
-        cfg: ``model.ranker``.
-        adapter: Adapter of the student.
-
-    Returns:
-        The ranker. None without a config: :meth:`Classroom.prepare` then chooses it by the data.
-
-    Raises:
-        ClassroomError: It cannot be built, or ranks another kind of items.
-    """
-    if cfg is None:
-        return None
-    ranker = build_part(cfg, TASK_UTILS, 'model.ranker', kind=Ranker)
-    if ranker.kind != adapter.kind:
-        raise ClassroomError(
-            f'model.ranker is a {type(ranker).__name__}, which ranks {ranker.kind}, but the '
-            f'student predicts {adapter.kind}: choose a ranker of {adapter.kind}, or leave it out.'
-        )
-    return ranker
-
-
-def build_cache(
-    cfg: dict | None, strategy: Strategy, ours: Sequence[str], theirs: Sequence[Sequence[str]]
-) -> MentorCache | None:
-    """The cache of a config, not opened yet.
-
-    Args:
-        cfg: ``model.cache``.
-        strategy: The strategy.
-        ours: Stages of the student that it reads.
-        theirs: Stages of each mentor that it reads.
-
-    Raises:
-        ClassroomError: An option is wrong, or the strategy reads the mentors' features.
-    """
-    if cfg is None:
-        return None
-    if not isinstance(cfg, Mapping):
-        raise ClassroomError(f'model.cache is {cfg!r}: write dict() for its defaults.')
-    if any(theirs):
-        raise ClassroomError(
-            f'model.cache keeps what mentors return, but model.strategy = {type(strategy).__name__}'
-            f' reads their features ({", ".join(dict.fromkeys(sum(map(list, theirs), [])))}): '
-            'leave the cache or the features out.'
-        )
-    check_options(MentorCache, cfg, 'model.cache')
-    return MentorCache(**cfg)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.utils import get_installed_path
 from toys import on_meta
 
-from mmkd_classroom import distiller
+from mmkd_classroom import distiller, parts
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads import build_adapter
 
@@ -56,7 +56,7 @@ def rates(model, optim_wrapper):
 @pytest.fixture
 def no_mentors(monkeypatch):
     """Mentors matter nothing here, and building the zoo's takes minutes."""
-    monkeypatch.setattr(distiller, 'read_entries', lambda *_: [])
+    monkeypatch.setattr(parts, 'read_entries', lambda *_: [])
 
 
 def compared(path, done):

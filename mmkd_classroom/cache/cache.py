@@ -20,6 +20,7 @@ from .store import Store
 from .views import Views
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
+DEFAULT_VIEWS = 4
 
 
 class MentorCache:
@@ -42,7 +43,7 @@ class MentorCache:
     def __init__(
         self,
         dir: str = DEFAULT_DIR,
-        views: int = 4,
+        views: int = DEFAULT_VIEWS,
         seed: int = 0,
         dense: bool = False,
         cells: int = 32,

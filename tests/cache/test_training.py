@@ -5,8 +5,9 @@ import copy
 import pytest
 import runs
 import torch
+from mmengine.dataset import Compose
 from mmengine.hooks import Hook
-from mmengine.registry import TRANSFORMS
+from mmengine.registry import TRANSFORMS, DefaultScope
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
@@ -122,6 +123,38 @@ def test_views_come_again(views, tmp_path, fresh_runners, ran):
     runner.train()
     mentors = len(runner.model.mentors)
     assert sum(ran) == mentors * (1 + views * len(runner.train_dataloader.dataset))
+
+
+class SwitchAt(Hook):
+    """Puts another pipeline in place, as RTMPose's configs do for the last epochs."""
+
+    def __init__(self, epoch, pipeline):
+        self.epoch, self.pipeline = epoch, pipeline
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == self.epoch:
+            with DefaultScope.overwrite_default_scope(runner.cfg.default_scope):
+                runner.train_dataloader.dataset.pipeline = Compose(self.pipeline)
+
+
+@kinds
+def test_a_switched_pipeline_has_views_of_its_own(kind, tmp_path, fresh_runners, ran):
+    room = Room(kind, tmp_path, epochs=4, views=2)
+    pipeline = copy.deepcopy(room.cfg.train_dataloader.dataset.pipeline)
+    pipeline.insert(1, dict(type='RandomFlip', prob=0.5, direction='horizontal'))
+
+    def train(name):
+        runner = room.runner(name)
+        runner.register_hook(SwitchAt(2, pipeline))
+        runner.train()
+        return weights(runner)
+
+    first = train('first')
+    samples, mentors = 8, 2
+    assert sum(ran) == mentors * (2 + 4 * samples)
+    ran.clear()
+    assert torch.equal(train('second'), first)
+    assert set(ran) == {1}
 
 
 def test_a_changed_pipeline_is_another_cache(tmp_path, fresh_runners, ran):

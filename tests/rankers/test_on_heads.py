@@ -20,10 +20,10 @@ from toys import (
     pose_batch,
 )
 
-from mmkd_classroom.distiller import build_ranker
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import oks
 from mmkd_classroom.heads import build_adapter, mentor_adapter
+from mmkd_classroom.parts import build_ranker
 from mmkd_classroom.rankers import ConfidenceRanker, OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.rankers.keypoints import dataset_sigmas
 
