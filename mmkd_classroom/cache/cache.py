@@ -18,6 +18,7 @@ from .forms import Form
 from .pipelines import SHOWN, Shown
 from .store import Store
 from .views import Views
+from .writer import Writer
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
 DEFAULT_VIEWS = 4
@@ -56,6 +57,7 @@ class MentorCache:
         self.views = Views(views, seed)
         self.forms: list[Form] = []
         self.stores: list[list[Store]] = []
+        self._writer = Writer()
 
     def __deepcopy__(self, memo: dict) -> 'MentorCache':
         return self  # the average of a classroom needs no second one
@@ -185,10 +187,18 @@ class MentorCache:
         return predictions
 
     def _write(self, mentor: int, shown: Sequence[Shown], packed: Tensor) -> None:
-        payloads = packed.cpu().numpy()
-        for each, payload in zip(shown, payloads):
-            if each.records[mentor] is None:
-                self.stores[mentor][each.view].write(each.sample, each.picture, payload)
+        stores = self.stores[mentor]
+        missing = [row for row, each in enumerate(shown) if each.records[mentor] is None]
+
+        def write(row: int, payload: np.ndarray) -> None:
+            each = shown[row]
+            stores[each.view].write(each.sample, each.picture, payload)
+
+        self._writer.write(packed, missing, write)
+
+    def flush(self) -> None:
+        """Wait until all records are on disk."""
+        self._writer.flush()
 
 
 def _gigabytes(count: int) -> str:

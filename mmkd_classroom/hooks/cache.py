@@ -51,6 +51,12 @@ class CacheHook(Hook):
         if any(not isinstance(p, ReplayedPipeline) for p in _pipelines(_dataset(runner))):
             self._open(runner, classroom)
 
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Wait until the epoch's records are on disk."""
+        classroom = classroom_of(runner)
+        if classroom.cache is not None:
+            classroom.cache.flush()
+
     def after_train(self, runner: Runner) -> None:
         """Say how full it is."""
         classroom = classroom_of(runner)
