@@ -32,6 +32,6 @@ def test_an_error_is_raised_by_the_next_call():
         raise ClassroomError('the disk is full')
 
     writer = Writer()
-    writer.submit(lambda: None, torch.zeros(1, 1, dtype=torch.uint8), [0], fail)
     with pytest.raises(ClassroomError, match='the disk is full'):
+        writer.submit(lambda: None, torch.zeros(1, 1, dtype=torch.uint8), [0], fail)
         writer.flush()
