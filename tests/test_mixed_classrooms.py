@@ -166,6 +166,6 @@ def test_a_mentor_keeps_its_own_precision(precision, student_amp, tmp_path):
     for member in distiller.mentors:
         member.model.head.final_layer.register_forward_hook(lambda *a: seen.append(a[2].dtype))
     with torch.autocast('cpu', dtype=torch.bfloat16, enabled=student_amp):
-        words = distiller.mentors.predict(torch.randn(2, 3, *INPUT_SIZE[::-1]))
+        predictions = distiller.mentors.predict(torch.randn(2, 3, *INPUT_SIZE[::-1]))
     assert seen == [dtype, torch.bfloat16 if student_amp else torch.float32]
-    assert all(word.values.isfinite().all() for word in words)
+    assert all(prediction.values[0].isfinite().all() for prediction in predictions)
