@@ -70,7 +70,7 @@ def ran(monkeypatch):
 @kinds
 @pytest.mark.parametrize('workers', [0, 2])
 def test_from_the_cache_it_is_the_same_training(kind, workers, tmp_path, fresh_runners, ran):
-    room = Room(kind, tmp_path)
+    room = Room(kind, tmp_path, epochs=2)
     with pytest.MonkeyPatch.context() as patch:  # mentors run in each step, on the same pictures
         patch.setattr(
             MentorCache, 'predict', lambda _, mentors, x, __: [m.predict(x) for m in mentors]
@@ -87,7 +87,7 @@ def test_from_the_cache_it_is_the_same_training(kind, workers, tmp_path, fresh_r
 
 @kinds
 def test_another_strategy_and_seed_share_it(kind, tmp_path, fresh_runners, ran):
-    room = Room(kind, tmp_path)
+    room = Room(kind, tmp_path, epochs=1)
     room.train('filled')
     ran.clear()
     other = room.runner('other', **{'model.strategy.type': 'AVER', 'randomness.seed': 7})
@@ -173,7 +173,7 @@ def test_a_changed_pipeline_is_another_cache(tmp_path, fresh_runners, ran):
 def test_lossy_forms_teach_alike_when_filled_and_from_the_cache(
     kind, options, tmp_path, fresh_runners
 ):
-    room = Room(kind, tmp_path, **options)
+    room = Room(kind, tmp_path, epochs=1, **options)
     assert torch.equal(room.train('filled'), room.train('cached'))
 
 
