@@ -1,6 +1,7 @@
 """Common code of the commands: MMPose's flags, and how they change a config."""
 
 import argparse
+import gc
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,10 @@ def run(main: Callable[[], None]) -> None:
     try:
         with explained():
             main()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            # Its threads must end before the interpreter does, or a run that is done may abort.
+            gc.collect()  # the Runner, whose model has a part of them
+            torch.distributed.destroy_process_group()
     except (ClassroomError, EnvironmentProblem) as error:
         folder = os.environ.get('CLASSROOM_ERRORS')
         if folder is not None:
