@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,16 @@ def test_the_second_call_does_nothing_until_something_changes(setup_env, ours):
     (next(venv.glob('lib/python*/site-packages')) / 'six-1.0.dist-info').mkdir()
     assert setup_env.main(['--venv', str(venv)]) == 0
     assert len(calls.read_text().splitlines()) == 2
+
+
+def test_of_two_calls_one_waits_and_says_so(setup_env, tmp_path, capsys):
+    def call(_):
+        with setup_env.locked(tmp_path / 'lock'):
+            time.sleep(0.5)
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(call, range(2)))
+    assert 'waiting for it' in capsys.readouterr().out
 
 
 def test_a_long_step_shows_that_it_lives(setup_env, ours, capfd):

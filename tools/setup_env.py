@@ -21,6 +21,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,14 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     STATE.mkdir(exist_ok=True)
     try:
-        with (STATE / 'lock').open('w') as lock:
-            wait_for(lock)
-            prepare(args)
+        prepare(args)
     except SetupError as error:
         print(f'\n{error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('\nInterrupted. The next call goes on from here.', file=sys.stderr)
+        print('\nInterrupted. The next call goes on; only a build starts anew.', file=sys.stderr)
         return 130
     return 0
 
@@ -76,7 +75,8 @@ def prepare(args: argparse.Namespace) -> None:
     if stamp.exists() and stamp.stat().st_mtime > changed(python):
         return
     if own:
-        fill(venv, args.base_python)
+        with locked(STATE / f'{name}.lock'):
+            fill(venv, args.base_python)
     else:
         print(f'Checking {python} (an existing environment: nothing in it is changed) ...')
     check = [python, str(ROOT / 'tools' / 'check_env.py'), '--need', *need]
@@ -274,13 +274,18 @@ def ask(python: str, code: str) -> str | None:
     return result.stdout.strip() if result.returncode == 0 else None
 
 
-def wait_for(lock) -> None:
-    """Let one call at a time work on the environments of this tree."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        print('Another call is preparing an environment here; waiting for it ...', flush=True)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let one call at a time work on an environment, and say every few seconds who waits."""
+    with path.open('w') as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                print('Another call is preparing this environment: waiting for it ...', flush=True)
+                time.sleep(HEARTBEAT_S)
+        yield
 
 
 if __name__ == '__main__':
