@@ -3,9 +3,9 @@
 #   make demo    train three mentors, a student alone and one in the classroom; print one table
 #   make test    run all tests
 #
-# Each first prepares the environment in .venv: on a bare Debian with Python 3.10 to 3.12 about a
-# quarter of an hour, once (it builds mmcv); the second time it is there. Needs python3-venv,
-# python3-dev and g++; what is missing is said, with the command that installs it.
+# Each first prepares the environment in .venv, by uv: on a bare Debian with Python 3.10 to 3.12
+# about a quarter of an hour, once (it builds mmcv); the second time it is there. Needs
+# python3-venv, python3-dev and g++; what is missing is said, with the command that installs it.
 #
 # An existing OpenMMLab environment is used as it is: it is checked, and nothing in it is installed
 # or changed. Give its folder (a venv's or a conda prefix) or its interpreter:
@@ -15,7 +15,7 @@
 #
 # Others:
 #
-#   make setup                          the environment alone; CUDA_OPS=1 builds mmcv's CUDA ops too
+#   make setup                          the environment alone (mmcv's CUDA ops: see pyproject.toml)
 #   make test BASE_PYTHON=python3.12    the interpreter that a new environment is made with
 #   make test TESTS=tests/hooks JOBS=1  some of the tests; how many run at a time (2)
 #   make test PYTEST_ARGS='-m "not slow"'   without the tests that take more than about 10 s
@@ -37,9 +37,6 @@ else
 endif
 ifdef BASE_PYTHON
   SETUP += --base-python '$(BASE_PYTHON)'
-endif
-ifdef CUDA_OPS
-  SETUP += --cuda-ops
 endif
 SETUP_PYTHON := $(or $(BASE_PYTHON),python3)
 

@@ -1,11 +1,11 @@
-"""Supported versions of OpenMMLab's and other packages, and how to fix an unsupported environment.
+"""Which OpenMMLab environments mmkd_classroom works in, and the remedy for each that it does not.
 
-Importing the package calls :func:`check`, which only reads package metadata. If the versions cannot
-work together, it raises one message with the exact commands instead of a traceback from MMCV.
-``tools/check_env.py`` also imports each package (see :func:`diagnose`).
+Importing the package calls :func:`check`, which reads package metadata only: a set that cannot
+work ends in one message with the exact commands, before a traceback from the depths of MMCV.
+``tools/check_env.py`` goes further and imports each package (see :func:`diagnose`).
 
-This module uses only the standard library and imports nothing of mmkd_classroom, so that
-``tools/check_env.py`` and ``tools/setup_env.py`` can load it by its path in a broken environment.
+This module uses the standard library alone and imports nothing of mmkd_classroom, so that
+``tools/check_env.py`` and ``tools/setup_env.py`` can load it by its path where all else is broken.
 """
 
 from __future__ import annotations
@@ -22,18 +22,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 DOMAINS = ('pose', 'classification')
-"""Kinds of models to distil. Each needs only its own packages."""
+"""What one can distil. A user of one needs nothing of the other."""
 
 PIP = f'{shlex.quote(sys.executable)} -m pip'
 
 # `CUDA_VISIBLE_DEVICES=` leaves out MMCV's CUDA ops: no model here uses them, and building them
 # is slow and needs a CUDA toolkit that matches torch's. `--no-cache-dir`, because pip's cache
-# identifies wheels only by version and might return one that was built against another torch.
+# keeps wheels by version alone and would hand back one that was built against another torch.
 _BUILD_MMCV = (
     f"{PIP} install 'setuptools<81' wheel ninja psutil && "
     f'CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 {PIP} install --no-build-isolation --no-cache-dir '
     '--force-reinstall --no-deps mmcv==2.1.0  # about 10 minutes on 2 cores; needs a C++ compiler'
 )
+# Its setup.py reads the version in a way that Python 3.13 ended (KeyError: __version__).
+if sys.version_info >= (3, 13):
+    _BUILD_MMCV = (
+        'mmcv 2.1.0 does not build on Python 3.13 or later; use Python 3.10 to 3.12, '
+        'e.g. `make test BASE_PYTHON=python3.12`'
+    )
 _BUILD_XTCOCOTOOLS = (
     f"{PIP} install 'setuptools<81' wheel cython && "
     f'{PIP} install --no-build-isolation --no-cache-dir --force-reinstall --no-deps '
@@ -41,118 +47,110 @@ _BUILD_XTCOCOTOOLS = (
 )
 # A pair: each torchvision works with the one torch it was built for.
 _INSTALL_TORCH = f'{PIP} install torch==2.11.0 torchvision==0.26.0'
+_INSTALL_MMENGINE = f'{PIP} install mmengine==0.10.7'
 
 
 @dataclass(frozen=True)
 class Package:
-    """A required package: supported versions, use, and installation command.
+    """What must be installed, in which range, for what, and how to get it.
 
     Args:
         name: Name of the distribution, as pip knows it.
-        minimum: Lowest version that works.
-        below: Lowest version that does not work any more, or None if none is known.
-        needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or an optional use:
+        range: The versions that work: '>=LOW' or '>=LOW,<HIGH'.
+        needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
             'detection-ops' (person detection in MMPose's inferencers), 'drawing' (``--show`` and
             ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs) and
             'tensorboard' (its visualizer backend).
         remedy: The exact command that installs a version in range.
-        probe: Python statement that imports the used parts of it, including compiled ones.
+        probe: Python statement that loads what we use of it, compiled parts included.
     """
 
     name: str
-    minimum: str
-    below: str | None
+    range: str
     needed_for: str
     remedy: str
     probe: str
 
-    @property
-    def range(self) -> str:
-        """The supported versions in pip's notation, e.g. '>=2.0.0,<2.3.0'."""
-        return f'>={self.minimum}' + (f',<{self.below}' if self.below else '')
-
 
 _REGISTER = 'from {0}.utils import register_all_modules; register_all_modules()'
-_TEST_REMEDY = f'{PIP} install -r requirements/test.txt'
+
+
+def _pip(no_deps: str, others: str = '') -> str:
+    """Return the command that installs the first as they are, then the others."""
+    return f'{PIP} install --no-deps {no_deps}' + (others and f' && {PIP} install {others}')
+
 
 PACKAGES = (
-    Package('torch', '2.1', None, 'core', _INSTALL_TORCH, 'import torch; torch.ones(1) + 1'),
-    Package('torchvision', '0.16', None, 'core', _INSTALL_TORCH, 'import torchvision'),
-    Package(
-        'mmengine', '0.10', '1', 'core', f'{PIP} install mmengine==0.10.7', 'import mmengine.runner'
-    ),
-    # MMCV 2.2 is refused only by MMDetection: see `conflicts`.
-    Package('mmcv', '2.0.0', '2.3.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
+    Package('torch', '>=2.1', 'core', _INSTALL_TORCH, 'import torch; torch.ones(1) + 1'),
+    Package('torchvision', '>=0.16', 'core', _INSTALL_TORCH, 'import torchvision'),
+    Package('mmengine', '>=0.10,<1', 'core', _INSTALL_MMENGINE, 'import mmengine.runner'),
+    # MMCV 2.2 is refused by MMDetection alone: see `metadata_problem`.
+    Package('mmcv', '>=2.0.0,<2.3.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
     Package(
         'mmpose',
-        '1.3',
-        '2',
+        '>=1.3,<2',
         'pose',
         # --no-deps: it declares chumpy, which none of its code needs and which does not install.
-        f'{PIP} install --no-deps mmpose==1.3.2 && '
-        f'{PIP} install json-tricks munkres scipy matplotlib pillow',
+        _pip('mmpose==1.3.2', 'json-tricks munkres scipy matplotlib pillow'),
         _REGISTER.format('mmpose'),
     ),
     Package(
         'xtcocotools',
-        '1.12',
-        None,
+        '>=1.12',
         'pose',
         _BUILD_XTCOCOTOOLS,
         'from xtcocotools.coco import COCO',
     ),
     Package(
         'mmpretrain',
-        '1.2',
-        '2',
+        '>=1.2,<2',
         'classification',
-        f'{PIP} install --no-deps mmpretrain==1.2.0 && '
-        f'{PIP} install einops importlib-metadata mat4py matplotlib modelindex rich',
+        _pip('mmpretrain==1.2.0', 'einops importlib-metadata mat4py matplotlib modelindex rich'),
         _REGISTER.format('mmpretrain'),
     ),
     Package(
         'mmdet',
-        '3.0',
-        '3.4',
+        '>=3.0,<3.4',
         'detection-ops',
-        f'{PIP} install --no-deps mmdet==3.3.0 && '
-        f'{PIP} install pycocotools scipy shapely six terminaltables tqdm',
+        _pip('mmdet==3.3.0', 'pycocotools scipy shapely six terminaltables tqdm'),
         _REGISTER.format('mmdet'),
     ),
     # With numpy 2.4, MMPose 1.3 trains and tests but cannot draw: it calls int() on arrays.
-    Package('numpy', '1.20', '2.4', 'drawing', f"{PIP} install 'numpy<2.4'", 'import numpy'),
+    Package('numpy', '>=1.20,<2.4', 'drawing', f"{PIP} install 'numpy<2.4'", 'import numpy'),
     # From 1.4.21 on it draws random numbers of its own, which no seed of a run reaches; MMPose 1.3
     # does not find its transforms in 2.0.
     Package(
         'albumentations',
-        '1.3',
-        '1.4.21',
+        '>=1.3,<1.4.21',
         'rtmpose',
         # --no-deps: it declares opencv-python-headless, which clashes with an opencv-python.
-        f'{PIP} install --no-deps albumentations==1.3.1 qudida==0.0.4 && '
-        f'{PIP} install scikit-image scikit-learn',
+        _pip('albumentations==1.3.1 qudida==0.0.4', 'scikit-image scikit-learn'),
         'import albumentations as a; a.augmentations.transforms; '
         'a.CoarseDropout(max_holes=1, max_height=0.4, min_holes=1, min_height=0.2)',
     ),
     Package(
         'tensorboard',
-        '2.10',
-        None,
+        '>=2.10',
         'tensorboard',
         f'{PIP} install tensorboard==2.21.0',
         'from torch.utils.tensorboard import SummaryWriter',
     ),
-    Package('pytest', '7', None, 'tests', _TEST_REMEDY, 'import pytest'),
-    Package('pytest-timeout', '2', None, 'tests', _TEST_REMEDY, 'import pytest_timeout'),
-    Package('pytest-xdist', '3', None, 'tests', _TEST_REMEDY, 'import xdist'),
-    Package('hypothesis', '6', None, 'tests', _TEST_REMEDY, 'import hypothesis'),
-    Package('import-linter', '2', None, 'tests', _TEST_REMEDY, 'import importlinter'),
+    *(
+        Package(name, f'>={low}', 'tests', f'{PIP} install {name}', f'import {module}')
+        for name, low, module in (
+            ('pytest', 7, 'pytest'),
+            ('pytest-timeout', 2, 'pytest_timeout'),
+            ('pytest-xdist', 3, 'xdist'),
+            ('hypothesis', 6, 'hypothesis'),
+            ('import-linter', 2, 'importlinter'),
+        )
+    ),
 )
 
 
 @dataclass(frozen=True)
 class Problem:
-    """A missing or unsupported package, and how to fix it.
+    """One thing that is missing or wrong, and what to do about it.
 
     Args:
         package: Name of the distribution.
@@ -199,7 +197,7 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of an installed distribution, or None if it is not installed."""
+    """Return the version of an installed distribution, or None where there is none."""
     try:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
@@ -207,7 +205,7 @@ def installed_version(name: str) -> str | None:
 
 
 def has_compiled_ops() -> bool:
-    """Return whether the installed mmcv has ``mmcv._ext``, without importing mmcv."""
+    """Return whether the installed mmcv holds ``mmcv._ext``, found without importing mmcv."""
     try:
         spec = importlib.util.find_spec('mmcv')
     except ValueError:  # a stand-in in sys.modules that has no __spec__
@@ -219,33 +217,50 @@ def has_compiled_ops() -> bool:
 
 
 def metadata_problem(package: Package) -> Problem | None:
-    """Return the problem of one package according to its metadata, or None."""
+    """Return what the metadata says is wrong with one package, or None."""
     version = installed_version(package.name)
-    if package.name == 'mmcv':
-        return _mmcv_problem(package, version)
+    remedy = package.remedy
+    low, _, high = package.range.removeprefix('>=').partition(',<')
     if version is None:
         what = f'not installed; {package.range} is needed.'
-    elif not _in_range(version, package):
+    elif release(version) < release(low) or high and release(version) >= release(high):
         what = f'{version} is installed; {package.range} is needed.'
+    elif package.name == 'mmcv' and not has_compiled_ops():
+        what = f'{version} is installed without mmcv._ext (its compiled ops), which MMPose imports.'
+    elif package.name == 'mmdet' and release(mmcv := installed_version('mmcv') or '')[:2] == (2, 2):
+        # MMPose imports an installed MMDetection, whose assertion on MMCV's version then ends it.
+        what = (
+            f'mmdet {version} refuses mmcv {mmcv}, and MMPose imports mmdet where it is installed.'
+        )
+        remedy = f'{PIP} uninstall -y mmdet  # or, to keep mmdet: {_BUILD_MMCV}'
+        return Problem('mmdet', 'pose', what, remedy)
     else:
         return None
-    return Problem(package.name, package.needed_for, what, _remedy(package))
+    # MMCV comes as three distributions. Where two are installed, whether mmcv._ext is there counts.
+    if package.name == 'mmcv' and (version is None or not has_compiled_ops()):
+        for other in ('mmcv-lite', 'mmcv-full'):
+            if other_version := installed_version(other):
+                what = (
+                    f'{other} {other_version} is installed; '
+                    'the full mmcv 2.x is needed (mmcv._ext).'
+                )
+                # They share their files, so both must go before it is installed anew.
+                remedy = f'{PIP} uninstall -y {other} mmcv && {package.remedy}'
+    return Problem(package.name, package.needed_for, what, remedy)
 
 
 def problems(needed_for: tuple[str, ...] = ('core', *DOMAINS)) -> list[Problem]:
-    """Return the problems according to the metadata, for the given uses.
+    """Return what the metadata says is wrong, for the given uses.
 
     Args:
         needed_for: Which of :class:`Package`'s ``needed_for`` to look at.
     """
-    found = [metadata_problem(package) for package in PACKAGES if package.needed_for in needed_for]
-    return [problem for problem in found if problem] + [
-        problem for problem in conflicts() if problem.needed_for in needed_for
-    ]
+    found = map(metadata_problem, PACKAGES)
+    return [problem for problem in found if problem and problem.needed_for in needed_for]
 
 
 def check() -> None:
-    """Raise an error unless the core and at least one domain are complete by their metadata.
+    """Raise unless the core and at least one domain are complete, as far as metadata tells.
 
     Raises:
         EnvironmentProblem: Lists each thing that is missing or wrong, with its remedy.
@@ -257,33 +272,32 @@ def check() -> None:
 
 
 def diagnose(package: Package, error: str) -> Problem:
-    """Convert the error output of a failed import to a problem with its remedy.
+    """Turn the text of a failed import into a problem with its remedy.
 
     Args:
         package: The package whose probe failed.
         error: What the interpreter printed.
     """
     lines = [line.strip() for line in error.strip().splitlines() if line.strip()]
-    # Warnings may follow the exception, so search for the last line with an error.
+    # Warnings may follow the exception, so the last line that names an error is looked for.
     named = [line for line in lines if re.match(r'[\w.]*(Error|Exception|Exit)\b', line)]
     what = (named or lines or ['it failed without a message.'])[-1]
     remedy = _known_remedy(error)
     if remedy:
         return Problem(package.name, package.needed_for, what, remedy)
     missing = re.search(r"No module named '(\w+)", error)
-    remedies = {known.name: _remedy(known) for known in PACKAGES}
+    remedies = {known.name: known.remedy for known in PACKAGES}
     if not missing:
-        remedy = remedies[package.name]
-    elif missing[1] in remedies:
-        remedy = remedies[missing[1]]
+        remedy = package.remedy
     else:
-        remedy = f'{PIP} install {_DISTRIBUTIONS.get(missing[1], missing[1])}'
+        name = _DISTRIBUTIONS.get(missing[1], missing[1])
+        remedy = remedies.get(name, f'{PIP} install {name}')
     return Problem(package.name, package.needed_for, what, remedy)
 
 
 @contextlib.contextmanager
 def explained() -> Iterator[None]:
-    """Convert errors that broken packages raise at their first use to a message with the remedy.
+    """Turn what broken packages raise when they are first used into one message with the remedy.
 
     Metadata does not show an mmcv that was built against another torch, or an xtcocotools that was
     built for another numpy. A tool that is about to use them wraps its work in this::
@@ -310,56 +324,6 @@ def _known_remedy(error: str) -> str | None:
     return next(found, None)
 
 
-def _in_range(version: str, package: Package) -> bool:
-    number = release(version)
-    return release(package.minimum) <= number and (
-        package.below is None or number < release(package.below)
-    )
-
-
-def _mmcv_problem(package: Package, version: str | None) -> Problem | None:
-    """Check the distribution of MMCV: of three, only ``mmcv`` 2 with compiled ops is suitable."""
-    remedy = _remedy(package)
-    for other in ('mmcv-lite', 'mmcv-full'):
-        other_version = installed_version(other)
-        # If both are installed, `mmcv._ext` decides.
-        if other_version and (version is None or not has_compiled_ops()):
-            what = f'{other} {other_version} is installed; the full mmcv 2.x is needed (mmcv._ext).'
-            # Both have the same files, so uninstall both before mmcv is installed again.
-            remedy = f'{PIP} uninstall -y {other} mmcv && {remedy}'
-            return Problem(package.name, package.needed_for, what, remedy)
-    if version is None:
-        what = f'not installed; {package.range} is needed.'
-    elif not _in_range(version, package):
-        what = f'{version} is installed; {package.range} is needed.'
-    elif not has_compiled_ops():
-        what = f'{version} is installed without mmcv._ext (its compiled ops), which MMPose imports.'
-    else:
-        return None
-    return Problem(package.name, package.needed_for, what, remedy)
-
-
-def conflicts() -> list[Problem]:
-    """Combinations of supported versions that do not work together."""
-    mmcv, mmdet = installed_version('mmcv'), installed_version('mmdet')
-    if not mmcv or not mmdet or not (2, 2) <= release(mmcv) < (2, 3):
-        return []
-    # MMPose imports an installed MMDetection, which asserts the version of MMCV and fails.
-    what = f'mmdet {mmdet} refuses mmcv {mmcv}, and MMPose imports mmdet where it is installed.'
-    remedy = f'{PIP} uninstall -y mmdet  # or, to keep mmdet: {_BUILD_MMCV}'
-    return [Problem('mmdet', 'pose', what, remedy)]
-
-
-def _remedy(package: Package) -> str:
-    # MMCV 2's setup.py cannot read its version with Python 3.13 (KeyError: __version__).
-    if package.name == 'mmcv' and sys.version_info >= (3, 13):
-        return (
-            'mmcv 2.1.0 does not build on Python 3.13 or later; use Python 3.10 to 3.12, '
-            'e.g. `make test BASE_PYTHON=python3.12`'
-        )
-    return package.remedy
-
-
 # Modules whose distribution has another name.
 _DISTRIBUTIONS = {
     'cv2': 'opencv-python-headless',
@@ -368,8 +332,8 @@ _DISTRIBUTIONS = {
     'json_tricks': 'json-tricks',
 }
 
-# Output of a failed import -> its remedy. The first match is used, so causes come before their
-# consequences.
+# What an import prints -> what mends it. The first that matches counts, so the order is from the
+# cause to its consequences.
 _KNOWN_FAILURES = (
     (
         r'lib(GL|gthread-2\.0|xcb|X11|SM|Xext|glib-2\.0)\.so',
@@ -385,7 +349,7 @@ _KNOWN_FAILURES = (
     (r'_ext\S*\.so: undefined symbol|_ext\S*\.so: cannot open|lib(c10|torch)\S*\.so', _BUILD_MMCV),
     (r"No module named 'mmcv\._ext'|PyInit__ext", _BUILD_MMCV),
     (r'MMCV==\S+ is used but incompatible', _BUILD_MMCV),
-    (r'MMEngine==\S+ is used but incompatible', f'{PIP} install mmengine==0.10.7'),
+    (r'MMEngine==\S+ is used but incompatible', _INSTALL_MMENGINE),
     # The wheel of xtcocotools is built for numpy 1 and fails with numpy 2.
     (
         r'xtcocotools[\s\S]*(numpy\.\w+ size changed|numpy\.core\.multiarray|_ARRAY_API)',

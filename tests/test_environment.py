@@ -1,6 +1,7 @@
 """What is said about sets of packages that do not work, in faked environments."""
 
 import importlib.metadata
+import importlib.util
 import os
 import re
 import subprocess
@@ -60,6 +61,7 @@ def message_of_check():
     [
         {},
         {'torch': '2.1.0+cu121', 'torchvision': '0.16.0+cu121', 'mmcv': '2.0.0'},
+        {'torch': '2.12.0.dev20260101', 'mmengine': '0.10rc1'},
         {'mmpose': None, 'xtcocotools': None},  # classification alone
         {'mmpretrain': None, 'mmdet': None},  # pose alone
         {'mmpretrain': '1.0.0'},  # too old, but poses can be distilled
@@ -174,12 +176,15 @@ def test_rtmpose_s_pipeline_follows_the_seed():
     assert len(set(pictures(1))) > 3
 
 
-def test_python_3_13_is_not_told_to_build_what_does_not_build(pretend, monkeypatch):
-    pretend(mmcv=None)
+def test_python_3_13_is_not_told_to_build_what_does_not_build(monkeypatch):
+    spec = importlib.util.spec_from_file_location('newer', environment.__file__)
+    newer = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, 'newer', newer)
     monkeypatch.setattr(sys, 'version_info', (3, 13, 0))
-    message = message_of_check()
-    assert 'does not build on Python 3.13' in message
-    assert 'mmcv==2.1.0' not in message
+    spec.loader.exec_module(newer)
+    remedy = next(package.remedy for package in newer.PACKAGES if package.name == 'mmcv')
+    assert 'does not build on Python 3.13' in remedy
+    assert 'mmcv==2.1.0' not in remedy
 
 
 @pytest.mark.parametrize('name', ['_ext.cpython-311-x86_64-linux-gnu.so', '_ext.pyd', None])
@@ -191,14 +196,6 @@ def test_compiled_ops_are_found_without_importing_mmcv(tmp_path, monkeypatch, na
     monkeypatch.delitem(sys.modules, 'mmcv', raising=False)
     monkeypatch.syspath_prepend(tmp_path)
     assert environment.has_compiled_ops() is (name is not None)
-
-
-@pytest.mark.parametrize(
-    ('version', 'numbers'),
-    [('2.1.3+cu121', (2, 1, 3)), ('0.10rc1', (0, 10)), ('2.0.0', (2,)), ('1.2.0.dev3', (1, 2))],
-)
-def test_release(version, numbers):
-    assert environment.release(version) == numbers
 
 
 @pytest.mark.parametrize(
@@ -273,12 +270,12 @@ def test_ranges_and_remedies_agree_with_the_project_s_files():
     for use, requirements in declared.items():
         ours = [p.name + p.range for p in PACKAGES if p.needed_for == use]
         assert sorted(requirements) == sorted(ours), use
-    pins = '\n'.join(
-        path.read_text() for path in [ROOT / 'requirements.txt', *ROOT.glob('requirements/*.txt')]
-    )
+    pins = (ROOT / 'requirements.txt').read_text()
     for package in PACKAGES:
         for pin in re.findall(r'[\w-]+==[\w.]+', package.remedy):
             assert f'\n{pin}\n' in pins, f'the remedy for {package.name} names {pin}'
+    for pin in re.findall(r'^[\w-]+==[\w.]+$', (ROOT / 'requirements.in').read_text(), re.M):
+        assert f'\n{pin}\n' in pins, f'requirements.in has {pin}: compile it anew'
 
 
 # --- in processes of their own ------------------------------------------------------------------
@@ -298,7 +295,10 @@ MODULES = {
 
 @pytest.fixture
 def fake_stack(tmp_path):
-    """Return a folder that holds stand-ins of all packages, to come first on PYTHONPATH."""
+    """Return a folder that holds stand-ins of all packages, for PYTHONPATH.
+
+    With -S nothing else is seen to be installed.
+    """
     for name, files in MODULES.items():
         (tmp_path / name).mkdir()
         for file, text in files.items():
@@ -319,10 +319,10 @@ def run(*command, path=(), cwd='/'):
 
 
 def test_check_env_accepts_a_complete_environment_from_any_folder(fake_stack, tmp_path):
-    result = run(CHECK_ENV, path=[fake_stack], cwd=tmp_path)
+    result = run('-S', CHECK_ENV, path=[fake_stack], cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
     assert re.search(r'^mmcv +2\.1\.0 +>=2\.0\.0,<2\.3\.0 +core +ok$', result.stdout, re.M)
-    assert re.search(r'Ready for: classification, detection-ops, (drawing, )?pose', result.stdout)
+    assert re.search(r'Ready for: classification, detection-ops, pose', result.stdout)
 
 
 def test_check_env_names_every_remedy_where_nothing_is_installed():
@@ -350,7 +350,7 @@ def test_check_env_names_every_remedy_where_nothing_is_installed():
 def test_check_env_reports_what_does_not_import(fake_stack, module, text, need, code, said):
     (fake_stack / module).write_text(text)
     arguments = ['--need', *need] if need else []
-    result = run(CHECK_ENV, *arguments, path=[fake_stack])
+    result = run('-S', CHECK_ENV, *arguments, path=[fake_stack])
     assert result.returncode == code, result.stdout + result.stderr
     assert said in result.stdout
     assert 'WRONG' in result.stdout
@@ -360,7 +360,7 @@ def test_check_env_names_the_remedy_of_the_cause_alone(fake_stack):
     (fake_stack / 'mmcv' / 'ops.py').write_text('raise OSError("odd")')
     for name in ('mmpose', 'mmpretrain'):
         (fake_stack / name / 'utils.py').write_text('import mmcv.ops')
-    output = run(CHECK_ENV, path=[fake_stack]).stdout
+    output = run('-S', CHECK_ENV, path=[fake_stack]).stdout
     for name in ('mmcv (for core)', 'mmpose (for pose)', 'mmpretrain (for classification)'):
         assert f'{name}: OSError: odd' in output
     assert 'mmcv==2.1.0' in output and 'mmpose==1.3.2' not in output

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Show the installed packages, and how to fix missing or incompatible ones.
+"""Say what is installed, what fits together, and the remedy for what is missing or wrong.
 
     python tools/check_env.py [--need pose classification ...]
 
-Each package is imported in a separate process, so that crashes are reported, too. The exit code is
-0 if every need is met; without --need, if poses or classes can be distilled.
+Each package is really imported, in a process of its own, so that a crash is reported as well.
+The exit code is 0 where every need is met; without --need, where poses or classes can be distilled.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import platform
 import signal
 import subprocess
 import sys
-import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -27,11 +26,11 @@ PROBE_TIMEOUT_S = 300  # a cold disk: torch and MMPose are hundreds of megabytes
 
 
 def load_environment() -> ModuleType:
-    """Load environment.py by its path, as importing the package may raise the error to explain."""
+    """Load environment.py by its path: importing the package would raise what we are to explain."""
     path = ROOT / 'mmkd_classroom' / 'environment.py'
     spec = importlib.util.spec_from_file_location('mmkd_classroom_environment', path)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module
+    sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return module
 
@@ -68,41 +67,37 @@ def survey() -> dict[str, environment.Problem | None]:
     """Return the problem of each package by its name, or None: metadata first, then imports."""
     packages = environment.PACKAGES
     found = {package.name: environment.metadata_problem(package) for package in packages}
-    for problem in environment.conflicts():
-        found[problem.package] = found[problem.package] or problem
     present = [package for package in packages if found[package.name] is None]
-    # Two at a time, because each loads torch and needs a few hundred megabytes.
+    # All in one process is fastest: most of them load torch. Only where that fails, one by one.
+    if probe('; '.join(package.probe for package in present)) is None:
+        return found
+    # Two at a time: each loads torch, hence a few hundred megabytes.
     with ThreadPoolExecutor(min(2, os.cpu_count() or 1)) as pool:
-        failures = list(pool.map(probe, present))
-    # Packages come after those they import, so the first one with a message has the remedy.
+        errors = list(pool.map(lambda package: probe(package.probe), present))
+    # A package comes after those it imports: the remedy is that of the first with this message.
     remedies: dict[str, str] = {}
-    for package, problem in zip(present, failures):
-        if problem:
+    for package, error in zip(present, errors):
+        if error is not None:
+            problem = environment.diagnose(package, error)
             remedy = remedies.setdefault(problem.what, problem.remedy)
             found[package.name] = dataclasses.replace(problem, remedy=remedy)
     return found
 
 
-def probe(package: environment.Package) -> environment.Problem | None:
-    """Import a package in a separate process and return its problem, or None."""
-    with tempfile.TemporaryDirectory() as empty:  # `-c` puts the current folder on the path
-        try:
-            result = subprocess.run(
-                [sys.executable, '-W', 'ignore', '-c', package.probe],
-                cwd=empty,
-                capture_output=True,
-                text=True,
-                timeout=PROBE_TIMEOUT_S,
-            )
-        except subprocess.TimeoutExpired:
-            what = f'ImportError: `{package.probe}` took longer than {PROBE_TIMEOUT_S} s.'
-            return environment.diagnose(package, what)
-    if result.returncode == 0:
-        return None
+def probe(code: str) -> str | None:
+    """Run a statement in a process of its own and return what it printed on failing, or None."""
+    # Not in the current folder, which `-c` puts on the path.
+    command = [sys.executable, '-W', 'ignore', '-c', code]
+    try:
+        result = subprocess.run(
+            command, cwd='/', capture_output=True, text=True, timeout=PROBE_TIMEOUT_S
+        )
+    except subprocess.TimeoutExpired:
+        return f'ImportError: `{code}` took longer than {PROBE_TIMEOUT_S} s.'
     if result.returncode < 0:
         name = signal.Signals(-result.returncode).name
-        result.stderr += f'\nImportError: `{package.probe}` crashed with {name}.'
-    return environment.diagnose(package, result.stderr)
+        return f'{result.stderr}\nImportError: `{code}` crashed with {name}.'
+    return result.stderr if result.returncode else None
 
 
 def print_table(found: dict[str, environment.Problem | None]) -> None:
@@ -118,7 +113,7 @@ def print_table(found: dict[str, environment.Problem | None]) -> None:
 
 
 def print_devices(found: dict[str, environment.Problem | None]) -> None:
-    """Print torch's device, for information only."""
+    """Say what torch computes on here. Nothing depends on it."""
     if found['torch']:
         return
     code = (
@@ -132,7 +127,7 @@ def print_devices(found: dict[str, environment.Problem | None]) -> None:
 
 
 def print_remedies(found: dict[str, environment.Problem | None]) -> None:
-    """Print each remedy once, with all problems that it fixes, as a broken mmcv causes others."""
+    """Print each remedy once, with all that it mends: one broken mmcv breaks what imports it."""
     by_remedy: dict[str, list[environment.Problem]] = {}
     for problem in filter(None, found.values()):
         by_remedy.setdefault(problem.remedy, []).append(problem)

@@ -1,14 +1,11 @@
 #!/usr/bin/env python3
-"""Prepare the Python environment of `make test` and `make demo`; fast if it is already prepared.
+"""Prepare the Python environment of `make test` and `make demo`; quick when nothing is to do.
 
-    python3 tools/setup_env.py [--venv .venv] [--python EXISTING] [--need pose ...] [--cuda-ops]
+    python3 tools/setup_env.py [--venv .venv] [--python EXISTING] [--need pose ...]
 
-In an environment made by this script (it has a marker file), the pinned packages of requirements/
-are installed. Any other environment, given by --venv or --python, is only checked: missing packages
-are listed, but nothing is installed or changed.
-
-After an interruption, the next run continues: finished steps take seconds, the mmcv build continues
-with the first file that is not compiled, and the built wheel is kept for other clones.
+An environment that this script made (it holds a marker file) is filled by uv with the versions of
+requirements.txt. Any other one, whether given by --venv or --python, is used as it is: it is
+checked, and what is missing is said, but nothing in it is installed or changed.
 """
 
 from __future__ import annotations
@@ -17,44 +14,31 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
-import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from _installer import MARKER, SetupError, ask, fill
-
 ROOT = Path(__file__).resolve().parent.parent
 STATE = ROOT / '.setup'
+MARKER = 'made-by-mmkd_classroom'
 SUPPORTED = ((3, 10), (3, 12))  # mmcv 2.1 does not build on 3.13, torch 2.11 needs 3.10
 EVERYTHING = (
     'pose', 'classification', 'detection-ops', 'drawing', 'rtmpose', 'tensorboard', 'tests',
 )  # fmt: skip
-DISK_GB = 9  # torch's CUDA build has 4.7 GB unpacked, and pip needs space for unpacking
+HEARTBEAT_S = 15
+
+
+class SetupError(Exception):
+    """Something the user must do first; the message says what."""
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_args(argv)
-    # Same as Ctrl-C: the running pip must end, too, or it would run at the same time as the next.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    STATE.mkdir(exist_ok=True)
-    try:
-        with locked(STATE / 'lock'):
-            prepare(args)
-    except SetupError as error:
-        print(f'\n{error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print('\nInterrupted. The next call goes on from here.', file=sys.stderr)
-        return 130
-    return 0
-
-
-def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--venv', type=Path, default=ROOT / '.venv')
     parser.add_argument('--python', help='interpreter of an existing environment, used as it is')
@@ -65,41 +49,50 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         default=EVERYTHING,
         help='what an existing environment must be complete for',
     )
-    parser.add_argument('--cuda-ops', action='store_true', help="build mmcv's CUDA ops too (slow)")
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    # As Ctrl-C does: what runs for us must end with us, or the next call would work beside it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    STATE.mkdir(exist_ok=True)
+    try:
+        prepare(args)
+    except SetupError as error:
+        print(f'\n{error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('\nInterrupted. The next call goes on; only a build starts anew.', file=sys.stderr)
+        return 130
+    return 0
 
 
 def prepare(args: argparse.Namespace) -> None:
-    """Create or check the environment, unless it is the same as in the last successful run."""
+    """Make or check the environment, unless nothing changed since that was done."""
     venv = args.venv.absolute()
     python = find_executable(args.python) if args.python else str(venv / 'bin' / 'python')
     own = not args.python and is_own(venv)
     need = sorted(EVERYTHING if own else args.need)
-    stamp = STATE / (hashlib.sha256(' '.join([python, *need]).encode()).hexdigest()[:16] + '.stamp')
-    if stamp.exists() and stamp.read_text() == fingerprint(python):
+    name = hashlib.sha256(' '.join([python, *need]).encode()).hexdigest()[:16]
+    stamp = STATE / f'{name}.stamp'
+    if stamp.exists() and stamp.stat().st_mtime > changed(python):
         return
     if own:
-        complete = ask(python, 'import pip; print(1)')
-        maker = python if complete else find_base_python(args.base_python)
-        check_system(maker, venv)
-        fill(venv, maker, args.cuda_ops)
+        with locked(STATE / f'{name}.lock'):
+            fill(venv, args.base_python)
     else:
         print(f'Checking {python} (an existing environment: nothing in it is changed) ...')
     check = [python, str(ROOT / 'tools' / 'check_env.py'), '--need', *need]
     if subprocess.run(check).returncode != 0:
-        ending = (
+        raise SetupError(
             'If the remedies above do not help: `make distclean`, then the same command again.'
             if own
             else 'This environment was not made by this project, so nothing in it was changed. '
             'Apply the remedies above, or leave VENV= and PYTHON= out and move a .venv that '
             'stands here away, to have one made.'
         )
-        raise SetupError(ending)
-    stamp.write_text(fingerprint(python))
+    stamp.touch()
 
 
 def is_own(venv: Path) -> bool:
-    """Return whether this script made the environment in this folder, or may make one there."""
+    """Return whether this script made, or may make, the environment in this folder."""
     if (venv / MARKER).exists():
         return True
     if (venv / 'bin' / 'python').exists():
@@ -112,23 +105,115 @@ def is_own(venv: Path) -> bool:
     return True
 
 
-def fingerprint(python: str) -> str:
-    """Return a digest of the pinned and supported versions and the installed packages.
+def changed(python: str) -> float:
+    """Return when packages or what is asked of them last changed; infinity where it cannot run."""
+    packages = ask(python, 'import sysconfig; print(sysconfig.get_path("purelib"))')
+    if packages is None:
+        return float('inf')
+    names = ('requirements.txt', 'pyproject.toml', 'mmkd_classroom/environment.py')
+    return max(path.stat().st_mtime for path in [Path(packages), *(ROOT / n for n in names)])
 
-    It is empty if the interpreter does not run, and then differs from every stamp.
-    """
-    code = (
-        'import importlib.metadata as m; '
-        'print(sorted((str(d.name), str(d.version)) for d in m.distributions()))'
+
+def fill(venv: Path, base_python: str | None) -> None:
+    """Make the environment where there is none, and have uv install what it lacks."""
+    python = venv / 'bin' / 'python'
+    log = venv / 'setup.log'
+    start = time.monotonic()
+    if ask(str(python), 'import pip') is None:
+        base_python = find_base_python(base_python)
+        check_system(base_python)
+        print(
+            f'Preparing {venv} with {base_python}, once.\nMostly two long steps: torch (a download '
+            'of about 2 GB, 5 GB on disk) and building mmcv (about 10 minutes on 2 cores).',
+            flush=True,
+        )
+        shutil.rmtree(venv, ignore_errors=True)
+        venv.mkdir(parents=True)
+        (venv / MARKER).touch()
+        run('an empty environment', [base_python, '-m', 'venv', str(venv)], log)
+    if not (venv / 'bin' / 'uv').exists():
+        run('uv', [str(python), '-m', 'pip', 'install', '-c', 'requirements.txt', 'uv'], log)
+    packages = ['--no-deps', '-r', 'requirements.txt', '-e', '.']
+    run(
+        'the packages of requirements.txt',
+        [str(venv / 'bin' / 'uv'), '-v', 'pip', 'install', '--python', str(python), *packages],
+        log,
+        {'MAX_JOBS': str(parallel_jobs()), **pip_s_indexes(str(python))},
     )
-    installed = ask(python, code)
-    if installed is None:
-        return ''
-    digest = hashlib.sha256(installed.encode())
-    pins = sorted((ROOT / 'requirements').glob('*.txt'))
-    for path in [*pins, ROOT / 'requirements.txt', ROOT / 'mmkd_classroom' / 'environment.py']:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    seconds = int(time.monotonic() - start)
+    print(f'The environment is there after {seconds // 60} min {seconds % 60} s.', flush=True)
+
+
+def run(title: str, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+    """Run a command into the log and print every few seconds how far it is.
+
+    Raises:
+        SetupError: The command failed; holds its first errors and the end of its output.
+    """
+    print(f'[{time.strftime("%H:%M:%S")}] {title} (log: {log})', flush=True)
+    start = time.monotonic()
+    with log.open('ab+') as file:
+        offset = file.seek(0, os.SEEK_END)
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(env or {})},
+            start_new_session=True,  # so that compilers can be ended with it
+        )
+        try:
+            while process.poll() is None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(HEARTBEAT_S)
+                    break
+                step = last_step(log.read_bytes()[offset:])
+                print(f'{time.monotonic() - start:14.0f} s: {step}', flush=True)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):  # it may have ended as well
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+            raise
+    if process.returncode != 0:
+        lines = told(log.read_bytes()[offset:])
+        errors = [line for line in lines[:-15] if re.search(r'\berror: |Killed|No space', line)]
+        raise SetupError(
+            '\n'.join([*errors[:5], '[...]', *lines[-15:]])
+            + f'\n\n{title}: failed. The whole output is in {log}'
+        )
+
+
+def told(output: bytes) -> list[str]:
+    """Return the lines that say something, without uv's own debugging."""
+    lines = output.decode(errors='replace').splitlines()
+    return [line[:300] for line in lines if line.strip() and not line.startswith('DEBUG')]
+
+
+def last_step(output: bytes) -> str:
+    """Return how far it is by the log: what pip or uv do, or how much of mmcv is compiled."""
+    words = rb'Collecting|Download|Resolved|Buil|Prepared|Installed'
+    steps = re.findall(rb'^ *((?:%b).{,80}|DEBUG \[\d+/\d+\])' % words, output, re.MULTILINE)
+    return steps[-1].decode().replace('DEBUG', 'files compiled:') if steps else ''
+
+
+def parallel_jobs() -> int:
+    """Return how many compilers fit this machine: one a core, and 2 GB of memory for each."""
+    memory_gb = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    return max(1, min(len(os.sched_getaffinity(0)), int(memory_gb / 2)))
+
+
+def pip_s_indexes(python: str) -> dict[str, str]:
+    """Return uv's variables for the mirrors that pip is configured with, which uv does not read."""
+    command = [python, '-m', 'pip', 'config', 'list']
+    config = subprocess.run(command, capture_output=True, text=True).stdout
+    names = {
+        'index-url': 'UV_DEFAULT_INDEX',
+        'extra-index-url': 'UV_INDEX',
+        'find-links': 'UV_FIND_LINKS',
+    }
+    found = dict(re.findall(r"^\S+?\.([\w-]+)='(.*)'$", config, re.MULTILINE))
+    env = {uv: found[pip] for pip, uv in names.items() if pip in found and uv not in os.environ}
+    return {**env, 'UV_INDEX_STRATEGY': 'unsafe-best-match'} if env else {}
 
 
 def find_base_python(wanted: str | None) -> str:
@@ -137,7 +222,7 @@ def find_base_python(wanted: str | None) -> str:
     low, high = SUPPORTED
     for name in names:
         path = shutil.which(name)
-        # Run it to get the version: the shim of a version manager may exist but not run.
+        # Asked, not trusted by its name: a version manager's shim may be there and not run.
         version = path and ask(path, 'import sys; print(*sys.version_info[:2])')
         if version and low <= tuple(map(int, version.split())) <= high:
             return path
@@ -148,59 +233,58 @@ def find_base_python(wanted: str | None) -> str:
     )
 
 
-def check_system(python: str, venv: Path) -> None:
-    """Raise an error if system packages are missing, with the command that installs them."""
-    report = ask(
-        python,
-        'import json, sys, sysconfig, importlib.util as u; from pathlib import Path; '
-        'print(json.dumps(dict(version=sys.version_info[:2], '
-        'venv=bool(u.find_spec("ensurepip") and u.find_spec("venv")), '
-        'header=(Path(sysconfig.get_paths()["include"]) / "Python.h").exists())))',
+def check_system(python: str) -> None:
+    """Raise where something is missing that pip cannot install, with the one command for all."""
+    code = (
+        'import sys, sysconfig, importlib.util as u; from pathlib import Path; '
+        'print("python%d.%d" % sys.version_info[:2], bool(u.find_spec("ensurepip")), '
+        '(Path(sysconfig.get_path("include")) / "Python.h").exists())'
     )
-    facts = json.loads(report)
-    name = 'python{}.{}'.format(*facts['version'])
-    missing = {}
-    if not facts['venv']:
-        missing[f'{name}-venv'] = 'the venv module with ensurepip'
-    if not facts['header']:
-        missing[f'{name}-dev'] = 'Python.h'
-    if not shutil.which(os.environ.get('CXX', 'c++')):
-        missing['g++'] = 'a C++ compiler'
+    name, ensurepip, header = ask(python, code).split()
+    there = {
+        f'{name}-venv': ensurepip == 'True',
+        f'{name}-dev': header == 'True',
+        'g++': shutil.which(os.environ.get('CXX', 'c++')),
+    }
+    missing = ' '.join(package for package, found in there.items() if not found)
     if missing:
         raise SetupError(
-            f'mmcv and xtcocotools are built here, for which {python} lacks '
-            f'{", ".join(missing.values())}:\n\n'
-            f'    sudo apt-get update && sudo apt-get install -y {" ".join(missing)}\n\n'
+            f'mmcv and xtcocotools are built here, for which {missing} is missing:\n\n'
+            f'    sudo apt-get update && sudo apt-get install -y {missing}\n\n'
             'then the same command again. (Or use an existing OpenMMLab environment: '
             'make test VENV=/path/to/it)'
         )
-    if not (venv / MARKER).exists():
-        place = next(folder for folder in venv.parents if folder.exists())
-        free = shutil.disk_usage(place).free / 1e9
-        if free < DISK_GB:
-            raise SetupError(
-                f'{place} has {free:.1f} GB free; the environment needs about {DISK_GB}.\n'
-                'Free some, or put it elsewhere: make test VENV=/path/with/room'
-            )
 
 
 def find_executable(name: str) -> str:
-    """Return the absolute path of an interpreter given by path or name."""
+    """Return the absolute path of an interpreter given by path or by name."""
     path = shutil.which(name)
     if path is None:
         raise SetupError(f'PYTHON={name}: there is no such program.')
     return os.path.abspath(path)
 
 
+def ask(python: str, code: str) -> str | None:
+    """Return what an interpreter prints for this code, or None where it fails."""
+    try:
+        # From `/`, because `-c` puts the current folder on the path.
+        result = subprocess.run([python, '-c', code], cwd='/', capture_output=True, text=True)
+    except OSError:
+        return None
+    return result.stdout.strip() if result.returncode == 0 else None
+
+
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Allow only one call at a time to change the environments of this repository."""
+    """Let one call at a time work on an environment, and say every few seconds who waits."""
     with path.open('w') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print('Another call is preparing an environment here; waiting for it ...', flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                print('Another call is preparing this environment: waiting for it ...', flush=True)
+                time.sleep(HEARTBEAT_S)
         yield
 
 
