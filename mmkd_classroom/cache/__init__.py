@@ -2,7 +2,7 @@
 
 from .cache import MentorCache
 from .fingerprint import fingerprint
-from .pipelines import ReplayedPipeline, check_replayable, replay
+from .pipelines import ReplayedPipeline, check_replayable, owners, replay
 from .views import Views
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     'Views',
     'check_replayable',
     'fingerprint',
+    'owners',
     'replay',
 ]

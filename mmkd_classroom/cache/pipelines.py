@@ -94,13 +94,13 @@ def replay(dataset: Any, views: Views, reader: Reader) -> None:
         views: Which views to draw.
         reader: See :class:`ReplayedPipeline`.
     """
-    for owner, offset, inner in _owners(dataset):
+    for owner, offset, inner in owners(dataset):
         if not isinstance(owner.pipeline, ReplayedPipeline):
             own = None if inner else reader
             owner.pipeline = ReplayedPipeline(owner.pipeline, views, offset, own)
 
 
-def _owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tuple[Any, int, bool]]:
+def owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tuple[Any, int, bool]]:
     """The data sets with a pipeline, their first index, and whether another pipeline follows."""
     own = hasattr(dataset, 'pipeline')
     if own:
@@ -108,7 +108,7 @@ def _owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tupl
     parts = getattr(dataset, 'datasets', None)
     parts = [dataset.dataset] if parts is None and hasattr(dataset, 'dataset') else parts or []
     for part in parts:
-        yield from _owners(part, offset, inner or own)
+        yield from owners(part, offset, inner or own)
         offset += len(part)
 
 
@@ -135,7 +135,7 @@ def check_replayable(dataset: Any, samples: int = 4) -> None:
 
 def _culprit(dataset: Any, index: int) -> str:
     """The first transform after which two drawings differ."""
-    for owner, _, inner in _owners(dataset):
+    for owner, _, inner in owners(dataset):
         if inner or index >= len(owner):
             continue
         replayed = owner.pipeline

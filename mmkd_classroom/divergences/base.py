@@ -67,3 +67,10 @@ class Divergence(ABC):
         Returns:
             ``(N, K)``, not negative.
         """
+
+
+def check_weights(**weights: float) -> None:
+    """Raise a :class:`ClassroomError` unless all weights of a divergence are 0 or greater."""
+    for option, value in weights.items():
+        if not value >= 0:
+            raise ClassroomError(f'model.divergence.{option} is {value}: it must not be negative.')

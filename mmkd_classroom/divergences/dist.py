@@ -2,11 +2,10 @@
 
 from torch import Tensor
 
-from ..errors import ClassroomError
 from ..functional import correlation_distances, softened
 from ..registry import TASK_UTILS
 from ..structures import ClassTargets, Prediction
-from .base import Divergence
+from .base import Divergence, check_weights
 
 
 @TASK_UTILS.register_module()
@@ -32,11 +31,7 @@ class DIST(Divergence):
     kinds = frozenset({'classes'})
 
     def __init__(self, beta: float = 1.0, gamma: float = 1.0) -> None:
-        for option, value in dict(beta=beta, gamma=gamma).items():
-            if not value >= 0:
-                raise ClassroomError(
-                    f'model.divergence.{option} is {value}: it must not be negative.'
-                )
+        check_weights(beta=beta, gamma=gamma)
         self.beta = beta
         self.gamma = gamma
 

@@ -9,7 +9,7 @@ from ..functional import decoupled_divergence
 from ..heads import HeadAdapter
 from ..registry import TASK_UTILS
 from ..structures import ClassTargets, Prediction
-from .base import Divergence
+from .base import Divergence, check_weights
 
 
 @TASK_UTILS.register_module()
@@ -34,11 +34,7 @@ class DKD(Divergence):
     kinds = frozenset({'classes'})
 
     def __init__(self, alpha: float = 1.0, beta: float = 8.0) -> None:
-        for option, value in dict(alpha=alpha, beta=beta).items():
-            if not value >= 0:
-                raise ClassroomError(
-                    f'model.divergence.{option} is {value}: it must not be negative.'
-                )
+        check_weights(alpha=alpha, beta=beta)
         self.alpha = alpha
         self.beta = beta
 

@@ -9,7 +9,7 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..cache import ReplayedPipeline, check_replayable, fingerprint, replay
+from ..cache import ReplayedPipeline, check_replayable, fingerprint, owners, replay
 from ..distiller import Classroom
 from ..errors import ClassroomError
 from ..registry import HOOKS
@@ -65,13 +65,13 @@ class CacheHook(Hook):
 
     def _open(self, runner: Runner, classroom: Classroom) -> None:
         dataset = _dataset(runner)
-        for owner in _owners(dataset):  # the last pipeline's records are no use to this one
+        for owner, *_ in owners(dataset):  # the last pipeline's records are no use to this one
             if isinstance(owner.pipeline, ReplayedPipeline):
                 owner.pipeline = owner.pipeline.pipeline
         cache = classroom.cache
         key = dict(
             pipelines=[fingerprint(pipeline) for pipeline in _pipelines(dataset)],
-            annotations=[fingerprint(_annotations(owner)) for owner in _owners(dataset)],
+            annotations=[fingerprint(_annotations(owner)) for owner, *_ in owners(dataset)],
             preprocessor=fingerprint(_settings(classroom.data_preprocessor)),
             precision=_precision(runner),
             versions=_versions(),
@@ -92,17 +92,8 @@ def _dataset(runner: Runner) -> Any:
     return runner.train_dataloader.dataset
 
 
-def _owners(dataset: Any) -> Iterator[Any]:
-    """The data sets that have a pipeline."""
-    if hasattr(dataset, 'pipeline'):
-        yield dataset
-    for inner in getattr(dataset, 'datasets', None) or [getattr(dataset, 'dataset', None)]:
-        if inner is not None:
-            yield from _owners(inner)
-
-
 def _pipelines(dataset: Any) -> Iterator[Any]:
-    return (owner.pipeline for owner in _owners(dataset))
+    return (owner.pipeline for owner, *_ in owners(dataset))
 
 
 def _annotations(dataset: Any) -> Any:
