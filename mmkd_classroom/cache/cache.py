@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -129,9 +130,10 @@ class MentorCache:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / 'manifest.json'
         if not path.exists():
-            draft = path.with_suffix(f'.{torch.randint(1 << 30, ()).item()}')
-            draft.write_text(text)
-            draft.replace(path)
+            # Not by a random number of torch's: the training would draw others after it.
+            with tempfile.NamedTemporaryFile('w', dir=folder, delete=False) as draft:
+                draft.write(text)
+            Path(draft.name).replace(path)
         return folder
 
     def size(self) -> int:

@@ -32,6 +32,9 @@ class Shown:
     picture: int
     records: list[np.ndarray | None] = field(default_factory=list)
 
+    def __deepcopy__(self, memo: dict) -> 'Shown':
+        return self  # a sample's metainfo is copied whenever the sample is; nobody changes this
+
 
 #: Gives the records of a sample's view: ``(sample, view, picture) -> records``.
 Reader = Callable[[int, int, int], list[np.ndarray | None]]

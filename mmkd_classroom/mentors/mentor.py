@@ -100,17 +100,14 @@ class Mentor:
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         precision = nullcontext() if self.dtype is None else without_autocast(adapted)
         with precision:
-            return self.output_adapter.read(self._run(adapted))
+            output = self._run(adapted)
+        return self.output_adapter.read(output)
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
         """Predict the student's batch ``(N, 3, H, W)``, in the format of the student's head."""
-        adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
-        follows = self.dtype is None
-        precision = nullcontext() if follows else without_autocast(adapted)
-        with precision, recorded(self.model, self.stages) as maps:
-            output = self._run(adapted)
-        prediction = self.output_adapter(output)
+        with recorded(self.model, self.stages) as maps:
+            prediction = self.output_adapter.predict(self.answer(inputs))
         if not maps:
             return prediction
         content = [self.input_adapter.content(values, inputs) for values in maps.values()]
