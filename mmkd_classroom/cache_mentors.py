@@ -20,7 +20,7 @@ import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from .cache.cache import DEFAULT_DIR
+from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS
 from .cache.pipelines import SHOWN
 from .command import (
     add_common_arguments,
@@ -99,11 +99,10 @@ def _runner(args: argparse.Namespace, loop: type[EpochBasedTrainLoop]) -> Runner
 
 def _keep_data_alone(cfg: Config, loop: type[EpochBasedTrainLoop], batches: int | None) -> None:
     """Drop what trains, validates and writes checkpoints."""
-    options = {} if batches is None else dict(batches=batches)
-    views = cfg.model.cache.get('views')
-    cfg.train_cfg = ConfigDict(
-        type=f'mmkd_classroom.{loop.__name__}', max_epochs=views or 4, **options
-    )
+    views = cfg.model.cache.get('views', DEFAULT_VIEWS)
+    cfg.train_cfg = ConfigDict(type=f'mmkd_classroom.{loop.__name__}', max_epochs=views)
+    if batches is not None:
+        cfg.train_cfg.batches = batches
     cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
     cfg.update(param_scheduler=None, load_from=None, resume=False)
