@@ -1,10 +1,22 @@
 """A digest of objects by what they are made of, the same in every process."""
 
+import copyreg
 import hashlib
+import random
+from inspect import isbuiltin
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
 import torch
+
+_GENERATORS = (
+    np.random.Generator,
+    np.random.BitGenerator,
+    np.random.RandomState,
+    random.Random,
+    torch.Generator,
+)
 
 
 def fingerprint(value: Any) -> str:
@@ -48,9 +60,40 @@ def _words(value: Any, above: list[int]):  # noqa: ANN202
             yield from _words(item, [*above, id(value)])
     elif isinstance(value, (set, frozenset)):
         yield from _words(sorted(map(repr, value)), above)
+    elif isinstance(value, type) or isbuiltin(value):
+        yield _name(value)
+    elif isinstance(value, _GENERATORS):  # views seed them; where they stand is chance
+        yield _name(type(value))
+    elif isinstance(value, (FunctionType, MethodType)):
+        yield _name(value)
+        code = value.__code__
+        inside = [cell.cell_contents for cell in value.__closure__ or ()]
+        owner = getattr(value, '__self__', None)
+        yield code.co_code
+        parts = [_plain(code.co_consts), code.co_names, value.__defaults__, inside, owner]
+        yield from _words(parts, [*above, id(value)])
     else:
-        kind = value if isinstance(value, type) or callable(value) else type(value)
-        name = getattr(kind, '__qualname__', type(value).__qualname__)
-        yield f'{getattr(kind, "__module__", "")}.{name}'.encode()
-        if not isinstance(value, type):
-            yield from _words(dict(getattr(value, '__dict__', {})), [*above, id(value)])
+        yield _name(type(value))
+        yield from _words(_state(value), [*above, id(value)])
+
+
+def _name(kind: Any) -> bytes:
+    return f'{kind.__module__}.{kind.__qualname__}'.encode()
+
+
+def _plain(constants: tuple) -> list:
+    """Constants of a function; of functions inside of it, their code."""
+    return [c.co_code if isinstance(c, CodeType) else c for c in constants]
+
+
+def _state(value: Any) -> Any:
+    """What an object is made of: its attributes, or what a copy of it would be made from."""
+    own = type(value)
+    if hasattr(value, '__dict__') and own.__reduce__ is object.__reduce__:
+        return vars(value)
+    registered = copyreg.dispatch_table.get(own)
+    try:
+        made_from = registered(value) if registered else value.__reduce_ex__(4)
+    except TypeError:  # nothing can copy it
+        return getattr(value, '__dict__', {})
+    return made_from if isinstance(made_from, str) else made_from[1:3]

@@ -3,19 +3,21 @@
 import os
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import ClassroomError
 
-# A record starts with the CRC-32 of the picture that the mentor saw and that of the rest.
-_HEADER = np.dtype([('picture', '<u4'), ('payload', '<u4')])
+# For each record the CRC-32 of the picture that the mentor saw, and that of the record, which is 0
+# where there is none.
+_HEADER = np.dtype([('picture', '<u4'), ('record', '<u4')])
 
 
 class Store:
     """The records of one mentor and one view: one for each sample.
 
-    A record is written before its header, and read only where the header's checksum is that of the
+    The file has the headers of all samples, then the records. A record is written before its header, and read only where the header's checksum is that of the
     record. So a process that is killed while it writes, or a file that was damaged, leaves a
     missing record and never a wrong one. Several processes may write.
 
@@ -32,17 +34,16 @@ class Store:
         self.path = path
         self.samples = samples
         self.size = size
-        self._row = np.dtype([('header', _HEADER), ('payload', 'u1', (size,))])
-        self._map: np.memmap | None = None
+        self._maps: tuple[np.memmap, np.memmap] | None = None
 
     @property
     def bytes(self) -> int:
         """Size of the file."""
-        return self.samples * self._row.itemsize
+        return self.samples * (_HEADER.itemsize + self.size)
 
     def __getstate__(self) -> dict:
         # A loading worker opens the file itself.
-        return dict(vars(self), _map=None)
+        return dict(vars(self), _maps=None)
 
     def read(self, sample: int, picture: int) -> np.ndarray | None:
         """The record of a sample, ``(size,)`` bytes, or None where it is missing.
@@ -56,41 +57,43 @@ class Store:
         """
         if not self.path.exists():
             return None
-        row = self._rows()[sample]
-        payload = row['payload'].copy()
-        said = int(row['header']['payload'])
-        if not said or zlib.crc32(payload) != said:
+        headers, records = self._open()
+        header = headers[sample]
+        record = np.array(records[sample])
+        if not header['record'] or zlib.crc32(record) != header['record']:
             return None
-        if int(row['header']['picture']) != picture:
+        if header['picture'] != picture:
             raise ClassroomError(
                 f'The cache has an answer for another picture of sample {sample} ({self.path}). A '
                 'transform of train_dataloader.dataset.pipeline has random numbers of its own, or '
                 'the picture was changed: correct that, or remove this cache.'
             )
-        return payload
+        return record
 
-    def write(self, sample: int, picture: int, payload: np.ndarray) -> None:
+    def write(self, sample: int, picture: int, record: np.ndarray) -> None:
         """Write a record.
 
         Args:
             sample: Its index.
             picture: CRC-32 of the picture that the mentor saw.
-            payload: ``(size,)`` bytes.
+            record: ``(size,)`` bytes.
         """
-        row = self._rows(create=True)[sample : sample + 1]
-        row['header']['payload'] = 0
-        row['payload'] = payload
-        row['header']['picture'] = picture
-        row['header']['payload'] = zlib.crc32(payload)
+        headers, records = self._open(create=True)
+        headers[sample] = (0, 0)
+        records[sample] = record
+        # The record's checksum comes last: it says that all else is there. A record whose checksum
+        # happens to be 0 stays missing, and its mentor runs each time.
+        headers[sample] = (picture, zlib.crc32(record))
 
     def count(self) -> int:
         """How many records there are."""
         if not self.path.exists():
             return 0
-        return int(np.count_nonzero(self._rows()['header']['payload']))
+        return int(np.count_nonzero(self._open()[0]['record']))
 
-    def _rows(self, create: bool = False) -> np.memmap:
-        if self._map is None:
+    def _open(self, create: bool = False) -> tuple[np.memmap, np.memmap]:
+        """The headers ``(samples,)`` and the records ``(samples, size)``."""
+        if self._maps is None:
             if create and not self.path.exists():
                 self._allocate()
             found = self.path.stat().st_size
@@ -99,8 +102,13 @@ class Store:
                     f'{self.path} has {found} bytes instead of {self.bytes}: it was cut short. '
                     'Remove it; its records will be made anew.'
                 )
-            self._map = np.memmap(self.path, self._row, 'r+', shape=(self.samples,))
-        return self._map
+            start = self.samples * _HEADER.itemsize
+            shape = (self.samples, self.size)
+            self._maps = (
+                np.memmap(self.path, _HEADER, 'r+', shape=(self.samples,)),
+                np.memmap(self.path, np.uint8, 'r+', offset=start, shape=shape),
+            )
+        return self._maps
 
     def _allocate(self) -> None:
         """Make the file in full, under another name, so that it is never seen in part."""
@@ -108,7 +116,7 @@ class Store:
         draft = self.path.with_name(f'{self.path.name}.{os.getpid()}')
         try:
             with open(draft, 'wb') as file:
-                os.posix_fallocate(file.fileno(), 0, self.bytes)
+                _reserve(file, self.bytes)
             os.link(draft, self.path)
         except FileExistsError:  # another process was faster
             pass
@@ -119,3 +127,13 @@ class Store:
             ) from error
         finally:
             draft.unlink(missing_ok=True)
+
+
+def _reserve(file: BinaryIO, size: int) -> None:
+    """Fill a new file with zeros, so that the disk cannot become full later."""
+    if hasattr(os, 'posix_fallocate'):
+        os.posix_fallocate(file.fileno(), 0, size)
+        return
+    block = bytes(2**20)
+    for start in range(0, size, len(block)):
+        file.write(block[: size - start])
