@@ -48,7 +48,9 @@ def build_parts(
     ours, theirs = strategy.stages(names)
     cache = build_cache(cache, strategy, ours, theirs)
     channels = stage_channels(student, ours, 'model.student')
-    bank, mentor_channels = MentorBank.build(entries, names, theirs, student, adapter)
+    bank, mentor_channels = MentorBank.build(
+        entries, names, theirs, student, adapter, on_demand=cache is not None
+    )
     # The random state is restored, so the student trains the same with any strategy.
     with torch.random.fork_rng(devices=[]):
         strategy.build(adapter, names, channels, mentor_channels)

@@ -24,6 +24,17 @@ settings.load_profile('suite')
 torch.set_num_threads(1)  # two test processes with two threads each are slower than with one
 
 
+def pytest_addoption(parser):
+    parser.addoption('--campaign', action='store_true', help='run the tests marked campaign, too')
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption('campaign'):
+        for item in items:
+            if 'campaign' in item.keywords:
+                item.add_marker(pytest.mark.skip(reason='takes minutes: --campaign'))
+
+
 @pytest.fixture(autouse=True)
 def same_start():
     """Each test alone gives what it gives among others."""

@@ -20,19 +20,32 @@ from mmkd_classroom.mentors import Mentor
 WRITERS = dict(
     classes=(write_class_dataset, write_class_config),
     pose=(write_pose_dataset, write_pose_config),
+    simcc=(write_pose_dataset, write_pose_config),
 )
+SIMCC = """
+simcc = dict(
+    type='SimCCLabel', input_size=(64, 64), sigma=(3.0, 3.0), simcc_split_ratio=2.0,
+    normalize=False)
+model['head'] = dict(
+    type='SimCCHead', in_channels=64, out_channels=17, input_size=(64, 64),
+    in_featuremap_size=(2, 2), deconv_out_channels=None,
+    loss=dict(type='KLDiscretLoss', use_target_weight=True), decoder=simcc)
+model['test_cfg'] = dict(flip_test=True)
+train_pipeline[-2]['encoder'] = simcc
+"""
 
 
 def config(kind: str, folder: Path, extra: str = '', epochs: int = 10) -> Config:
     """A classroom of two untrained mentors with dropout and BatchNorm: two steps an epoch.
 
     Args:
-        kind: ``'classes'`` or ``'pose'``.
+        kind: ``'classes'``, ``'pose'`` (heatmaps) or ``'simcc'``.
         folder: Empty; config, data, weights and ``work`` go into it.
         extra: Text at the end of the student's config.
         epochs: Number of epochs.
     """
     write_dataset, write_config = WRITERS[kind]
+    extra += SIMCC if kind == 'simcc' else ''
     base = write_config(
         folder / 'student.py', write_dataset(folder / 'data'), epochs=epochs, extra=extra
     )

@@ -17,6 +17,7 @@ from ..heads import build_adapter
 from ..hub import config_file
 from ..mentors.entry import as_entry
 from ..options import build_part, check_options, type_name
+from ..parts import build_cache
 from ..registry import MODELS, TASK_UTILS
 
 
@@ -99,6 +100,9 @@ class Plan:
         work_dir: Folder for runs and results; by default ``work_dirs/benchmarks/`` and the plan's
             name. Plans with the same folder share their common runs.
         dump: Whether the tests save their predictions.
+        cache: Options of ``model.cache`` for all methods whose strategy reads no features of the
+            mentors, so that the mentors run once for the whole plan. By default it lies in
+            ``work_dir``. The other methods, and the student alone, train without one.
     """
 
     classroom: str
@@ -112,6 +116,7 @@ class Plan:
     baseline: str | None = None
     work_dir: str | None = None
     dump: bool = False
+    cache: Mapping[str, Any] | None = None
 
     @property
     def folder(self) -> Path:
@@ -156,6 +161,8 @@ class Plan:
                 if method.mentors is None or mentor_name(mentor) in method.mentors
             ]
             cfg.model.strategy = _merge_strategy(cfg.model.get('strategy') or {}, method.strategy)
+            if self.cache is not None and not _reads_features(cfg.model):
+                cfg.model.cache = {'dir': str(self.folder / 'cache'), **self.cache}
         return prepare_config(cfg, {**self.options, **method.options}, seed)
 
     def mentors(self, method: Method) -> list[dict[str, Any]]:
@@ -261,6 +268,17 @@ def _check(plan: Plan, where: str) -> None:
         )
 
 
+def _reads_features(model: Mapping[str, Any]) -> bool:
+    """Whether the strategy of a classroom's config reads feature maps of the mentors."""
+    strategy = build_part(model['strategy'], MODELS, 'strategy', 'ClassroomKD')
+    _, theirs = strategy.stages(_names(model))
+    return any(theirs)
+
+
+def _names(model: Mapping[str, Any]) -> list[str]:
+    return [mentor_name(mentor) for mentor in model['mentors']]
+
+
 def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
     if method.alone:
         if method.strategy or method.mentors:
@@ -275,15 +293,15 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
             f'{key}.mentors of {where} is {method.mentors!r}: choose from {known}, the mentors of '
             f'{plan.classroom}.'
         )
-    model = plan.config(method, plan.seeds[0]).model
     try:
+        model = plan.config(method, plan.seeds[0]).model
         adapter = build_adapter(plan.student, model.get('adapter'))
         strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
         divergence = model.get('divergence')
         divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
         divergence.check(adapter)
         strategy.check(adapter, divergence)
-        strategy.stages([mentor_name(mentor) for mentor in model.mentors])
+        build_cache(model.get('cache'), strategy, *strategy.stages(_names(model)))
     except Exception as error:  # strategies raise various types
         raise ClassroomError(
             f'{key} of {where} does not give a classroom: {type(error).__name__}: {error}'

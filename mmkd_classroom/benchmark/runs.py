@@ -169,11 +169,14 @@ def make_run_id(cfg: Config, weights: Any) -> str:
     """SHA-256 of a config and of the weights that its training or test reads.
 
     Args:
-        cfg: The config. Its mentors are left out: their entries hold paths.
+        cfg: The config. Its mentors and the folder of its cache are left out: they are paths.
         weights: What identifies the weights; anything that JSON can write.
     """
     content = cfg.to_dict()
-    content['model'] = {k: v for k, v in content['model'].items() if k != 'mentors'}
+    model = {k: v for k, v in content['model'].items() if k != 'mentors'}
+    if model.get('cache') is not None:
+        model['cache'] = {k: v for k, v in model['cache'].items() if k != 'dir'}
+    content['model'] = model
     text = json.dumps([content, weights], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import ClassroomError
 from ..mentors import Mentor
-from ..structures import Answer, Prediction
+from ..structures import Prediction
 from .forms import Form
 from .pipelines import SHOWN, Shown
 from .store import Store
@@ -66,37 +66,30 @@ class MentorCache:
     # --- before training -------------------------------------------------------------------------
 
     def open(
-        self,
-        mentors: Sequence[Mentor],
-        answers: Sequence[Answer],
-        samples: int,
-        key: dict[str, Any],
-    ) -> Path:
+        self, mentors: Sequence[Mentor], inputs: Tensor, samples: int, key: dict[str, Any]
+    ) -> None:
         """Open the cache of these mentors and data; make it where there is none.
 
         Args:
-            mentors: The mentors.
-            answers: One of each, for its shapes.
+            mentors: The mentors. Those of which there is no cache yet run once.
+            inputs: A batch of the student's, for the shapes of their answers.
             samples: Number of samples of the data.
             key: What else decides on the pictures, as JSON has it.
-
-        Returns:
-            Its folder.
 
         Raises:
             ClassroomError: The disk has no space for what is missing, or what is there is damaged.
         """
-        self.forms = [
-            Form(answer, mentor.output_adapter.factor, self.precision, self._cells(answer))
-            for mentor, answer in zip(mentors, answers)
-        ]
-        folders = [
-            self._folder(mentor, form, samples, key) for mentor, form in zip(mentors, self.forms)
-        ]
-        self.stores = [
-            [Store(folder / f'view_{v}', samples, form.size) for v in range(self.views.count)]
-            for folder, form in zip(folders, self.forms)
-        ]
+        self.forms, self.stores = [], []
+        for mentor in mentors:
+            folder, shape = self._folder(mentor, inputs, dict(key, samples=samples))
+            # Few classes are cheap: all of them are stored.
+            few = shape['joints'] is None and shape['shapes'][0][-1] <= 1000
+            cells = None if self.dense or few else self.cells
+            form = Form(**shape, **self._form(mentor), cells=cells)
+            self.forms.append(form)
+            self.stores.append(
+                [Store(folder / f'view_{v}', samples, form.size) for v in range(self.views.count)]
+            )
         missing = sum(
             store.bytes for stores in self.stores for store in stores if not store.path.exists()
         )
@@ -107,34 +100,43 @@ class MentorCache:
                 f'{_gigabytes(free)} free: make space, give another model.cache.dir, or take fewer '
                 'views or cells.'
             )
-        return self.dir
 
-    def _cells(self, answer: Answer) -> int | None:
-        if self.dense or (answer.joints is None and answer.values[0].shape[-1] <= 1000):
-            return None
-        return self.cells
+    def _form(self, mentor: Mentor) -> dict[str, Any]:
+        return dict(factor=mentor.output_adapter.factor, precision=self.precision)
 
-    def _folder(self, mentor: Mentor, form: Form, samples: int, key: dict[str, Any]) -> Path:
-        """The folder of one mentor's records, with the manifest that says what they are."""
-        manifest = dict(
+    def _folder(
+        self, mentor: Mentor, inputs: Tensor, key: dict[str, Any]
+    ) -> tuple[Path, dict[str, Any]]:
+        """The folder of one mentor's records, and the shape of its answers.
+
+        Its manifest says what decides on the records. It has the shape, too, so that a mentor whose
+        records are all there need not run.
+        """
+        content = dict(
             key,
             mentor=mentor.settings(),
-            record=form.describe(),
-            samples=samples,
+            record=dict(self._form(mentor), cells=None if self.dense else self.cells),
             views=self.views.count,
             seed=self.views.seed,
         )
-        text = json.dumps(manifest, indent=1, sort_keys=True)
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        folder = self.dir / f'{mentor.name}-{digest}'
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / 'manifest.json'
-        if not path.exists():
-            # Not by a random number of torch's: the training would draw others after it.
-            with tempfile.NamedTemporaryFile('w', dir=folder, delete=False) as draft:
-                draft.write(text)
-            Path(draft.name).replace(path)
-        return folder
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+        path = self.dir / f'{mentor.name}-{digest}' / 'manifest.json'
+        try:
+            return path.parent, json.loads(path.read_text())['shape']
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError) as error:
+            raise ClassroomError(
+                f'{path} is damaged ({type(error).__name__}: {error}): remove {path.parent}; its '
+                'records will be made anew.'
+            ) from error
+        shape = Form.shape_of(mentor.answer(inputs))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not by a random number of torch's: the training would draw others after it.
+        with tempfile.NamedTemporaryFile('w', dir=path.parent, delete=False) as draft:
+            json.dump(dict(content, shape=shape), draft, indent=1, sort_keys=True)
+        Path(draft.name).replace(path)
+        return path.parent, shape
 
     def size(self) -> int:
         """Bytes of all records."""

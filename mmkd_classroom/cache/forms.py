@@ -1,5 +1,6 @@
 """How a mentor's answer is stored: a record of fixed size, packed and unpacked on the device."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,7 +41,8 @@ class Form:
     which keeps their share of the softmax at temperature 1.
 
     Args:
-        answer: An answer of this mentor, for its shapes.
+        shapes: Of one sample's values, ``(K, ...)`` for each distribution of an item.
+        joints: Number of joints; None for classes.
         factor: Logits per unit of the answer's values.
         precision: ``'fp16'`` or ``'fp32'``, of the values.
         cells: How many cells of each distribution are stored; None stores all.
@@ -53,7 +55,12 @@ class Form:
     """
 
     def __init__(
-        self, answer: Answer, factor: float, precision: str = 'fp16', cells: int | None = None
+        self,
+        shapes: Sequence[Sequence[int]],
+        joints: int | None,
+        factor: float,
+        precision: str = 'fp16',
+        cells: int | None = None,
     ) -> None:
         if precision not in _TYPES:
             raise ClassroomError(
@@ -62,7 +69,8 @@ class Form:
         if cells is not None and not cells >= 1:
             raise ClassroomError(f'model.cache.cells is {cells}: it must be at least 1.')
         self.factor = factor
-        self.shapes = [tuple(values.shape[1:]) for values in answer.values]
+        self.shapes = [tuple(shape) for shape in shapes]
+        self.joints = joints
         self.cells = [
             cells if cells is not None and cells < torch.Size(shape[1:]).numel() else None
             for shape in self.shapes
@@ -80,12 +88,21 @@ class Form:
                 Field(f'cells_{index}', (shape[0], kept), where),
                 Field(f'rest_{index}', (shape[0], 1), dtype),
             ]
-        for name in ('joints', 'confidences'):
-            tensor = getattr(answer, name)
-            if tensor is not None:
-                self.fields.append(Field(name, tuple(tensor.shape[1:]), torch.float32))
+        if joints is not None:
+            self.fields += [
+                Field('joints', (joints, 2), torch.float32),
+                Field('confidences', (joints,), torch.float32),
+            ]
         self.fields.append(Field('finite', (1,), torch.uint8))
         self.size = sum(field.size for field in self.fields)
+
+    @staticmethod
+    def shape_of(answer: Answer) -> dict[str, Any]:
+        """The arguments ``shapes`` and ``joints`` for a mentor that gives such answers."""
+        return dict(
+            shapes=[list(values.shape[1:]) for values in answer.values],
+            joints=None if answer.joints is None else answer.joints.shape[1],
+        )
 
     def pack(self, answer: Answer) -> Tensor:
         """Records ``(N, size)``, bytes on the answer's device."""
@@ -139,13 +156,6 @@ class Form:
             tensors['finite'][:, 0].bool(),
             tensors.get('joints'),
             tensors.get('confidences'),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """What decides how a record is read, for the manifest."""
-        return dict(
-            factor=self.factor,
-            fields=[[field.name, list(field.shape), str(field.dtype)] for field in self.fields],
         )
 
 

@@ -17,9 +17,10 @@ _HEADER = np.dtype([('picture', '<u4'), ('record', '<u4')])
 class Store:
     """The records of one mentor and one view: one for each sample.
 
-    The file has the headers of all samples, then the records. A record is written before its header, and read only where the header's checksum is that of the
-    record. So a process that is killed while it writes, or a file that was damaged, leaves a
-    missing record and never a wrong one. Several processes may write.
+    The file has the headers of all samples, then the records. A record is written before its
+    header, and read only where the header's checksum is that of the record. So a process that is
+    killed while it writes, or a file that was damaged, leaves a missing record and never a wrong
+    one. Several processes may write.
 
     Args:
         path: File; it is made on first use.

@@ -37,6 +37,7 @@ class MentorBank:
         stages: Sequence[Sequence[str]],
         student: nn.Module,
         adapter: HeadAdapter,
+        on_demand: bool = False,
     ) -> tuple['MentorBank', list[dict[str, int]]]:
         """Build all mentors, then load their weights.
 
@@ -49,6 +50,7 @@ class MentorBank:
             stages: Stages of each mentor's backbone that the strategy needs.
             student: Stock model.
             adapter: Adapter of the student.
+            on_demand: See :class:`Mentor`.
 
         Returns:
             The bank, and the number of channels of the stages of each mentor.
@@ -59,7 +61,8 @@ class MentorBank:
         """
         with torch.random.fork_rng(devices=[]):
             built = each(
-                lambda item: build_mentor(*item, student, adapter), zip(entries, names, stages)
+                lambda item: build_mentor(*item, student, adapter, on_demand),
+                zip(entries, names, stages),
             )
             mentors = [mentor for mentor, _ in built]
             each(lambda pair: load_mentor(*pair), zip(mentors, entries))

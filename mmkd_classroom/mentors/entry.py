@@ -34,6 +34,7 @@ _KINDS = {
     'flip_channels': ((bool, NoneType), 'True, False, or None to have it found out'),
     'precision': ((str, NoneType), f'one of {", ".join(PRECISIONS)}'),
     'channels_last': ((bool,), 'True or False'),
+    'compile': ((bool,), 'True or False'),
 }
 _FORM = (
     "A mentor is dict(config=..., checkpoint='zoo' | path | URL), or 'package::path' alone for a "
@@ -122,10 +123,10 @@ def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str
             (``'zoo'``, a path, a URL, or None for random weights) and, optionally, ``name``,
             ``input_size`` (width and height for a classifier, by default
             :attr:`HeadAdapter.usual_size`, else the student's size; for a pose estimator it is the
-            codec's), ``flip_channels`` (see :class:`InputAdapter`), ``precision`` and
-            ``channels_last`` (see :class:`Mentor`), and ``mentor_options``. A string
-            ``'package::path'`` is the same as this config with ``checkpoint='zoo'``. For relative
-            paths see :func:`search_folders`.
+            codec's), ``flip_channels`` (see :class:`InputAdapter`), ``precision``,
+            ``channels_last`` and ``compile`` (see :class:`Mentor`), and ``mentor_options``. A
+            string ``'package::path'`` is the same as this config with ``checkpoint='zoo'``. For
+            relative paths see :func:`search_folders`.
         key: Config key of the entry, such as ``model.mentors[0]``, for messages.
         mentor_options: Further keys for the student's kind of head,
             :attr:`HeadAdapter.mentor_options`: ``keypoint_map`` and ``metainfo``, or ``class_map``.

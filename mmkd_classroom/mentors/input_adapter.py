@@ -100,6 +100,11 @@ class InputAdapter:
         self._shift = ((mean_s - mean_m) / std_m).view(1, -1, 1, 1)
         self._black = (-mean_m / std_m).view(1, -1, 1, 1)
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self._scale.device
+
     def settings(self) -> dict[str, Any]:
         """All that decides on the mentor's input, as JSON has it."""
         constants = dict(scale=self._scale, shift=self._shift, black=self._black)

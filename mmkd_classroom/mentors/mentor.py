@@ -41,6 +41,8 @@ class Mentor:
         channels_last: Whether it runs in this memory format.
         size_key: Config key of its input size, for messages; None if the size is fixed.
         description: Digest of its config.
+        compile: Whether ``torch.compile`` speeds it up.
+        on_demand: The model is moved to a device when it runs there for the first time.
     """
 
     def __init__(
@@ -54,6 +56,8 @@ class Mentor:
         channels_last: bool = False,
         size_key: str | None = None,
         description: str = '',
+        compile: bool = False,
+        on_demand: bool = False,
     ) -> None:
         self.name = name
         self.description = description
@@ -65,6 +69,9 @@ class Mentor:
         self.dtype = None if precision is None else PRECISIONS[precision]
         self.memory_format = torch.channels_last if channels_last else torch.preserve_format
         self.model.to(dtype=self.dtype, memory_format=self.memory_format)
+        self.on_demand = on_demand
+        self.compile = compile
+        self._call = torch.compile(self.model) if compile else self.model
 
     @property
     def num_parameters(self) -> int:
@@ -73,11 +80,22 @@ class Mentor:
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Apply a function, such as a move to another device, as ``nn.Module._apply`` does."""
+        self.output_adapter.apply(function)
+        if self.on_demand:  # in another precision, but where it is
+            self._apply_to_model(lambda tensor: tensor.to(function(tensor.new_empty(0)).dtype))
+        else:
+            self._apply_to_model(function)
+
+    def _apply_to_model(self, function: Callable[[Tensor], Tensor]) -> None:
         self.model._apply(function)
         if self.dtype is not None:
             self.model.to(dtype=self.dtype)
         self.input_adapter.apply(function)
-        self.output_adapter.apply(function)
+
+    def _fetch(self, device: torch.device) -> None:
+        """Move the model to a device, and leave it there."""
+        if self.on_demand and self.input_adapter.device != device:
+            self._apply_to_model(lambda tensor: tensor.to(device))
 
     def settings(self) -> dict[str, Any]:
         """All that decides on its answers, as JSON has it: weights, precision, input and output."""
@@ -90,6 +108,7 @@ class Mentor:
             weights=digest.hexdigest(),
             precision=str(self.dtype),
             memory_format=str(self.memory_format),
+            compile=self.compile,
             input=self.input_adapter.settings(),
             output=self.output_adapter.settings(),
         )
@@ -97,6 +116,7 @@ class Mentor:
     @torch.no_grad()
     def answer(self, inputs: Tensor) -> Answer:
         """Its answer to the student's batch ``(N, 3, H, W)``, in its own form; no features."""
+        self._fetch(inputs.device)
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         precision = nullcontext() if self.dtype is None else without_autocast(adapted)
         with precision:
@@ -121,7 +141,7 @@ class Mentor:
     def _run(self, inputs: Tensor) -> Any:
         """Run the stock model. The error names the size, as many networks accept only one."""
         try:
-            return self.model(inputs, None, mode='tensor')
+            return self._call(inputs, None, mode='tensor')
         except Exception as error:  # networks raise various errors for a wrong input size
             clear = isinstance(error, (torch.cuda.OutOfMemoryError, ClassroomError))
             if clear or self.size_key is None:
@@ -133,7 +153,12 @@ class Mentor:
 
 
 def build_mentor(
-    entry: Entry, name: str, stages: Sequence[str], student: nn.Module, adapter: HeadAdapter
+    entry: Entry,
+    name: str,
+    stages: Sequence[str],
+    student: nn.Module,
+    adapter: HeadAdapter,
+    on_demand: bool = False,
 ) -> tuple[Mentor, dict[str, int]]:
     """Build the mentor of an entry without loading its weights; see :func:`load_mentor`.
 
@@ -143,6 +168,7 @@ def build_mentor(
         stages: Stages of its backbone that the strategy needs.
         student: Stock model.
         adapter: Adapter of the student.
+        on_demand: See :class:`Mentor`.
 
     Returns:
         The mentor, and the number of channels of its stages.
@@ -170,6 +196,11 @@ def build_mentor(
         size,
         cfg.get('flip_channels'),
     )
+    if stages and cfg.get('compile'):
+        raise ClassroomError(
+            f'{key}.compile is True, but the strategy reads the stages {", ".join(stages)} of this '
+            'mentor, which a compiled model does not show: leave compile or the features out.'
+        )
     channels = stage_channels(model, stages, key, size)
     mentor = Mentor(
         name,
@@ -181,6 +212,8 @@ def build_mentor(
         cfg.get('channels_last', False),
         f'{key}.input_size' if made_for is None else None,
         hashlib.sha256(repr(config.model).encode()).hexdigest(),
+        cfg.get('compile', False),
+        on_demand,
     )
     return mentor, channels
 

@@ -241,3 +241,32 @@ def test_a_mentor_that_has_appeared_meanwhile_stays(tmp_path):
     publish(source, target)
     assert target.read_bytes() == b'theirs'
     assert [path.name for path in target.parent.iterdir()] == ['mentor.pth']
+
+
+def test_a_cache_is_for_all_methods_that_read_no_features(write):
+    methods = [
+        METHODS[0],
+        METHODS[1],
+        dict(name='features', strategy=dict(type='mmkd_classroom.CAMKD', mentor_stages='layer2')),
+        dict(name='one view', options={'model.cache.views': 1}),
+        dict(name='online', options={'model.cache': None}),
+    ]
+    plan = read_plan(write(methods=methods, cache=dict(views=8), work_dir='somewhere'))
+    alone, cached, features, one, online = (plan.config(method, 0) for method in plan.methods)
+    assert 'cache' not in alone.model and 'cache' not in features.model
+    assert cached.model.cache == dict(views=8, dir=str(plan.folder / 'cache'))
+    assert one.model.cache == dict(cached.model.cache, views=1)
+    assert online.model.cache is None
+
+
+def test_where_a_cache_lies_is_no_part_of_a_run(write):
+    ids = set()
+    for cache in (dict(views=2, dir='a'), dict(views=2, dir='b'), dict(views=3, dir='b'), None):
+        plan = read_plan(write(cache=cache))
+        ids.add(student_run(plan, plan.methods[1], 0).run_id)
+    assert len(ids) == 3
+
+
+def test_a_cache_with_a_wrong_option_is_told(write):
+    with pytest.raises(ClassroomError, match=r"methods\[1\].*no option 'veiws'"):
+        read_plan(write(cache=dict(veiws=2)))

@@ -30,10 +30,14 @@ def simcc(samples=4, joints=5):
     return Answer(tuple(axes), torch.ones(samples, dtype=torch.bool), joints_at, joints_at[..., 0])
 
 
+def form_of(answer, *options):
+    return Form(**Form.shape_of(answer), **dict(zip(('factor', 'precision', 'cells'), options)))
+
+
 @pytest.mark.parametrize('make', [classes, heatmaps, simcc])
 def test_dense_float32_is_exact(make):
     answer = make()
-    form = Form(answer, 50.0, 'fp32')
+    form = form_of(answer, 50.0, 'fp32')
     packed = form.pack(answer)
     assert packed.dtype == torch.uint8 and packed.shape == (4, form.size)
     again = form.unpack(packed)
@@ -50,7 +54,7 @@ def test_dense_float32_is_exact(make):
 @pytest.mark.parametrize('cells', [8, 32])
 def test_joints_and_confidences_are_exact_in_every_form(make, precision, cells):
     answer = make()
-    form = Form(answer, 50.0, precision, cells)
+    form = form_of(answer, 50.0, precision, cells)
     again = form.unpack(form.pack(answer))
     assert torch.equal(again.joints, answer.joints)
     assert torch.equal(again.confidences, answer.confidences)
@@ -60,7 +64,7 @@ def test_joints_and_confidences_are_exact_in_every_form(make, precision, cells):
 @pytest.mark.parametrize('make', [classes, heatmaps, simcc])
 def test_the_rest_keeps_its_share_of_the_softmax(make):
     answer, factor = make(), 10.0
-    form = Form(answer, factor, 'fp32', 8)
+    form = form_of(answer, factor, 'fp32', 8)
     again = form.unpack(form.pack(answer))
     for ours, theirs in zip(again.values, answer.values):
         p = (factor * theirs.flatten(2)).softmax(-1)
@@ -72,7 +76,7 @@ def test_the_rest_keeps_its_share_of_the_softmax(make):
 
 def test_sparse_heatmaps_are_small_and_close():
     answer = heatmaps()
-    form = Form(answer, 50.0, 'fp16', 32)
+    form = form_of(answer, 50.0, 'fp16', 32)
     assert form.size == 5 * (32 * 4 + 2 + 12) + 1
     (maps,), (again,) = answer.values, form.unpack(form.pack(answer)).values
     kl = torch.nn.functional.kl_div(
@@ -84,17 +88,17 @@ def test_sparse_heatmaps_are_small_and_close():
 
 def test_many_cells_take_wider_indices():
     answer = Answer((torch.randn(2, 1, 40_000),), torch.ones(2, dtype=torch.bool))
-    form = Form(answer, 1.0, 'fp32', 5)
+    form = form_of(answer, 1.0, 'fp32', 5)
     again = form.unpack(form.pack(answer)).values[0]
     assert torch.equal(again.topk(5).indices, answer.values[0].topk(5).indices)
 
 
 def test_few_cells_are_stored_densely():
     answer = classes(count=6)
-    assert Form(answer, 1.0, 'fp32', 32).size == 6 * 4 + 1
+    assert form_of(answer, 1.0, 'fp32', 32).size == 6 * 4 + 1
 
 
 def test_what_half_precision_cannot_hold_is_cut_off():
     answer = Answer((torch.tensor([[[1e6, -1e6, 1.0]]]),), torch.ones(1, dtype=torch.bool))
-    form = Form(answer, 1.0, 'fp16')
+    form = form_of(answer, 1.0, 'fp16')
     assert form.unpack(form.pack(answer)).values[0].isfinite().all()
