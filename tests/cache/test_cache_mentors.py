@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import runs
+import torch
 from mmengine.runner import Runner
 
 from mmkd_classroom import cache_mentors
@@ -48,18 +49,43 @@ def test_what_is_filled_beforehand_is_not_run_in_training(
     assert runner.model.cache.filled() == 1
 
 
+@pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
 @pytest.mark.parametrize('options', ["dense=True, precision='fp32'", ''])
-def test_the_check_prints_the_differences(options, tmp_path, command, fresh_runners, capsys):
-    path = written('pose', tmp_path, options)
+def test_the_check_prints_the_differences(kind, options, tmp_path, command, fresh_runners, capsys):
+    path = written(kind, tmp_path, options)
     command(path, '--work-dir', tmp_path / 'fill')
     capsys.readouterr()
     command(path, '--work-dir', tmp_path / 'check', '--check', 1)
     table = capsys.readouterr().out
-    rows = re.findall(r'^(mentor_\d) +(\S+) +(\S+) +(\S+)% +(\S+)$', table, re.M)
+    rows = re.findall(r'^(mentor_\d) +(\S+) +(\S+) +(\S+)$', table, re.M)
     assert [row[0] for row in rows] == ['mentor_0', 'mentor_1']
-    for _, value, score, active, divergence in rows:
-        assert float(score) == 0 and float(active) == 0  # joints are exact
+    (ranks, cosine) = map(
+        float, re.search(r'ranks (\S+), cosine of gradients (\S+)', table).groups()
+    )
+    for _, value, divergence, active in rows:
         assert (float(value) == 0) == (float(divergence) == 0) == bool(options)
+        assert kind == 'classes' or float(active) == 0  # joints are exact
+    # An untrained SimCC mentor has no peaks: its largest cells say little.
+    assert cosine > (0.7 if kind == 'simcc' else 0.999) and (kind == 'classes' or ranks == 0)
+    assert not options or cosine == 1
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
+def test_forms_are_compared_without_a_cache(kind, tmp_path, command, fresh_runners, capsys):
+    path = written(kind, tmp_path)
+    student = tmp_path / 'student.pth'
+    torch.save(torch.load(tmp_path / 'classroom_mentor_1.pth'), student)
+    command(path, '--work-dir', tmp_path / 'forms', '--forms', 2, '--student', student)
+    table = capsys.readouterr().out
+    rows = re.findall(r'^(all|\d+), (fp\d\d) +([\d,]+) +(\S+) +(.*)$', table, re.M)
+    assert [row[1] for row in rows] == ['fp32', *['fp16'] * (len(rows) - 1)]
+    sizes = [int(row[2].replace(',', '')) for row in rows]
+    errors = [float(row[3]) for row in rows]
+    sparse = next((i for i, row in enumerate(rows) if row[0] != 'all'), len(rows))
+    assert sizes[0] > sizes[1] and sizes[sparse:] == sorted(sizes[sparse:], reverse=True)
+    assert errors[0] == 0 and errors == sorted(errors)
+    assert rows[0][4].split() == ['0.0e+00', '0.00%', '0.00%', '1.00000', '1.00000']
+    assert not (tmp_path / 'cache').exists()
 
 
 def test_a_check_of_an_empty_cache_says_so(tmp_path, command, fresh_runners):
