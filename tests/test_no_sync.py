@@ -12,6 +12,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
 
+from mmkd_classroom.cache.pipelines import SHOWN, Shown
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.registry import MODELS
 from mmkd_classroom.strategies import ClassroomKD
@@ -133,6 +134,28 @@ def test_a_step_with_the_other_strategies(name, task):
     else:
         model = distiller(classifier(), [other_pixels(classifier(16))] * 2, OTHERS[name])
         assert step(model, *class_batch(3)) == 0
+
+
+@pytest.mark.parametrize('options', [dict(), dict(dense=True)])
+@pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
+def test_a_step_from_the_cache(task, options, tmp_path):
+    if task == 'classes':
+        student, mentors = classifier(), [classifier(16)] * 2
+        inputs, samples = class_batch(3)
+    else:
+        student = estimator(codec_name=CODECS[task])
+        mentors = [estimator()] * 2  # also for SimCC: the conversion is part of the step
+        inputs, samples = pose_batch(3, codec_name=CODECS[task])
+    model = distiller(student, mentors, cache=dict(options, dir=str(tmp_path)))
+    model.prepare(samples)
+    model.cache.open(list(model.mentors), inputs, len(samples), {})
+    packed = [form.pack(m.answer(inputs)) for form, m in zip(model.cache.forms, model.mentors)]
+    for index, sample in enumerate(samples):
+        records = [records[index].numpy() for records in packed]
+        sample.set_metainfo({SHOWN: Shown(index, 0, 0, records)})
+    # The records of each mentor, and the targets of poses. All are pinned.
+    assert step(model, inputs, samples) == len(mentors) + (task != 'classes')
+    assert {p.device.type for m in model.mentors for p in m.model.parameters()} == {'cpu'}
 
 
 READINGS = dict(

@@ -167,14 +167,14 @@ def generated_batch(cfg: Config, num_classes: int) -> dict[str, Any]:
     dataset.pipeline.transforms = [t for t in transforms if not isinstance(t, LoadImageFromFile)]
     rng = np.random.default_rng(0)
     dataset.data_list = [
-        _generated_record(rng, index, dataset.metainfo.get('num_keypoints'), num_classes)
+        generated_record(rng, index, dataset.metainfo.get('num_keypoints'), num_classes)
         for index in range(loader['batch_size'])
     ]
     dataset.serialize_data, dataset._fully_initialized = False, True
     return next(iter(Runner.build_dataloader(dict(loader, dataset=dataset), seed=0)))
 
 
-def _generated_record(
+def generated_record(
     rng: np.random.Generator, index: int, num_keypoints: int | None, num_classes: int
 ) -> dict[str, Any]:
     """Generate the output of the data set and its image loader for one sample."""

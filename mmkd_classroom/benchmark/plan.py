@@ -153,7 +153,7 @@ class Plan:
         """Config for ``tools/train.py`` for a method and a seed."""
         cfg = copy.deepcopy(self.classroom_config)
         if method.alone:
-            _remove_mentors(cfg)
+            remove_mentors(cfg)
         else:
             cfg.model.mentors = [
                 mentor
@@ -313,7 +313,7 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
     return change if 'type' in change else {**base, **change}
 
 
-def _remove_mentors(cfg: Config) -> None:
+def remove_mentors(cfg: Config) -> None:
     """Change the config to that of the student alone, with the classroom's data and epoch seeds."""
     cfg.model = cfg.model.student
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'MentoringHook']

@@ -66,6 +66,8 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     if student and all(mentors):
         ratio = 1 + sum(mentors) / (3 * student)
         text += f"\nBy these figures a step costs {ratio:.1f} times the student's alone."
+        if classroom.cache is not None:
+            text += ' A step whose answers are in the cache costs no more than the student alone.'
     return text
 
 

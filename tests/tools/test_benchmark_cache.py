@@ -1,0 +1,31 @@
+"""An epoch from the cache beside the student alone and beside mentors that run."""
+
+import re
+
+import pytest
+import runs
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_the_three_take_turns_and_ratios_are_printed(
+    kind, run_tool, tmp_path, capsys, fresh_runners
+):
+    runs.config(kind, tmp_path)
+    path = tmp_path / 'classroom.py'
+    run_tool('benchmark_cache', path, '--samples', 8, '--rounds', 2, '--online-rounds', 1)
+    out = capsys.readouterr().out
+    turns = re.findall(r'^round (\d) of 2: (.*) \d+\.\d\d s$', out, re.M)
+    alone, cached, online = 'the student alone', 'from the cache', 'with mentors'
+    assert turns == [
+        ('1', alone), ('1', cached), ('1', online), ('2', cached), ('2', alone),
+    ]  # fmt: skip
+    found = re.search(
+        r'^8 samples: from the cache (\S+) times the student alone \((\S+) to (\S+)\); with '
+        r'mentors (\S+) times, by FLOPs of the steps (\S+); (\S+) bytes a record$',
+        out,
+        re.M,
+    )
+    ratio, low, high, _, promised, size = (float(word.replace(',', '')) for word in found.groups())
+    assert low <= ratio <= high
+    assert promised == pytest.approx(1 + 2 / 3, abs=0.01)  # two mentors that are like the student
+    assert size == (8 + 3 * 2 + 1 if kind == 'classes' else 8 + 17 * (4 * 32 + 2 + 12) + 1)
