@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from . import cache_loops  # noqa: F401  (registers the loops)
 from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS
+from .cache.store import Store
 from .command import (
     add_common_arguments,
     check_types,
@@ -128,18 +129,15 @@ def list_caches(folder: Path) -> str:
         raise ClassroomError(f'--list {folder}: there is no such folder.')
     rows = []
     for path in sorted(folder.glob('*/manifest.json')):
-        manifest = json.loads(path.read_text())
-        files = list(path.parent.glob('view_*'))
-        size = sum(file.stat().st_size for file in files)
+        samples = json.loads(path.read_text())['samples']
+        stores = [Store.found(file, samples) for file in path.parent.glob('view_*[0-9]')]
+        stores = [store for store in stores if '.' not in store.path.name]
+        filled = sum(store.count() for store in stores) / max(1, samples * len(stores))
+        size = sum(store.bytes for store in stores) / 2**20
         rows.append(
-            [
-                path.parent.name,
-                str(manifest['samples']),
-                f'{len(files)} of {manifest["views"]}',
-                f'{size / 2**20:.1f} MiB',
-            ]
+            [path.parent.name, f'{samples}', f'{len(stores)}', f'{filled:.0%}', f'{size:.1f} MiB']
         )
-    return text_table(['cache', 'samples', 'views', 'size'], rows)
+    return text_table(['cache', 'samples', 'views', 'filled', 'size'], rows)
 
 
 def prune(folder: Path, names: Sequence[str]) -> None:

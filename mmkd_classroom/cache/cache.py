@@ -31,7 +31,7 @@ class MentorCache:
     Args:
         dir: Folder of the caches. Each lies in a folder of its own, which is named after all that
             could change a record: a change of the pipeline, the data or a mentor is another cache.
-        views: V, number of views of a sample.
+        views: V, number of views of a sample. Caches with fewer and more views share records.
         seed: Of the views. Not that of a run: runs with other seeds share a cache.
         dense: Store all values of an answer. By default the largest ``cells`` of each heatmap and
             SimCC axis, and all logits of up to 1,000 classes.
@@ -116,7 +116,6 @@ class MentorCache:
             key,
             mentor=mentor.settings(),
             record=dict(self._form(mentor), cells=None if self.dense else self.cells),
-            views=self.views.count,
             seed=self.views.seed,
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -37,6 +37,11 @@ class Store:
         self.size = size
         self._maps: tuple[np.memmap, np.memmap] | None = None
 
+    @classmethod
+    def found(cls, path: Path, samples: int) -> 'Store':
+        """The store of a file whose record size is not known."""
+        return cls(path, samples, path.stat().st_size // samples - _HEADER.itemsize)
+
     @property
     def bytes(self) -> int:
         """Size of the file."""

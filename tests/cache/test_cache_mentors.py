@@ -99,7 +99,7 @@ def test_caches_are_listed_and_removed(tmp_path, command, fresh_runners, capsys)
     command(path, '--work-dir', tmp_path / 'fill')
     capsys.readouterr()
     command('--list', tmp_path / 'cache')
-    rows = re.findall(r'^(mentor_\S+) +8 +2 of 2 +\S+ MiB$', capsys.readouterr().out, re.M)
+    rows = re.findall(r'^(mentor_\S+) +8 +2 +100% +\S+ MiB$', capsys.readouterr().out, re.M)
     assert len(rows) == 2
     with pytest.raises(SystemExit, match='--prune other: .* has mentor_'):
         command('--prune', rows[0], 'other', '--cache', tmp_path / 'cache')

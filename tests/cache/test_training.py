@@ -13,6 +13,7 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
+from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
@@ -153,6 +154,19 @@ def test_views_come_again(views, tmp_path, fresh_runners, ran):
     runner.train()
     mentors = len(runner.model.mentors)
     assert sum(ran) == mentors * (1 + views * len(runner.train_dataloader.dataset))
+
+
+def test_more_views_begin_with_those_that_are_there(tmp_path, fresh_runners, monkeypatch):
+    room = Room('classes', tmp_path, epochs=1, views=1)
+    room.train('one')
+    written, write = [], Store.write
+    monkeypatch.setattr(Store, 'write', lambda self, *a: written.append(1) or write(self, *a))
+    room.cfg.model.cache.views, room.cfg.train_cfg.max_epochs = 3, 3
+    runner = room.runner('three')
+    runner.train()
+    assert len(written) == len(runner.model.mentors) * 2 * 8
+    assert runner.model.cache.filled() == 1
+    assert len(list((tmp_path / 'cache').glob('*/manifest.json'))) == 2
 
 
 class SwitchAt(Hook):

@@ -1,0 +1,20 @@
+# How many views of a sample a cache needs: ClassroomKD from caches of 1 to 16 views, beside mentors
+# that run in each step. ResNet-8 on 2,500 pictures of CIFAR-10 for 80 epochs, for a CPU.
+# Needs: data/cifar10 (see ../cifar10/README.md); mentors that are not there are trained first, on
+# 25,000 pictures.
+# Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_views.py
+_base_ = ['./cifar10_cpu_few.py']
+
+work_dir = 'work_dirs/benchmarks/cifar10_cpu_few'
+# Not those of the comparisons: defaults are chosen by this plan.
+seeds = [10, 11, 12, 13, 14]
+baseline = 'mentors run'
+methods = [
+    dict(name='mentors run', options={'model.cache': None}),
+    dict(name='1 view', options={'model.cache.views': 1}),
+    dict(name='2 views', options={'model.cache.views': 2}),
+    dict(name='4 views', options={'model.cache.views': 4}),
+    dict(name='8 views', options={'model.cache.views': 8}),
+    dict(name='16 views', options={'model.cache.views': 16}),
+    _base_._alone,
+]

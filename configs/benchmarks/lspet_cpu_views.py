@@ -1,0 +1,22 @@
+# How many views of a sample a cache needs, and how many cells of a heatmap: ClassroomKD from caches
+# of 1 to 8 views and of several forms, beside mentors that run in each step. ResNet-18 of width 8
+# on 540 pictures of LSPET for 60 epochs, for a CPU.
+# Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first, on 5,400
+# pictures.
+# Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_views.py
+_base_ = ['./lspet_cpu_few.py']
+
+work_dir = 'work_dirs/benchmarks/lspet_cpu_few'
+# Not those of the comparisons: defaults are chosen by this plan.
+seeds = [10, 11, 12, 13, 14]
+baseline = 'mentors run'
+methods = [
+    dict(name='mentors run', options={'model.cache': None}),
+    dict(name='1 view', options={'model.cache.views': 1}),
+    dict(name='2 views', options={'model.cache.views': 2}),
+    dict(name='4 views', options={'model.cache.views': 4}),
+    dict(name='8 views', options={'model.cache.views': 8}),
+    dict(name='8 views, 8 cells', options={'model.cache.views': 8, 'model.cache.cells': 8}),
+    dict(name='8 views, dense', options={'model.cache.views': 8, 'model.cache.dense': True}),
+    _base_._alone,
+]
