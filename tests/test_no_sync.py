@@ -86,7 +86,8 @@ def test_a_step_on_poses(granularity, mode):
     for switch in (True, False):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
+            mentor_weights='rank' if switch else 'advantage', ties=not switch,
+            task_weight='score' if switch else 'one',
         )  # fmt: skip
         model = distiller(estimator(), [other_pixels(estimator())], strategy)
         assert step(model, inputs, samples) == 1  # the targets, pinned
@@ -98,7 +99,8 @@ def test_a_step_on_classes(granularity, mode):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            rank_weights=switch, ties=not switch, task_weight='score' if switch else 'one',
+            mentor_weights='rank' if switch else 'advantage', ties=not switch,
+            task_weight='score' if switch else 'one',
         )  # fmt: skip
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None
         student = classifier(**(dict(loss=loss) if soft else {}))

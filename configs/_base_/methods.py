@@ -19,7 +19,7 @@ _switches = [
     dict(name='filter off', strategy=dict(filter=False)),
     dict(name='temperature fixed', strategy=dict(temperature_mode='fixed')),
     dict(name='temperature of DTKD', strategy=dict(temperature_mode='dtkd')),
-    dict(name='rank weights off', strategy=dict(rank_weights=False)),
+    dict(name='rank weights off', strategy=dict(mentor_weights='one')),
     dict(name="task weight: student's score", strategy=dict(task_weight='score')),
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
 ]
@@ -34,7 +34,8 @@ _heatmap_switches = [
 ]
 # What is left is AVER, times the number of mentors.
 _all_off = dict(
-    name='all three off', strategy=dict(filter=False, temperature_mode='fixed', rank_weights=False)
+    name='all three off',
+    strategy=dict(filter=False, temperature_mode='fixed', mentor_weights='one'),
 )
 
 # Classrooms of heatmaps have tau_max 0, a temperature of 1 throughout. In comparisons they have 4,

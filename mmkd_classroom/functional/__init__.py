@@ -31,6 +31,7 @@ from .scores import (
     without_autocast,
 )
 from .weights import (
+    advantage_weights,
     confidence_weights,
     entropy,
     entropy_weights,
@@ -40,6 +41,7 @@ from .weights import (
 
 __all__ = [
     'active_mentors',
+    'advantage_weights',
     'at_least_float32',
     'confidence_weights',
     'correct_keypoints',

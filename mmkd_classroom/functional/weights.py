@@ -85,6 +85,30 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
     return torch.where(count == 1, 1.0, others) * valid
 
 
+def advantage_weights(quality: Tensor, valid: Tensor) -> Tensor:
+    r"""Running advantage: mentors weigh by how much better than the student they are.
+
+    .. math:: w_m = \frac{\max(0, Q_m - Q_s)}{\sum_{m'} \max(0, Q_{m'} - Q_s)}
+
+    Of this project. The sum is over the valid mentors.
+
+    Args:
+        quality: :math:`Q`, ``(M + 1, ...)``, of the student and the mentors.
+        valid: ``(M, ...)`` booleans.
+
+    Returns:
+        ``(M, ...)``; sums to 1 over M, or to 0 if no valid mentor is better than the student.
+
+    Example:
+        >>> quality = torch.tensor([0.5, 0.8, 0.6, 0.1])
+        >>> advantage_weights(quality, torch.ones(3, dtype=torch.bool))
+        tensor([0.7500, 0.2500, 0.0000])
+    """
+    advantage = (quality[1:] - quality[:1]).clamp(min=0) * valid
+    total = advantage.sum(dim=0)
+    return advantage / torch.where(total > 0, total, 1.0)
+
+
 def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tensor) -> Tensor:
     r"""AMTML-KD: learned weights per sample.
 

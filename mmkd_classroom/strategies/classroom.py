@@ -3,11 +3,19 @@
 from collections.abc import Sequence
 
 import torch
+from mmengine import dist
 from torch import Tensor
 
 from ..divergences import Divergence
 from ..errors import ClassroomError
-from ..functional import active_mentors, dtkd_temperatures, gap, ranks, temperature
+from ..functional import (
+    active_mentors,
+    advantage_weights,
+    dtkd_temperatures,
+    gap,
+    ranks,
+    temperature,
+)
 from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
@@ -17,6 +25,7 @@ from .summary import invalid_samples, labelled_mean, share_of
 _CHOICES = {
     'granularity': ('sample', 'batch', 'keypoint'),
     'temperature_mode': ('gap', 'fixed', 'dtkd'),
+    'mentor_weights': ('rank', 'one', 'advantage'),
     'task_weight': ('one', 'score'),
 }
 
@@ -46,8 +55,10 @@ class ClassroomKD(Strategy):
         ties: Whether a mentor with the same rank as the student is active, as in the released code.
         temperature_mode: ``'gap'`` as above, ``'fixed'``, or ``'dtkd'`` for DTKD's temperatures.
         temperature: Temperature for ``'fixed'``, and reference temperature for ``'dtkd'``.
-        rank_weights: Whether to weight mentors by rank. If False, active mentors have a weight of
-            1.
+        mentor_weights: Weights of the active mentors: their ``'rank'`` r; ``'one'``; or
+            ``'advantage'``, the running advantage over the student
+            (:func:`mmkd_classroom.functional.advantage_weights`), which sums to 1 over the mentors.
+        decay: Of the running mean of the members' scores, per step, for ``'advantage'``.
         require_correct: Whether a mentor must also be correct to be active: ``argmax = y``, or for
             poses a score of at least the ranker's ``correct_thr``.
         task_weight: :math:`w_s`: ``'one'``, or ``'score'``, the student's own score (for classes
@@ -66,19 +77,24 @@ class ClassroomKD(Strategy):
         ties: bool = False,
         temperature_mode: str = 'gap',
         temperature: float = 4.0,
-        rank_weights: bool = True,
+        mentor_weights: str = 'rank',
+        decay: float = 0.98,
         require_correct: bool = False,
         task_weight: str = 'one',
     ) -> None:
         super().__init__()
         choices = dict(
-            granularity=granularity, temperature_mode=temperature_mode, task_weight=task_weight
+            granularity=granularity,
+            temperature_mode=temperature_mode,
+            mentor_weights=mentor_weights,
+            task_weight=task_weight,
         )
         for key, value in choices.items():
             require(value in _CHOICES[key], key, value, f'must be one of {_CHOICES[key]}')
         require(tau_max is None or tau_max >= 0, 'tau_max', tau_max, 'must not be negative')
         require(weight >= 0, 'weight', weight, 'must not be negative')
         require(temperature > 0, 'temperature', temperature, 'must be positive')
+        require(0 <= decay < 1, 'decay', decay, 'must be at least 0 and less than 1')
         self.weight = weight
         self.tau_max = tau_max
         self.granularity = granularity
@@ -86,7 +102,8 @@ class ClassroomKD(Strategy):
         self.ties = ties
         self.temperature_mode = temperature_mode
         self.temperature = temperature
-        self.rank_weights = rank_weights
+        self.mentor_weights = mentor_weights
+        self.decay = decay
         self.require_correct = require_correct
         self.task_weight = task_weight
         self.needs_per_sample_loss = task_weight == 'score' and granularity != 'batch'
@@ -109,6 +126,9 @@ class ClassroomKD(Strategy):
         """See :meth:`Strategy.build`."""
         if self.tau_max is None:
             self.tau_max = student.tau_max
+        if self.mentor_weights == 'advantage':
+            # Not corrected for its start at 0: the weights do not depend on its scale.
+            self.register_buffer('quality', torch.zeros(1 + len(mentors)))
 
     def forward(
         self,
@@ -124,7 +144,7 @@ class ClassroomKD(Strategy):
         rank = ranks(score)
         active = self._active(rank, scores)  # (M, N, K)
         psi = gap(rank)
-        share = rank[1:] if self.rank_weights else torch.ones_like(rank[1:])
+        share = self._mentor_weights(rank, scores)
 
         taught, temperatures = [], []
         for index, mentor in enumerate(mentors):
@@ -155,6 +175,21 @@ class ClassroomKD(Strategy):
         if self.require_correct:
             active = active & scores.correct[1:, :, None]
         return active & scores.valid[1:]
+
+    def _mentor_weights(self, rank: Tensor, scores: Scores) -> Tensor:
+        """Weights of the mentors if they are active: ``(M, N or 1, K or 1)``."""
+        if self.mentor_weights == 'rank':
+            return rank[1:]
+        if self.mentor_weights == 'one':
+            return torch.ones_like(rank[1:])
+        return advantage_weights(self._running_quality(scores)[:, None, None], scores.valid[1:])
+
+    @torch.no_grad()
+    def _running_quality(self, scores: Scores) -> Tensor:
+        """Running mean of each member's score over the samples of all processes, ``(M + 1,)``."""
+        score = scores.sample.mean(dim=-1).to(self.quality)
+        dist.all_reduce(score, op='mean')
+        return self.quality.lerp_(score, 1 - self.decay)
 
     def _temperatures(
         self, psi: Tensor, student: Prediction, mentor: Prediction

@@ -54,7 +54,7 @@ def test_an_ablation_changes_one_switch_at_a_time(name):
     for method in others:
         changed = flat(plan.config(method, 0).to_dict()).items() ^ base.items()
         assert len({re.sub(r'.*\.', '', key) for key, _ in changed}) == 1, method.name
-    off = dict(filter=False, temperature_mode='fixed', rank_weights=False)
+    off = dict(filter=False, temperature_mode='fixed', mentor_weights='one')
     assert off.items() <= dict(control.strategy).items()
 
 

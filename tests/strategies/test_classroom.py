@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from members import Room, keypoint_adapter, prediction
 from mmpose.codecs import MSRAHeatmap
 from toys import build, classifier
 
 from mmkd_classroom.divergences import MSE, KLDivergence
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.functional import item_weights
+from mmkd_classroom.functional import advantage_weights, item_weights
 from mmkd_classroom.heads import HeatmapAdapter, build_adapter
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.strategies import AVER, ClassroomKD
@@ -166,7 +168,8 @@ def by_the_formula(room, student, options):
                     above = False
                 if not above:
                     continue
-                share = rank[m] if options['rank_weights'] else 1.0
+                share = dict(rank=rank[m], one=1.0, advantage=advantage(room, m))
+                share = share[options['mentor_weights']]
                 total += item_weight * share * divergence(room, student, m, i, j, rank, options)
     losses = room.task_losses(student)
     if options['task_weight'] == 'score':
@@ -203,15 +206,38 @@ def divergence(room, student, m, i, j, rank, options):
 
 def output_of(room, student, options):
     """What the strategy makes of the classroom; ``student`` replaces member 0's values."""
-    strategy = ClassroomKD(**options)
+    strategy = strategy_of(room, options)
     losses = room.task_losses(student)
     losses = dict(loss_task=losses if strategy.needs_per_sample_loss else losses.mean())
     return output_with(strategy, room, room.members(student), losses)
 
 
+def strategy_of(room, options):
+    strategy = ClassroomKD(**options)
+    strategy.build(None, ['mentor'] * (len(room.values) - 1), {}, [])
+    return strategy.double()
+
+
+def scores_of(room):
+    return room.ranker(room.members(), room.targets)
+
+
 def output_with(strategy, room, members, losses):
     ready = Room(members, room.targets, room.ranker, room.divergence)
     return ready.output(strategy, losses)
+
+
+def advantage(room, mentor):
+    """Weight of a mentor by its mean score over one batch, compared with the student's."""
+    samples = range(len(room.weights))
+
+    def quality(member):
+        scores = [room.score(member, i, j) * w
+                  for i in samples for j, w in enumerate(room.weights[i])]  # fmt: skip
+        return sum(scores) / len(samples)
+
+    above = [max(0.0, quality(m) - quality(0)) for m in range(1, len(room.values))]
+    return above[mentor - 1] / sum(above) if sum(above) else 0.0
 
 
 def total(output):
@@ -221,7 +247,7 @@ def total(output):
 
 DEFAULTS = dict(
     weight=1.0, tau_max=4.0, granularity='sample', filter=True, ties=False, temperature_mode='gap',
-    temperature=3.0, rank_weights=True, require_correct=False, task_weight='one',
+    temperature=3.0, mentor_weights='rank', require_correct=False, task_weight='one',
 )  # fmt: skip
 ROOMS = dict(
     classes=Classes,
@@ -245,11 +271,12 @@ ROOMS = dict(
 def test_every_combination_of_options_is_the_formula(room, granularity, mode):
     room = ROOMS[room]()
     losses = set()
-    for switches in itertools.product([True, False], repeat=4):
-        names = ('filter', 'ties', 'rank_weights', 'require_correct')
+    bools, weightings = [True, False], ['rank', 'one', 'advantage']
+    for *switches, weighting in itertools.product(bools, bools, bools, weightings):
+        names = ('filter', 'ties', 'require_correct')
         options = dict(
             DEFAULTS, granularity=granularity, temperature_mode=mode, weight=0.7,
-            **dict(zip(names, switches)),
+            **dict(zip(names, switches)), mentor_weights=weighting,
             task_weight='score' if sum(switches) % 2 else 'one',
         )  # fmt: skip
         ours = room.values[0].clone().requires_grad_()
@@ -465,7 +492,9 @@ def test_the_weight_is_a_factor_of_the_mentors_loss():
 def test_without_its_parts_it_is_the_average_times_the_mentors(name):
     room = ROOMS[name]()
     members = room.members()
-    plain = ClassroomKD(filter=False, temperature_mode='fixed', rank_weights=False, temperature=3.0)
+    plain = ClassroomKD(
+        filter=False, temperature_mode='fixed', mentor_weights='one', temperature=3.0
+    )
     average = AVER(weight=len(members) - 1, temperature=3.0)
     ours, theirs = (
         output_with(strategy, room, members, {}).losses['loss_mentors'].item()
@@ -538,3 +567,39 @@ def test_classes_have_no_keypoints():
     student = build_adapter(build(classifier()))
     with pytest.raises(ClassroomError, match=r"granularity is 'keypoint'.*'sample' or 'batch'"):
         ClassroomKD(granularity='keypoint').check(student, KLDivergence())
+
+
+# --- the running advantage ------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
+def test_advantage_weights_sum_to_one_over_the_mentors_that_are_better(quality, data):
+    valid = data.draw(st.lists(st.booleans(), min_size=len(quality) - 1, max_size=len(quality) - 1))
+    weights = advantage_weights(
+        torch.tensor(quality, dtype=torch.float64), torch.tensor(valid)
+    ).tolist()
+    better = [q > quality[0] and v for q, v in zip(quality[1:], valid)]
+    assert [w > 0 for w in weights] == better
+    assert sum(weights) == pytest.approx(float(any(better)))
+
+
+def test_the_advantage_is_that_of_the_running_mean():
+    room = ROOMS['classes']()
+    strategy = strategy_of(room, dict(DEFAULTS, mentor_weights='advantage', decay=0.9))
+    expected = torch.zeros_like(strategy.quality)
+    for step in range(3):
+        scores = scores_of(room)
+        scores = replace(scores, sample=scores.sample * (step + 1) / 3)
+        strategy._mentor_weights(None, scores)
+        expected = 0.9 * expected + 0.1 * scores.sample.mean(1)
+        torch.testing.assert_close(strategy.quality, expected.to(strategy.quality))
+    other = strategy_of(room, dict(DEFAULTS, mentor_weights='advantage', decay=0.9))
+    other.load_state_dict(strategy.state_dict())
+    assert torch.equal(other.quality, strategy.quality) and 'quality' in strategy.state_dict()
+    assert not strategy_of(room, DEFAULTS).state_dict()
+
+
+@pytest.mark.parametrize('decay', [-0.1, 1.0])
+def test_a_decay_out_of_range(decay):
+    with pytest.raises(ClassroomError, match=r'model\.strategy\.decay is'):
+        ClassroomKD(decay=decay)
