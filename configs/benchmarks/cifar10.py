@@ -6,11 +6,12 @@
 _base_ = ['../_base_/methods.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet18_cifar10.py'
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 metrics = [dict(key='accuracy/top1', name='Top-1')]
 methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['resnet50'], strategy=_base_._average),
+    dict(name='KD, worst mentor', mentors=['resnet18-w8'], strategy=_base_._average),
     *_base_._rivals,
     dict(
         name='AMTML-KD',
@@ -25,4 +26,5 @@ methods = [
         ),
     ),
     *_base_._classrooms,
+    _base_._advantage,
 ]

@@ -5,11 +5,12 @@
 _base_ = ['../_base_/methods.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet8_cifar10_cpu.py'
-seeds = [0, 1, 2]
+seeds = [0, 1, 2, 3, 4]
 metrics = [dict(key='accuracy/top1', name='Top-1')]
 methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['wrn-16-2'], strategy=_base_._average),
+    dict(name='KD, worst mentor', mentors=['resnet8'], strategy=_base_._average),
     *_base_._rivals,
     dict(
         name='AMTML-KD',
@@ -24,7 +25,10 @@ methods = [
         ),
     ),
     *_base_._classrooms,
+    _base_._advantage,
 ]
 # One loading process is enough for a training of one thread.
 options = {'train_dataloader.num_workers': 1}
 mentor_options = options
+# As many views as epochs: each method sees as many pictures as with mentors that run.
+cache = dict(views=8)

@@ -4,5 +4,6 @@
 _base_ = ['./cifar10_cpu.py']
 
 work_dir = 'work_dirs/benchmarks/cifar10_cpu'
+seeds = [0, 1, 2]
 baseline = 'ClassroomKD'
 methods = [*_base_._switches, _base_._all_off, _base_._alone]

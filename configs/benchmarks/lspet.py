@@ -4,19 +4,21 @@
 _base_ = ['../_base_/methods.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet.py'
-seeds = [0, 1, 2]
+seeds = [20, 21, 22, 23, 24]
 metrics = [
     dict(key='PCK', scale=100),
     dict(key='crowdpose/AR .5', name='AR at OKS 0.5', scale=100),
 ]
 methods = [
     _base_._alone,
-    dict(name='KD, best mentor', mentors=['hrnet-w32'], strategy=_base_._average),
-    *_base_._rivals,
+    dict(name='KD, best mentor', mentors=['hrnet-w32'], strategy=_base_._heatmap_average),
+    dict(name='KD, worst mentor', mentors=['mobilenetv2'], strategy=_base_._heatmap_average),
+    *_base_._heatmap_rivals,
     dict(
         name='AMTML-KD',
         strategy=dict(
             type='mmkd_classroom.AMTML',
+            temperature=1.0,
             # The deeper the stage, the stronger its mentor.
             hints=[
                 dict(student='layer2', mentor='mobilenetv2', stage='layer3'),

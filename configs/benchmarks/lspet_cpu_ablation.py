@@ -4,5 +4,6 @@
 _base_ = ['./lspet_cpu.py']
 
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
+seeds = [0, 1, 2]
 baseline = 'ClassroomKD, tau_max 4'
 methods = [*_base_._heatmap_ablation, _base_._alone]

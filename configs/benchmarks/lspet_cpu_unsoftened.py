@@ -5,8 +5,9 @@ _base_ = ['./lspet_cpu.py']
 
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
 baseline = 'AVER, T = 1'
+seeds = [0, 1, 2]
 methods = [
-    dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
+    dict(name='AVER, T = 1', strategy=_base_._heatmap_average),
     dict(name='ClassroomKD'),
     dict(name='ClassroomKD, filter off', strategy=dict(filter=False)),
     dict(name='ClassroomKD, weight 0.4', strategy=dict(weight=0.4)),

@@ -9,7 +9,10 @@ from mmkd_classroom.benchmark.plan import mentor_name, read_plan
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
-COMPARED = ['alone', 'KD, best mentor', 'AVER', 'EBKD', 'CA-MKD', 'AMTML-KD']
+COMPARED = [
+    'alone', 'KD, best mentor', 'KD, worst mentor', 'AVER', 'EBKD', 'CA-MKD', 'AMTML-KD',
+]  # fmt: skip
+CPU = [f'{data}_cpu{setting}' for data in ('lspet', 'cifar10') for setting in ('', '_weak', '_few')]
 
 
 @pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
@@ -19,6 +22,8 @@ def test_plan_can_be_run(path):
     for method in plan.methods:
         cfg = plan.config(method, plan.seeds[0])
         assert (cfg.model.type == 'mmkd_classroom.MultiMentorDistiller') != method.alone
+        if method.name.startswith('KD'):
+            assert len(cfg.model.mentors) == 1
         for hint in (cfg.model.get('strategy') or {}).get('hints', []):
             assert hint['mentor'] in map(mentor_name, cfg.model.mentors)
     loaders = {repr(plan.config(m, 0).train_dataloader) for m in plan.methods}
@@ -34,13 +39,14 @@ def test_header_has_the_command(path):
     assert f'({path.name})' in (path.parent / 'README.md').read_text()
 
 
-@pytest.mark.parametrize('name', ['lspet', 'lspet_cpu', 'cifar10', 'cifar10_cpu'])
+@pytest.mark.parametrize('name', ['lspet', 'cifar10', *CPU])
 def test_the_comparison_has_all_methods(name):
     plan = read_plan(ROOT / 'configs' / 'benchmarks' / f'{name}.py')
     ways = ['batch', 'sample'] + ['keypoint'] * name.startswith('lspet')
-    names = COMPARED + [f'ClassroomKD, {way}' for way in ways]
-    cool = ['AVER, T = 1', 'ClassroomKD, T = 1'] * name.startswith('lspet')
-    assert [method.name for method in plan.methods] == names + cool
+    names = [*COMPARED, *(f'ClassroomKD, {way}' for way in ways), 'running advantage']
+    assert [method.name for method in plan.methods] == names
+    assert len(plan.seeds) == 5
+    assert (plan.cache is not None) == ('cpu' in name)
 
 
 @pytest.mark.parametrize('name', ['lspet', 'lspet_cpu', 'cifar10', 'cifar10_cpu'])
