@@ -1,15 +1,17 @@
 #!/usr/bin/env python
 """Train a classroom on rendered people: a few minutes on a CPU, without a download.
 
-Renders a data set of people and trains three mentors of different strength, a student alone, and
-the same student in their classroom (same schedule and seed). Tests all five, prints one table and
-draws one picture. What is done already is not done again.
+Renders a data set of people. Two mentors are trained on all labels, and a bad one too briefly.
+Three equal students have a sixth of the labels: one is alone, one is taught by the average of the
+mentors, and one is in their classroom. Tests all six, prints one table and draws one picture. What
+is done already is not done again.
 
 Example:
     python demo/run.py
 """
 
 import argparse
+import json
 import os
 import shutil
 import signal
@@ -36,12 +38,13 @@ from demo.report import picture  # noqa: E402
 from mmkd_classroom.benchmark.jobs import JobRunner, clock, preload  # noqa: E402
 from mmkd_classroom.benchmark.plan import Method, Metric, Plan  # noqa: E402
 from mmkd_classroom.benchmark.runner import BenchmarkRunner  # noqa: E402
-from mmkd_classroom.benchmark.runs import Run, mentor_runs, student_run  # noqa: E402
+from mmkd_classroom.benchmark.runs import Run, mentor_runs, slug, student_run  # noqa: E402
 from mmkd_classroom.benchmark.store import ResultStore  # noqa: E402
 from mmkd_classroom.distiller import student_config  # noqa: E402
 from mmkd_classroom.errors import ClassroomError  # noqa: E402
 from mmkd_classroom.tables import markdown_table  # noqa: E402
 
+AVERAGE = dict(type='mmkd_classroom.AVER', temperature=1.0)  # the classroom's own temperature
 CLASSROOM = PROJECT / 'configs' / 'demo' / 'classroom_demo.py'
 
 
@@ -55,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--force', action='store_true', help='do everything again')
     parser.add_argument('--train', type=int, default=2400, help='number of training pictures')
     parser.add_argument('--val', type=int, default=300, help='number of validation pictures')
-    parser.add_argument('--epochs', type=int, default=10, help='number of epochs of all trainings')
+    parser.add_argument('--epochs', type=int, help='number of epochs of all trainings')
     parser.add_argument(
         '--at-once', type=int, default=min(2, CORES), help='number of trainings at a time'
     )
@@ -82,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         return
     if is_new or args.force:
         shutil.rmtree(work, ignore_errors=True)  # results of other data
-    plan, store = make_plan(work, args.epochs), ResultStore(work)
+    plan, store = make_plan(work, args), ResultStore(work)
     fresh = torch.cuda.is_available()
     jobs = JobRunner(root, args.at_once, log, [] if fresh else preload('mmpose'), fresh)
     runner = BenchmarkRunner(plan, store, jobs, log)
@@ -90,56 +93,83 @@ def run(args: argparse.Namespace) -> None:
     if runner.failures:
         raise ClassroomError('\n'.join(runner.failures.values()))
 
-    alone, taught = (student_run(plan, method, seed=0) for method in plan.methods)
-    text = table([*mentor_runs(plan), alone, taught], store)
+    students = [student_run(plan, method, seed=plan.seeds[0]) for method in plan.methods]
+    record = students[-1].folder / 'train' / 'mentoring.jsonl'
+    text = f'{table([*mentor_runs(plan), *students], store)}\n\n{summary(students, store, record)}'
     (work / 'table.md').write_text(text + '\n')
-    predictions = {student.name: student.predictions for student in (alone, taught)}
-    picture(work / 'demo.png', data, predictions, taught.folder / 'train' / 'mentoring.jsonl')
+    predictions = {student.name: student.predictions for student in students}
+    picture(work / 'demo.png', data, predictions, record)
     log(f'all done; minutes are those of training, {args.at_once} at a time')
     print(f'\n{text}\n\nThe picture: {work / "demo.png"}')
 
 
-def make_plan(work: Path, epochs: int) -> Plan:
-    """The student alone and in the classroom, with mentors whose checkpoints go to ``work``."""
-    schedule = {'train_cfg.max_epochs': epochs}
-    checkpoints = {
-        f'model.mentors.{index}.checkpoint': str(work / mentor.name / f'epoch_{epochs}.pth')
-        for index, mentor in enumerate(Config.fromfile(CLASSROOM).model.mentors)
-    }
+def make_plan(work: Path, args: argparse.Namespace) -> Plan:
+    """The three students, with mentors whose checkpoints go to ``work``."""
+    schedule = {} if args.epochs is None else {'train_cfg.max_epochs': args.epochs}
+    mentors = {}
+    for index, mentor in enumerate(Config.fromfile(CLASSROOM).model.mentors):
+        file = f'epoch_{args.epochs}.pth' if args.epochs else Path(mentor.checkpoint).name
+        mentors[f'model.mentors.{index}.checkpoint'] = str(work / slug(mentor.name) / file)
     return Plan(
         name='demo',
         classroom=str(CLASSROOM),
         methods=[
             Method('student alone', alone=True),
-            Method('student in the classroom', options=checkpoints),
+            Method('taught by the average', strategy=AVERAGE, options=mentors),
+            Method('in the classroom', options=mentors),
         ],
         seeds=[0],
         mentor_seed=None,
-        metrics=[Metric('coco/AP', 'AP', scale=100), Metric('PCK', scale=100)],
-        options=schedule,
+        metrics=[Metric('PCK', scale=100), Metric('coco/AP', 'AP', scale=100)],
+        options={**schedule, 'train_dataloader.dataset.indices': range(args.train // 6)},
         mentor_options=schedule,
         work_dir=str(work),
         dump=True,
+        cache=Config.fromfile(CLASSROOM).model.cache,
     )
 
 
 def table(runs: list[Run], store: ResultStore) -> str:
-    """Parameters, results and training time of each model."""
+    """Labels, parameters, results and training time of each model."""
     rows = []
     for run in runs:
         cfg, result = student_config(run.cfg), store.find(run.run_id)
         with DefaultScope.overwrite_default_scope(cfg.default_scope):
             parameters = sum(value.numel() for value in MODELS.build(cfg.model).parameters())
+        labels = cfg.train_dataloader.dataset.get('indices')
         rows.append(
             [
                 run.title if run.is_mentor else run.name,
+                'all' if labels is None else str(len(labels)),
                 f'{parameters / 1e6:.2f} M',
-                f'{100 * result["metrics"]["coco/AP"]:.1f}',
                 f'{100 * result["metrics"]["PCK"]:.1f}',
+                f'{100 * result["metrics"]["coco/AP"]:.1f}',
                 f'{result["seconds"] / 60:.1f}',
             ]
         )
-    return markdown_table(['model', 'parameters', 'AP', 'PCK', 'minutes'], rows)
+    return markdown_table(['model', 'labels', 'parameters', 'PCK', 'AP', 'minutes'], rows)
+
+
+def summary(students: list[Run], store: ResultStore, record: Path) -> str:
+    """What the classroom gained, and which mentors it silenced when."""
+    alone, average, taught = (
+        100 * store.find(student.run_id)['metrics']['PCK'] for student in students
+    )
+    lines = [
+        f'In the classroom the student gained {taught - alone:+.1f} PCK over the student alone, '
+        f'and {taught - average:+.1f} over the average of the same mentors.'
+    ]
+    records = [json.loads(line) for line in record.read_text().splitlines()]
+    for name in records[0]['mentors']:
+        shares = [100 * record['mentors'][name]['active'] for record in records]
+        quiet = next(
+            (r['epoch'] for r, s in zip(records, shares) if s == min(shares) and s < 20), None
+        )
+        lines.append(
+            f'{name} taught {shares[0]:.0f} % of the people at first, {shares[-1]:.0f} % in the end'
+            + ('.' if quiet is None else f'; fewest, {min(shares):.0f} %, in epoch {quiet}.')
+        )
+    return '\n'.join(lines)
 
 
 if __name__ == '__main__':

@@ -1,14 +1,23 @@
 """A training step reads nothing from the device: each reading would stop it, once per mentor.
 
 The step runs on PyTorch's ``meta`` device, whose tensors have shapes but no values: whatever needs
-a value on the host (``item``, ``bool``, ``cpu``, ``numpy``, indices by a mask, ...) raises.
+a value on the host (``item``, ``bool``, ``cpu``, ``numpy``, indices by a mask, ...) raises. It runs
+once more on a device that PyTorch's fake tensors pretend to have: operations on tensors of two
+devices raise there, where ``meta`` lets some of them pass (``mm``, ``gather``, ``einsum``).
 """
 
 import itertools
+import os
+import re
+import subprocess
+import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
 
@@ -16,6 +25,14 @@ from mmkd_classroom.cache.pipelines import SHOWN, Shown
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.registry import MODELS
 from mmkd_classroom.strategies import ClassroomKD
+
+FAKE = 'pretend'
+setup = getattr(backend_registration, '_setup_privateuseone_for_python_backend', None)
+PRETENDS = 'PRETENDS' in os.environ
+if PRETENDS:
+    setup(FAKE)
+    # What autocast asks of a backend.
+    getattr(torch, FAKE).get_amp_supported_dtype = lambda: [torch.float16, torch.bfloat16]
 
 OTHERS = dict(
     aver=dict(type='mmkd_classroom.AVER'),
@@ -44,44 +61,65 @@ def other_pixels(model):
     return dict(model, data_preprocessor=preprocessor)
 
 
-class Uploads(TorchDispatchMode):
-    """Counts copies from the host: each that is not pinned stops the device, too."""
+class Transfers(TorchDispatchMode):
+    """Counts copies from the host and to it: each that is not pinned stops the device, too."""
 
     def __init__(self):
         super().__init__()
-        self.count = 0
+        self.uploads = self.downloads = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         result = func(*args, **(kwargs or {}))
         position = {torch.ops.aten._to_copy.default: 0, torch.ops.aten.copy_.default: 1}.get(func)
         if position is not None and isinstance(args[position], torch.Tensor):
-            self.count += args[position].device.type == 'cpu' != result.device.type
+            source, target = args[position].device.type, result.device.type
+            self.uploads += source == 'cpu' != target
+            self.downloads += source != 'cpu' == target
         return result
 
 
-def step(model, inputs, samples, device='meta'):
+def step(model, inputs, samples, device):
     """Forward, MMEngine's sum of the losses, and backward, twice: the first step sets things up.
 
     Returns:
         Number of copies from the host to the device in the second step.
     """
     model.prepare(samples)
-    model = model.to(device).train()
-    for _ in range(2):
-        # On the device, as the data preprocessor leaves them.
-        batch, images = [sample.to(device) for sample in samples], inputs.to(device)
-        with Uploads() as uploads:
-            loss, _ = model.parse_losses(model(images, batch, mode='loss'))
-            loss.backward()
+    with FakeTensorMode(allow_non_fake_inputs=True) if device == FAKE else nullcontext():
+        model = model.to(device).train()
+        for _ in range(2):
+            # On the device, as the data preprocessor leaves them.
+            batch, images = [sample.to(device) for sample in samples], inputs.to(device)
+            with Transfers() as transfers:
+                loss, _ = model.parse_losses(model(images, batch, mode='loss'))
+                loss.backward()
     assert loss.device.type == device
-    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert all(parameter.grad.device == parameter.device for parameter in model.parameters())
     assert model.statistics.steps == 2
-    return uploads.count
+    assert transfers.downloads == 0
+    return transfers.uploads
 
 
+devices = pytest.mark.parametrize('device', [FAKE if PRETENDS else 'meta'])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PRETENDS, reason='this is that process')
+@pytest.mark.skipif(setup is None, reason='this PyTorch cannot pretend to have a device')
+def test_all_this_on_a_pretended_device():
+    """In a process of its own: PyTorch must know the device before its first backward pass."""
+    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', FAKE, __file__]
+    done = subprocess.run(
+        command, env={**os.environ, 'PRETENDS': '1'}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert int(re.search(r'(\d+) passed', done.stdout)[1]) > 80
+
+
+@devices
 @pytest.mark.parametrize('mode', ['gap', 'fixed', 'dtkd'])
 @pytest.mark.parametrize('granularity', ['sample', 'batch', 'keypoint'])
-def test_a_step_on_poses(granularity, mode):
+def test_a_step_on_poses(granularity, mode, device):
     inputs, samples = pose_batch(2)
     for switch in (True, False):
         strategy = dict(
@@ -90,12 +128,13 @@ def test_a_step_on_poses(granularity, mode):
             task_weight='score' if switch else 'one',
         )  # fmt: skip
         model = distiller(estimator(), [other_pixels(estimator())], strategy)
-        assert step(model, inputs, samples) == 1  # the targets, pinned
+        assert step(model, inputs, samples, device) == 1  # the targets, pinned
 
 
+@devices
 @pytest.mark.parametrize('mode', ['gap', 'fixed', 'dtkd'])
 @pytest.mark.parametrize('granularity', ['sample', 'batch'])
-def test_a_step_on_classes(granularity, mode):
+def test_a_step_on_classes(granularity, mode, device):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
@@ -105,17 +144,19 @@ def test_a_step_on_classes(granularity, mode):
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None
         student = classifier(**(dict(loss=loss) if soft else {}))
         model = distiller(student, [other_pixels(classifier(16))], strategy)
-        assert step(model, *class_batch(4, soft=soft)) == 0
+        assert step(model, *class_batch(4, soft=soft), device) == 0
 
 
+@devices
 @pytest.mark.parametrize('name', ['dark', 'udp'])
-def test_the_other_codecs(name):
+def test_the_other_codecs(name, device):
     model = distiller(estimator(codec_name=name), [estimator(codec_name=name)])
-    assert step(model, *pose_batch(2, codec_name=name)) == 1
+    assert step(model, *pose_batch(2, codec_name=name), device) == 1
 
 
+@devices
 @pytest.mark.parametrize('norm', ['bbox', 'head'])
-def test_the_other_ranker_and_divergence(norm):
+def test_the_other_ranker_and_divergence(norm, device):
     people = [dict(person(seed), head_size=np.array([30.0], np.float32)) for seed in range(2)]
     records = [packed(record) for record in people]
     model = distiller(
@@ -123,24 +164,56 @@ def test_the_other_ranker_and_divergence(norm):
         ranker=dict(type='PCKRanker', norm=norm, thr=0.5),
     )  # fmt: skip
     inputs = torch.stack([record['inputs'].float() for record in records])
-    assert step(model, inputs, [record['data_samples'] for record in records]) == 1
+    assert step(model, inputs, [record['data_samples'] for record in records], device) == 1
 
 
+@devices
 @pytest.mark.parametrize('name', OTHERS)
 @pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
-def test_a_step_with_the_other_strategies(name, task):
+def test_a_step_with_the_other_strategies(name, task, device):
     if task != 'classes':
         student = estimator(codec_name=CODECS[task])
         model = distiller(student, [other_pixels(estimator())] * 2, OTHERS[name])
-        assert step(model, *pose_batch(3, codec_name=CODECS[task])) == 1  # the targets, pinned
+        assert (
+            step(model, *pose_batch(3, codec_name=CODECS[task]), device) == 1
+        )  # the targets, pinned
     else:
         model = distiller(classifier(), [other_pixels(classifier(16))] * 2, OTHERS[name])
-        assert step(model, *class_batch(3)) == 0
+        assert step(model, *class_batch(3), device) == 0
 
 
+FORMS = ['msra', 'dark', 'udp', 'simcc', 'smoothed']
+
+
+@devices
+@pytest.mark.parametrize('theirs', FORMS)
+@pytest.mark.parametrize('ours', FORMS)
+def test_every_conversion(ours, theirs, device):
+    mentors = [estimator(codec_name=theirs), estimator(codec_name=theirs, input_size=(96, 128))]
+    model = distiller(estimator(codec_name=ours), mentors)
+    assert step(model, *pose_batch(2, codec_name=ours), device) == 1  # the targets, pinned
+
+
+@devices
+@pytest.mark.parametrize('divergence', ['KLDivergence', 'DKD', 'DIST', 'StandardisedKL'])
+def test_every_divergence_of_classes(divergence, device):
+    model = distiller(classifier(), [classifier(16)] * 2, divergence=dict(type=divergence))
+    assert step(model, *class_batch(3), device) == 0
+
+
+@devices
+@pytest.mark.parametrize('ranker', ['OKSRanker', 'PCKRanker', 'ConfidenceRanker'])
+@pytest.mark.parametrize('divergence', ['KLDivergence', 'MSE'])
+def test_every_divergence_and_ranker_of_poses(divergence, ranker, device):
+    parts = dict(divergence=dict(type=divergence), ranker=dict(type=ranker))
+    model = distiller(estimator(), [estimator()] * 2, **parts)
+    assert step(model, *pose_batch(3), device) == 1
+
+
+@devices
 @pytest.mark.parametrize('options', [dict(), dict(dense=True)])
 @pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
-def test_a_step_from_the_cache(task, options, tmp_path):
+def test_a_step_from_the_cache(task, options, tmp_path, device):
     if task == 'classes':
         student, mentors = classifier(), [classifier(16)] * 2
         inputs, samples = class_batch(3)
@@ -156,7 +229,7 @@ def test_a_step_from_the_cache(task, options, tmp_path):
         records = [records[index].numpy() for records in packed]
         sample.set_metainfo({SHOWN: Shown(index, 0, 0, records)})
     # The records of each mentor, and the targets of poses. All are pinned.
-    assert step(model, inputs, samples) == len(mentors) + (task != 'classes')
+    assert step(model, inputs, samples, device) == len(mentors) + (task != 'classes')
     assert {p.device.type for m in model.mentors for p in m.model.parameters()} == {'cpu'}
 
 
@@ -173,7 +246,10 @@ READINGS = dict(
     unique=lambda tensor: tensor.unique(),
     equal=lambda tensor: torch.equal(tensor, tensor + 1),
 )
-UPLOADS = dict(constant=lambda tensor: torch.tensor([1.0, 2.0]).to(tensor.device))
+UPLOADS = dict(
+    constant=lambda tensor: torch.tensor([1.0, 2.0]).to(tensor.device),
+    two_devices=lambda tensor: tensor.flatten(1) @ torch.ones(tensor[0].numel(), 1),
+)
 
 
 @MODELS.register_module()
@@ -189,26 +265,39 @@ class ReadingKD(ClassroomKD):
         return super().forward(student, mentors, *others)
 
 
+@devices
 @pytest.mark.parametrize('reading', READINGS)
-def test_any_reading_would_be_noticed(reading):
+def test_any_reading_would_be_noticed(reading, device):
     strategy = dict(type='mmkd_classroom.ReadingKD', reading=reading)
     model = distiller(classifier(), [classifier()], strategy)
     batch = class_batch(2)
     step(model, *batch, device='cpu')  # where there are values nothing is wrong with it
     model.statistics.read()
-    with pytest.raises((RuntimeError, NotImplementedError, TypeError)):
-        step(model, *batch)
+    # A download from a pretended device is no error by itself: it is counted.
+    with pytest.raises((RuntimeError, NotImplementedError, TypeError, AssertionError)):
+        step(model, *batch, device)
 
 
-def test_a_constant_made_in_each_step_would_be_noticed():
+@devices
+def test_a_constant_made_in_each_step_would_be_noticed(device):
     strategy = dict(type='mmkd_classroom.ReadingKD', reading='constant')
-    assert step(distiller(classifier(), [classifier()], strategy), *class_batch(2)) == 1
+    assert step(distiller(classifier(), [classifier()], strategy), *class_batch(2), device) == 1
 
 
-def test_the_stock_accuracy_would_be_noticed():
+@pytest.mark.skipif(not PRETENDS, reason='meta tensors mix with those of the host')
+@devices
+def test_tensors_of_two_devices_would_be_noticed(device):
+    strategy = dict(type='mmkd_classroom.ReadingKD', reading='two_devices')
+    model = distiller(classifier(), [classifier()], strategy)
+    with pytest.raises(RuntimeError, match='two different devices'):
+        step(model, *class_batch(2), device)
+
+
+@devices
+def test_the_stock_accuracy_would_be_noticed(device):
     model = distiller(dict(estimator(), train_cfg=dict(compute_acc=True)), [estimator()])
-    with pytest.raises((RuntimeError, NotImplementedError)):
-        step(model, *pose_batch(2))
+    with pytest.raises((RuntimeError, NotImplementedError, TypeError, AssertionError)):
+        step(model, *pose_batch(2), device)
 
 
 @pytest.mark.gpu
