@@ -1,12 +1,21 @@
 # How many views of a sample a cache needs, and how many cells of a heatmap: ClassroomKD from caches
 # of 1 to 8 views and of several forms, beside mentors that run in each step. ResNet-18 of width 8
-# on 540 pictures of LSPET for 60 epochs, for a CPU.
+# on 540 pictures of LSPET for 30 epochs, for a CPU.
 # Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first, on 5,400
 # pictures.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_views.py
 _base_ = ['./lspet_cpu_few.py']
 
-work_dir = 'work_dirs/benchmarks/lspet_cpu_few'
+options = {
+    **_base_.options,
+    'train_cfg.max_epochs': 30,
+    'train_cfg.val_interval': 30,
+    'param_scheduler.0.end': 27,  # steps: three epochs
+    'param_scheduler.1.begin': 3,
+    'param_scheduler.1.T_max': 27,
+    'param_scheduler.1.end': 30,
+    'default_hooks.checkpoint.interval': 30,
+}
 # Not those of the comparisons: defaults are chosen by this plan.
 seeds = [10, 11, 12, 13, 14]
 baseline = 'mentors run'
