@@ -22,7 +22,7 @@ extensions = [
     'options_table',
     'zoo_table',
 ]
-myst_enable_extensions = ['dollarmath']
+myst_enable_extensions = ['deflist', 'dollarmath']
 myst_heading_anchors = 3
 exclude_patterns = ['_extensions']
 

@@ -42,7 +42,7 @@ def messages(read: Callable[[ast.Call], ast.expr | None]) -> dict[str, list[str]
         module = ast.parse(path.read_text())
         calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
         for call in sorted(calls, key=lambda call: call.lineno):
-            text = template(read(call))
+            text = template(_assigned(read(call), module))
             if text:
                 title = ast.get_docstring(module).splitlines()[0]
                 found[f'{title}|{path.relative_to(PACKAGE.parent)}'][text] = None
@@ -55,15 +55,17 @@ def error_message(call: ast.Call) -> ast.expr | None:
     if name == 'ClassroomError':
         return call.args[0]
     if name == 'require' and len(call.args) == 4:
-        return ast.JoinedStr([ast.Constant(_REQUIREMENT), *_parts(call.args[3])])
+        what = _parts(call.args[3])
+        return ast.JoinedStr([ast.Constant(_REQUIREMENT), *what, ast.Constant('.')])
     return None
 
 
 def warning_message(call: ast.Call) -> ast.expr | None:
     """Message of a warning in the log."""
     name = getattr(call.func, 'attr', getattr(call.func, 'id', None))
-    levels = [argument.attr for argument in call.args if isinstance(argument, ast.Attribute)]
-    if name == 'warning' or (name == 'print_log' and 'WARNING' in levels):
+    given = [*call.args, *(keyword.value for keyword in call.keywords)]
+    level = any(getattr(argument, 'attr', None) == 'WARNING' for argument in given)
+    if name == 'warning' or (name == 'print_log' and level):
         return call.args[0]
     return None
 
@@ -71,6 +73,20 @@ def warning_message(call: ast.Call) -> ast.expr | None:
 def template(message: ast.expr | None) -> str:
     """Return a message with ⟨placeholders⟩, or '' for an expression that is no text."""
     return ' '.join(''.join(map(_text, _parts(message))).split())
+
+
+def _assigned(message: ast.expr | None, module: ast.Module) -> ast.expr | None:
+    """Value of a message that is a variable: the one that was assigned last before it."""
+    if not isinstance(message, ast.Name):
+        return message
+    values = [
+        node.value
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign)
+        and getattr(node.targets[0], 'id', None) == message.id
+        and node.lineno < message.lineno
+    ]
+    return max(values, key=lambda value: value.lineno, default=None)
 
 
 def _parts(message: ast.expr | None) -> list[ast.expr]:

@@ -73,7 +73,7 @@ class OptionsTable(SourceTable):
 
 
 def _parts() -> Iterator[Iterator[Row]]:
-    yield _options('model', MultiMentorDistiller, without=('unknown',))
+    yield _options('model', MultiMentorDistiller)
     yield _mentors()
     for key, base, registry in (
         ('model.strategy', Strategy, MODELS),
@@ -85,7 +85,7 @@ def _parts() -> Iterator[Iterator[Row]]:
             yield _type(key, kind, without=('model', 'key', 'config'))
     yield _options('model.cache', MentorCache)
     for kind in _registered(HOOKS, object):
-        yield _type('custom_hooks', kind, without=('unknown',))
+        yield _type('custom_hooks', kind)
     yield _options('MentoringHook.mentor_check', MentorCheck)
     for kind in _registered(MODELS, object):
         if '.backbones.' in kind.__module__:
@@ -119,7 +119,8 @@ def _options(
     key: str, builder: Callable, without: tuple[str, ...] = (), of: str = ''
 ) -> Iterator[Row]:
     for name, parameter in inspect.signature(builder).parameters.items():
-        if name not in without:
+        anything = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        if name not in without and not anything:
             default = parameter.default
             text = 'required' if default is parameter.empty else literal(repr(default))
             yield literal(f'{key}.{name}'), of, text, _meaning(builder, name)
