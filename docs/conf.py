@@ -1,5 +1,6 @@
 """Settings of the documentation site, which `make docs` builds into build/docs."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -30,11 +31,20 @@ autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
-# A reference of ours that leads nowhere is a warning; those to other packages have no target here.
+# A reference of ours that leads nowhere is a warning. Those to other packages have no target here.
 nitpicky = True
-nitpick_ignore_regex = [('py:.*', r'(?!mmkd_classroom).*')]
+nitpick_ignore_regex = [('py:.*', r'(?!mmkd_classroom\.).*|.*\._\w+')]
 
 html_theme = 'furo'
 html_title = f'mmkd_classroom {release}'
 html_copy_source = False
 toc_object_entries_show_parents = 'hide'
+
+
+def setup(app):
+    """Have links to files outside of this folder offered as downloads."""
+
+    def mark(_, __, source):
+        source[0] = re.sub(r'\]\((?=(\.\./)+configs/)', '](path:', source[0])
+
+    app.connect('source-read', mark)
