@@ -25,7 +25,7 @@ extensions = [
 ]
 myst_enable_extensions = ['deflist', 'dollarmath']
 myst_heading_anchors = 3
-exclude_patterns = ['_extensions']
+exclude_patterns = ['_extensions', '_static']
 
 autodoc_member_order = 'bysource'
 autodoc_typehints = 'signature'
@@ -36,7 +36,9 @@ nitpicky = True
 nitpick_ignore_regex = [('py:.*', r'(?!mmkd_classroom\.).*|.*\._\w+')]
 
 html_theme = 'furo'
-html_title = f'mmkd_classroom {release}'
+html_title = 'mmkd_classroom'
+html_static_path = ['_static']
+html_css_files = ['site.css']
 html_copy_source = False
 toc_object_entries_show_parents = 'hide'
 

@@ -47,7 +47,9 @@ def _models(package: str) -> dict[str, dict[str, Any]]:
     root = Path(get_installed_path(package)) / '.mim'
     index = yaml.safe_load((root / 'model-index.yml').read_text())
     files = [yaml.load((root / file).read_text(), yaml.CSafeLoader) for file in index['Import']]
-    return {m['Config']: m for file in files for m in _listed(file)}
+    models = [model for file in files for model in _listed(file)]
+    # Of several entries with one config MMEngine takes the weights of the first.
+    return {model['Config']: model for model in reversed(models)}
 
 
 def _listed(file: Any) -> list[dict[str, Any]]:
