@@ -19,6 +19,7 @@
 #   make test BASE_PYTHON=python3.12    the interpreter that a new environment is made with
 #   make test TESTS=tests/hooks JOBS=1  some of the tests; how many run at a time (2)
 #   make test PYTEST_ARGS='-m "not slow"'   without the tests that take more than about 10 s
+#   make docs                           the documentation site in build/docs; its examples are run
 #   make check-env                      what is installed, what fits together, and the remedies
 #   make lint                           ruff and the contract on imports
 #   make clean / make distclean         remove caches / and the environment made here
@@ -43,7 +44,7 @@ SETUP_PYTHON := $(or $(BASE_PYTHON),python3)
 # An environment that was not made here need not have us installed.
 IN_TREE := PYTHONPATH='$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))'
 
-.PHONY: demo test setup check-env lint format clean distclean
+.PHONY: demo test docs setup check-env lint format clean distclean
 .DEFAULT_GOAL := test
 
 demo:
@@ -55,8 +56,14 @@ test:
 	@$(call prepare,pose classification tests)
 	OMP_NUM_THREADS=1 $(IN_TREE) '$(ENV_PYTHON)' -m pytest -n $(JOBS) $(TESTS) $(PYTEST_ARGS)
 
+docs:
+	@$(call prepare,pose classification tests docs)
+	$(IN_TREE) '$(ENV_PYTHON)' -m sphinx -W --keep-going -q -b html docs build/docs
+	$(IN_TREE) '$(ENV_PYTHON)' -m pytest -q tests/docs/test_pages.py tests/test_examples.py
+	@echo 'The site is there: build/docs/index.html'
+
 setup:
-	@$(call prepare,pose classification detection-ops tests)
+	@$(call prepare,pose classification detection-ops tests docs)
 
 check-env:
 	@'$(ENV_PYTHON)' tools/check_env.py

@@ -59,8 +59,8 @@ class Package:
         range: The versions that work: '>=LOW' or '>=LOW,<HIGH'.
         needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
             'detection-ops' (person detection in MMPose's inferencers), 'drawing' (``--show`` and
-            ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs) and
-            'tensorboard' (its visualizer backend).
+            ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs),
+            'tensorboard' (its visualizer backend) and 'docs' (``make docs``).
         remedy: The exact command that installs a version in range.
         probe: Python statement that loads what we use of it, compiled parts included.
     """
@@ -143,6 +143,14 @@ PACKAGES = (
             ('pytest-xdist', 3, 'xdist'),
             ('hypothesis', 6, 'hypothesis'),
             ('import-linter', 2, 'importlinter'),
+        )
+    ),
+    *(
+        Package(name, f'>={low}', 'docs', f'{PIP} install {name}', f'import {module}')
+        for name, low, module in (
+            ('sphinx', 8, 'sphinx'),
+            ('myst-parser', 4, 'myst_parser'),
+            ('furo', 2024, 'furo'),
         )
     ),
 )

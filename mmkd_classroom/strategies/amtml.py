@@ -55,11 +55,11 @@ class AMTML(Strategy):
 
     Args:
         weight: :math:`\lambda`, weight of all losses from the mentors.
-        temperature: :math:`T`.
+        temperature: :math:`T`, of student and mentors.
         balance: :math:`\rho` in [0, 1]; 0 is the task loss only, 1 the mixed target only.
-        angle_weight: :math:`\gamma_a`.
-        distance_weight: :math:`\gamma_d`.
-        hint_weight: :math:`\gamma_h`.
+        angle_weight: :math:`\gamma_a`, weight of the angles between samples.
+        distance_weight: :math:`\gamma_d`, weight of the distances between samples.
+        hint_weight: :math:`\gamma_h`, weight of the hints.
         hints: Groups ``dict(student=STAGE, mentor=NAME or index, stage=STAGE)``; none by default.
             See :mod:`mmkd_classroom.features` for stages.
         stage: Stage of the student whose max-pooled feature map determines the weights.
@@ -67,7 +67,7 @@ class AMTML(Strategy):
             temperature T, or ``'logits'``.
         kl_reduction: ``'batchmean'`` as in the formula, or ``'mean'``, which also divides by the
             number of classes (cells), as in the authors' code.
-        decay: :math:`\eta`.
+        decay: :math:`\eta`, weight of the size of the latents.
 
     Raises:
         ClassroomError: An option has an invalid value.

@@ -29,9 +29,10 @@ class CAMKD(WeightedKD):
     :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes.
 
     Args:
-        temperature: :math:`T`.
-        weight: :math:`\lambda`.
-        feature_weight: :math:`\gamma`; 0 turns the feature loss off. The authors' script uses 50.
+        temperature: :math:`T`, of student and mentors.
+        weight: :math:`\lambda`, weight of the distillation loss.
+        feature_weight: :math:`\gamma`, weight of the features in it; 0 turns them off. The authors'
+            script uses 50.
         student_stage: Stage of the student's backbone; see :mod:`mmkd_classroom.features`.
         mentor_stages: Stage of the mentors' backbones, or a list with one for each mentor.
 

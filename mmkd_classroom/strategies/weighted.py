@@ -25,8 +25,8 @@ class WeightedKD(Strategy):
     is used.
 
     Args:
-        temperature: :math:`T`.
-        weight: :math:`\lambda`.
+        temperature: :math:`T`, of student and mentors.
+        weight: :math:`\lambda`, weight of the distillation loss.
 
     Raises:
         ClassroomError: An option has an invalid value.
