@@ -45,6 +45,7 @@ class RegressionAdapter(KeypointAdapter):
 
     takes = "MMPose's TopdownPoseEstimator with RegressionHead and RegressionLabel"
     joints_option = 'num_joints'
+    has_peaks = False
     _head, _label = 'RegressionHead', 'RegressionLabel'
     _width = _POINT
 
@@ -221,6 +222,7 @@ class RLEAdapter(RegressionAdapter):
     """
 
     takes = "MMPose's TopdownPoseEstimator with RLEHead and RegressionLabel"
+    has_peaks = True
     _head = 'RLEHead'
 
     def _layout(self, model: nn.Module) -> None:
@@ -286,6 +288,7 @@ class IntegralAdapter(RegressionAdapter):
         "MMPose's TopdownPoseEstimator with IntegralRegressionHead or DSNTHead, and "
         'IntegralRegressionLabel'
     )
+    has_peaks = True
     _head, _label = 'IntegralRegressionHead', 'IntegralRegressionLabel'
 
     def _codec(self, model: nn.Module) -> Any:
