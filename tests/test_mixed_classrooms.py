@@ -25,7 +25,7 @@ def mentor(name, width=16, kind='msra', size=INPUT_SIZE, data=None, joints=17, *
 
 
 def every_kind():
-    """Heatmaps, SimCC and coordinates, larger, smaller and squarer inputs, and three other sets of joints."""
+    """All heads, larger, smaller and squarer inputs, and three other sets of joints."""
     return [
         mentor('msra'),
         mentor('dark-large', kind='dark', size=(96, 128)),

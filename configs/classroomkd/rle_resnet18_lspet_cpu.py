@@ -1,5 +1,5 @@
-# ClassroomKD: ResNet-18 of width 8 that regresses joints (RLE) on LSPET at 96x96, taught by heatmaps
-# of widths 24, 16 and 8; for a CPU.
+# ClassroomKD: ResNet-18 of width 8 that regresses joints (RLE) on LSPET at 96x96, taught by
+# heatmaps of widths 24, 16 and 8; for a CPU.
 # Needs: data/lspet; the three mentors, trained first by their configs in configs/lspet from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/rle_resnet18_lspet_cpu.py

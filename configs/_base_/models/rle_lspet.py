@@ -1,5 +1,5 @@
-# A top-down estimator that regresses CrowdPose's 14 joints with RLE; a child gives the backbone, and
-# the head's `in_channels` and `decoder`.
+# A top-down estimator of CrowdPose's 14 joints that regresses them (RLE); a child gives the
+# backbone, and the head's `in_channels` and `decoder`.
 _base_ = ['./heatmap_lspet.py']
 
 model = dict(
