@@ -1,5 +1,7 @@
 """Mentors of any head, input size, joint set and precision in one classroom, by the real Runner."""
 
+import itertools
+
 import pytest
 import torch
 from fixtures import write_pose_config, write_pose_dataset
@@ -17,18 +19,23 @@ def data_of(name):
 
 
 def mentor(name, width=16, kind='msra', size=INPUT_SIZE, data=None, joints=17, **entry):
-    config = dict(model=estimator(width, kind, size, out_channels=joints), **(data or {}))
+    head = {} if joints == 17 else dict(out_channels=joints)
+    config = dict(model=estimator(width, kind, size, **head), **(data or {}))
     return dict(name=name, config=config, checkpoint=None, **entry)
 
 
 def every_kind():
-    """Heatmaps and SimCC, larger, smaller and squarer inputs, and three other sets of joints."""
+    """All heads, larger, smaller and squarer inputs, and three other sets of joints."""
     return [
         mentor('msra'),
         mentor('dark-large', kind='dark', size=(96, 128)),
         mentor('udp-half', kind='udp', precision='bf16', channels_last=True),
         mentor('simcc-square', kind='simcc', size=(96, 96)),
         mentor('smoothed', kind='smoothed', size=(64, 64)),
+        mentor('point', kind='point'),
+        mentor('rle-large', kind='rle', size=(96, 128), precision='bf16'),
+        mentor('dsnt-square', kind='dsnt', size=(96, 96)),
+        mentor('offsets', kind='offsets'),
         mentor('aic', joints=14, data=data_of('AicDataset')),
         mentor('wholebody', joints=133, kind='simcc', metainfo='coco_wholebody'),
         mentor('crowdpose', joints=14, metainfo='crowdpose', keypoint_map={'top_head': 'nose'}),
@@ -42,7 +49,7 @@ def classroom(folder, student, mentors, **strategy):
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
         for transform in loader.dataset.pipeline:
             if transform['type'] == 'TopdownAffine':
-                transform.update(input_size=INPUT_SIZE, use_udp=student == 'udp')
+                transform.update(input_size=INPUT_SIZE, use_udp=student in ('udp', 'offsets'))
             if transform['type'] == 'GenerateTarget':
                 transform.encoder = codec(student)
     cfg.model = dict(
@@ -57,8 +64,13 @@ def classroom(folder, student, mentors, **strategy):
     return cfg
 
 
-@pytest.mark.parametrize('granularity', ['sample', 'keypoint'])
-@pytest.mark.parametrize('student', ['msra', 'udp', 'simcc', 'smoothed'])
+@pytest.mark.parametrize(
+    'student, granularity',
+    [
+        *itertools.product(['msra', 'udp', 'simcc', 'smoothed'], ['sample', 'keypoint']),
+        *((student, 'keypoint') for student in ('point', 'rle', 'integral', 'dsnt', 'offsets')),
+    ],
+)
 def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
     runner = Runner.from_cfg(classroom(tmp_path, student, every_kind(), granularity=granularity))
     bank = runner.model.mentors
@@ -97,7 +109,14 @@ OTHERS = dict(
 
 @pytest.mark.parametrize(
     'student, strategy',
-    [('simcc', 'amtml'), ('msra', 'amtml'), ('simcc', 'confidence'), ('msra', 'entropy')],
+    [
+        ('simcc', 'amtml'),
+        ('msra', 'amtml'),
+        ('point', 'amtml'),
+        ('rle', 'entropy'),
+        ('simcc', 'confidence'),
+        ('msra', 'entropy'),
+    ],
 )
 def test_every_kind_of_mentor_teaches_by_every_strategy(student, strategy, tmp_path):
     cfg = classroom(tmp_path, student, every_kind())

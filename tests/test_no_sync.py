@@ -94,7 +94,7 @@ def step(model, inputs, samples, device):
                 loss, _ = model.parse_losses(model(images, batch, mode='loss'))
                 loss.backward()
     assert loss.device.type == device
-    assert all(parameter.grad.device == parameter.device for parameter in model.parameters())
+    assert all(p.grad.device == p.device for p in model.parameters() if p.requires_grad)
     assert model.statistics.steps == 2
     assert transfers.downloads == 0
     return transfers.uploads
@@ -148,9 +148,12 @@ def test_a_step_on_classes(granularity, mode, device):
 
 
 @devices
-@pytest.mark.parametrize('name', ['dark', 'udp'])
+@pytest.mark.parametrize(
+    'name', ['dark', 'udp', 'offsets', 'point', 'rle', 'integral', 'dsnt', 'smoothed']
+)
 def test_the_other_codecs(name, device):
-    model = distiller(estimator(codec_name=name), [estimator(codec_name=name)])
+    mentors = [estimator(codec_name=kind) for kind in (name, 'msra', 'simcc', 'rle', 'offsets')]
+    model = distiller(estimator(codec_name=name), mentors)
     assert step(model, *pose_batch(2, codec_name=name), device) == 1
 
 
@@ -182,7 +185,7 @@ def test_a_step_with_the_other_strategies(name, task, device):
         assert step(model, *class_batch(3), device) == 0
 
 
-FORMS = ['msra', 'dark', 'udp', 'simcc', 'smoothed']
+FORMS = ['msra', 'udp', 'offsets', 'simcc', 'smoothed', 'point', 'rle', 'integral', 'dsnt']
 
 
 @devices

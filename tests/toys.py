@@ -26,13 +26,24 @@ _CODECS = dict(
         label_smooth_weight=0.1,
         simcc_split_ratio=2.0,
     ),
+    offsets=dict(type='UDPHeatmap', heatmap_type='combined'),
+    point=dict(type='RegressionLabel'),
+    rle=dict(type='RegressionLabel'),
+    integral=dict(type='IntegralRegressionLabel', sigma=2.0, normalize=True),
+    dsnt=dict(type='IntegralRegressionLabel', sigma=2.0, normalize=True),
 )
 
 
 def codec(name: str = 'msra', input_size: tuple[int, int] = INPUT_SIZE) -> dict:
-    """Config of a codec: ``'msra'``, ``'dark'``, ``'udp'``, ``'simcc'`` or ``'smoothed'``."""
+    """Config of a codec.
+
+    Args:
+        name: ``'msra'``, ``'dark'``, ``'udp'``, ``'simcc'``, ``'smoothed'``, ``'offsets'``,
+            ``'point'``, ``'rle'``, ``'integral'`` or ``'dsnt'``.
+        input_size: Width and height of the input.
+    """
     size = dict(input_size=input_size)
-    if 'Heatmap' in _CODECS[name]['type']:
+    if _CODECS[name]['type'] not in ('SimCCLabel', 'RegressionLabel'):
         size['heatmap_size'] = tuple(pixels // 4 for pixels in input_size)
     return dict(_CODECS[name], **size)
 
@@ -78,10 +89,13 @@ def estimator(
         head: Options of its head.
     """
     coder = codec(codec_name, input_size)
+    head_of = _HEADS.get(codec_name) or _HEADS[coder['type']]
+    neck = dict(neck=dict(type='GlobalAveragePooling')) if codec_name in ('point', 'rle') else {}
     return dict(
         type='mmpose.TopdownPoseEstimator',
         backbone=dict(type='ResNet', depth=18, base_channels=width, stem_channels=width),
-        head=dict(_HEADS[coder['type']](8 * width, coder), **head),
+        **neck,
+        head=dict(head_of(8 * width, coder), **head),
         test_cfg=dict(flip_test=False),
         data_preprocessor=dict(
             type='mmpose.PoseDataPreprocessor',
@@ -123,7 +137,54 @@ def _simcc_head(channels: int, coder: dict) -> dict:
     return dict(common, type='RTMCCHead', final_layer_kernel_size=3, gau_cfg=gau, loss=loss)
 
 
-_HEADS = dict(MSRAHeatmap=_heatmap_head, UDPHeatmap=_heatmap_head, SimCCLabel=_simcc_head)
+def _offset_head(channels: int, coder: dict) -> dict:
+    loss = dict(type='CombinedTargetMSELoss', use_target_weight=True)
+    return dict(_heatmap_head(channels, coder), out_channels=3 * JOINTS, loss=loss)
+
+
+def _point_head(channels: int, coder: dict) -> dict:
+    loss = dict(type='SmoothL1Loss', use_target_weight=True)
+    return dict(
+        type='RegressionHead', in_channels=channels, num_joints=JOINTS, loss=loss, decoder=coder
+    )
+
+
+def _rle_head(channels: int, coder: dict) -> dict:
+    loss = dict(type='RLELoss', use_target_weight=True)
+    return dict(_point_head(channels, coder), type='RLEHead', loss=loss)
+
+
+def _integral_head(channels: int, coder: dict) -> dict:
+    return dict(
+        type='IntegralRegressionHead',
+        in_channels=channels,
+        in_featuremap_size=tuple(pixels // 32 for pixels in coder['input_size']),
+        num_joints=JOINTS,
+        deconv_out_channels=(8, 8, 8),
+        loss=dict(type='SmoothL1Loss', use_target_weight=True),
+        decoder=coder,
+    )
+
+
+def _dsnt_head(channels: int, coder: dict) -> dict:
+    losses = [
+        dict(type='SmoothL1Loss', use_target_weight=True),
+        dict(type='KeypointMSELoss', use_target_weight=True),
+    ]
+    loss = dict(type='MultipleLossWrapper', losses=losses)
+    return dict(_integral_head(channels, coder), type='DSNTHead', loss=loss)
+
+
+_HEADS = dict(
+    MSRAHeatmap=_heatmap_head,
+    UDPHeatmap=_heatmap_head,
+    SimCCLabel=_simcc_head,
+    offsets=_offset_head,
+    point=_point_head,
+    rle=_rle_head,
+    integral=_integral_head,
+    dsnt=_dsnt_head,
+)
 
 
 def build(cfg: dict, seed: int = 0) -> nn.Module:
@@ -135,6 +196,8 @@ def build(cfg: dict, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
+            if 'linspace' in name or name.endswith(('.loc', '.cov', '.mask')):
+                continue  # constants of integral regression and of RLE's flow
             if name.endswith(('running_mean', 'bias')):
                 tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
             elif name.endswith('running_var') or tensor.ndim == 1:
@@ -232,7 +295,7 @@ def packed(record: dict, codec_name: str = 'msra', augment: bool = False, **pack
     if augment:
         pipeline += [dict(type='RandomFlip', prob=0.5), dict(type='RandomBBoxTransform')]
     pipeline += [
-        dict(type='TopdownAffine', input_size=INPUT_SIZE, use_udp=codec_name == 'udp'),
+        dict(type='TopdownAffine', input_size=INPUT_SIZE, use_udp=codec_name in ('udp', 'offsets')),
         dict(type='GenerateTarget', encoder=codec(codec_name)),
         dict(type='PackPoseInputs', **dict(dict(pack_transformed=True), **pack)),
     ]

@@ -8,6 +8,7 @@ from .divergences import (
     softened,
     standardised,
 )
+from .drawing import log_gaussian, log_laplace
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .finite import finite_samples
 from .relations import (
@@ -60,6 +61,8 @@ __all__ = [
     'keypoint_similarity',
     'kl_divergence',
     'latent_weights',
+    'log_gaussian',
+    'log_laplace',
     'log_likelihood',
     'masked_softmax',
     'oks',

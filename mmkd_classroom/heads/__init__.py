@@ -6,15 +6,21 @@ from .classification import ClassificationAdapter
 from .heatmap import HeatmapAdapter
 from .keypoints import KeypointAdapter
 from .megvii import MegviiAdapter
+from .offsets import OffsetAdapter
+from .regression import IntegralAdapter, RegressionAdapter, RLEAdapter
 from .simcc import SimCCAdapter
 
 __all__ = [
     'ClassificationAdapter',
     'HeadAdapter',
     'HeatmapAdapter',
+    'IntegralAdapter',
     'KeypointAdapter',
     'MegviiAdapter',
+    'OffsetAdapter',
     'OutputAdapter',
+    'RLEAdapter',
+    'RegressionAdapter',
     'SimCCAdapter',
     'build_adapter',
     'mentor_adapter',

@@ -3,8 +3,9 @@
 The cells of both heads lie at known pixels of the student's input, so each axis is converted by one
 matrix. A conversion keeps the position of the joint and the confidence of the mentor.
 
-Each pair of heads has a converter. It is registered by :func:`converts` in the file of the head
-that was added later.
+A pair of heads may have a converter. It is registered by :func:`converts` in the file of the head
+that was added later. A student of any other pair is taught what its codec draws around the mentor's
+decoded joints (:meth:`KeypointAdapter.draw`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 from torch import Tensor
 
-from ..errors import ClassroomError
 from ..functional import at_least_float32, interpolation_matrix, without_autocast
 from ..structures import Letterbox
 
@@ -60,17 +60,22 @@ class Conversion:
         student: Adapter of the student.
         letterbox: Position of the student's input in the mentor's.
 
-    Raises:
-        ClassroomError: There is no converter for these heads.
-
     Attributes:
         is_identity: Whether both formats are the same, so that values are not changed.
+        draws: Whether the heads have no converter, so that joints are drawn.
     """
 
     def __init__(
         self, mentor: KeypointAdapter, student: KeypointAdapter, letterbox: Letterbox
     ) -> None:
         kinds = _converted_kinds(mentor, student)
+        self.draws = kinds is None
+        self.is_identity = False
+        self._parts = kinds, mentor, student, []
+        self._function: Function | None = None
+        self._x = self._y = torch.zeros(0)
+        if kinds is None:
+            return
         positions = [_positions(mentor, student, letterbox, axis) for axis in (0, 1)]
         same_cells = mentor.cells == student.cells and all(
             torch.allclose(row, torch.arange(len(row)).to(row), atol=1e-6) for row in positions
@@ -88,7 +93,8 @@ class Conversion:
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state)
         kinds, *members = self._parts
-        self._function, _ = _CONVERTERS[kinds](*members)
+        if not self.draws:
+            self._function, _ = _CONVERTERS[kinds](*members)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the matrices, as ``nn.Module._apply`` moves parameters."""
@@ -96,10 +102,17 @@ class Conversion:
         device = function(self._x).device
         self._x, self._y = self._x.to(device), self._y.to(device)
 
-    def __call__(self, values: Values) -> Values:
-        """Convert a mentor's values, ``(N, K, ...)`` each."""
+    def __call__(self, values: Values, joints: Tensor | None = None) -> Values:
+        """Convert a mentor's values.
+
+        Args:
+            values: ``(N, K, ...)`` each.
+            joints: Decoded, ``(N, K, 2)`` in pixels of the student's input; needed to draw them.
+        """
         if self.is_identity:
             return values
+        if self.draws:
+            return self._parts[2].draw(joints)
         values = tuple(at_least_float32(value) for value in values)
         x, y = (matrix.to(values[0].dtype) for matrix in (self._x, self._y))
         # A lower precision would shift the positions of joints by rounding.
@@ -107,16 +120,10 @@ class Conversion:
             return self._function(*values, x, y)
 
 
-def _converted_kinds(mentor: KeypointAdapter, student: KeypointAdapter) -> tuple[type, type]:
+def _converted_kinds(mentor: KeypointAdapter, student: KeypointAdapter) -> tuple[type, type] | None:
     """Find the pair of types, or of their base classes, that has a converter."""
-    for pair in itertools.product(type(mentor).__mro__, type(student).__mro__):
-        if pair in _CONVERTERS:
-            return pair
-    raise ClassroomError(
-        f'{mentor.key} has a head of the kind {type(mentor).__name__}, and there is no conversion '
-        f"to the student's {type(student).__name__}: choose a mentor with a head of the student's "
-        'kind.'
-    )
+    pairs = itertools.product(type(mentor).__mro__, type(student).__mro__)
+    return next((pair for pair in pairs if pair in _CONVERTERS), None)
 
 
 def _positions(

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ..functional import (
     at_least_float32,
     heatmap_peaks,
+    log_gaussian,
     refine_quarter,
     refine_taylor,
     without_autocast,
@@ -95,6 +96,14 @@ class HeatmapAdapter(KeypointAdapter):
     def factor(self) -> float:
         """See :attr:`KeypointAdapter.factor`."""
         return self.sharpness / self.unit
+
+    def draw(self, joints: Tensor) -> tuple[Tensor]:
+        """See :meth:`KeypointAdapter.draw`."""
+        x, y = (
+            log_gaussian(centres, self.sigma, cells).exp()
+            for centres, cells in zip(self.centres(joints), self.cells)
+        )
+        return (self.unit * y[..., :, None] * x[..., None, :],)
 
     def prediction(
         self,

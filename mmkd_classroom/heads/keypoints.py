@@ -58,6 +58,8 @@ class KeypointAdapter(HeadAdapter):
     tau_max = 0.0  # measured, see docs/benchmarks.md
     #: The codec's option that sets the number of cells, for messages.
     cells_option: str
+    #: The head's option that sets the number of joints.
+    joints_option: str = 'out_channels'
 
     cells: tuple[int, int]
     spacing: tuple[float, float]
@@ -75,9 +77,9 @@ class KeypointAdapter(HeadAdapter):
         if not sharpness > 0:
             raise ClassroomError(f'model.adapter.sharpness is {sharpness}: it must be positive.')
         self.key = key
-        self.codec = pose_head(model).decoder
+        self.codec = self._codec(model)
         self.sharpness = sharpness
-        self.num_items = model.head.out_channels
+        self.num_items = getattr(pose_head(model), self.joints_option)
         self.predicts_visibility = predicts_visibility(model)
         self.input_size = tuple(int(size) for size in self.codec.input_size)
         self._layout(model)
@@ -91,6 +93,10 @@ class KeypointAdapter(HeadAdapter):
         self.names = joint_names(metainfo, f'{where}.metainfo')
 
     # --- the form of the output ------------------------------------------------------------------
+
+    def _codec(self, model: nn.Module) -> Any:
+        """Return the codec that has ``input_size``."""
+        return pose_head(model).decoder
 
     @abstractmethod
     def _layout(self, model: nn.Module) -> None:
@@ -128,6 +134,30 @@ class KeypointAdapter(HeadAdapter):
         valid: Tensor | None = None,
     ) -> Prediction:
         """Build a prediction from values of this head; ``valid`` is ``(N, K)``, default all."""
+
+    @abstractmethod
+    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """Draw joints as the codec draws labels, but without rounding their place.
+
+        The student is taught so by a mentor whose head has no conversion to the student's.
+
+        Args:
+            joints: ``(N, K, 2)`` in pixels of the model's input, at least float32.
+
+        Returns:
+            Values as for :meth:`prediction`.
+        """
+
+    def located(self, joints: Tensor) -> Tensor:
+        """Whether joints of :meth:`decode` have a place, ``(N, K)``.
+
+        MMPose puts a joint at cell (-1, -1) if none of its values is positive.
+        """
+        return (joints >= 0).any(dim=-1)
+
+    def centres(self, joints: Tensor) -> list[Tensor]:
+        """Joints in units of cells, along x and y: ``(N, K)`` each."""
+        return [(joints[..., axis] - self.origin[axis]) / self.spacing[axis] for axis in (0, 1)]
 
     @property
     @abstractmethod
@@ -186,8 +216,8 @@ class KeypointAdapter(HeadAdapter):
         if joints != self.num_items:
             raise ClassroomError(
                 f'The training samples have {joints} joints, the student {self.num_items} '
-                '(model.student.head.out_channels): choose a train_dataloader.dataset with the '
-                "student's joints."
+                f'(model.student.head.{self.joints_option}): choose a train_dataloader.dataset '
+                "with the student's joints."
             )
         if self.metainfo is not None:
             return self.metainfo
@@ -288,6 +318,14 @@ def predicts_visibility(model: nn.Module) -> bool:
     from mmpose.models.heads import VisPredictHead
 
     return isinstance(model.head, VisPredictHead)
+
+
+def runs_stock_loss(student: nn.Module, stock_loss: StockLoss, heads: tuple[type, ...]) -> bool:
+    """Whether a student computes the stock loss of one of these heads, and nothing else."""
+    from mmpose.models import TopdownPoseEstimator
+
+    own = type(student.head).loss in [head.loss for head in heads]
+    return own and getattr(stock_loss, '__func__', None) is TopdownPoseEstimator.loss
 
 
 def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

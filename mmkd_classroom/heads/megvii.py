@@ -78,13 +78,13 @@ class MegviiAdapter(HeatmapAdapter):
         return torch.stack([x, y], dim=-1).unflatten(0, shape), scores.unflatten(0, shape)
 
     def _blurred(self, heatmaps: Tensor) -> Tensor:
-        kernel = _kernel(self.codec.kernel_size, heatmaps.device).to(heatmaps.dtype)
+        kernel = opencv_kernel(self.codec.kernel_size, heatmaps.device).to(heatmaps.dtype)
         radius = len(kernel) // 2
         maps = F.conv2d(heatmaps[:, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
         return F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, radius))[:, 0]
 
 
 @functools.cache
-def _kernel(size: int, device: torch.device) -> Tensor:
+def opencv_kernel(size: int, device: torch.device) -> Tensor:
     """OpenCV's Gaussian kernel ``(size,)``. It is copied to each device once, not in each step."""
     return torch.from_numpy(cv2.getGaussianKernel(size, 0)[:, 0]).to(device)

@@ -149,12 +149,12 @@ class JointOutputAdapter(OutputAdapter):
 
     def predict(self, answer: Answer) -> Prediction:
         """See :class:`OutputAdapter`."""
-        return self._student.prediction(
-            self._convert(answer.values),
-            at_least_float32((answer.joints - self._offset) / self._scale),
-            answer.confidences,
-            answer.finite[:, None] & self._has,
-        )
+        joints = at_least_float32((answer.joints - self._offset) / self._scale)
+        valid = answer.finite[:, None] & self._has
+        if self._convert.draws:
+            valid = valid & self._mentor.located(answer.joints)
+        values = self._convert(answer.values, joints)
+        return self._student.prediction(values, joints, answer.confidences, valid)
 
     def settings(self) -> dict[str, Any]:
         """See :class:`OutputAdapter`."""

@@ -1,18 +1,19 @@
 """Head adapter for heads with two distributions per joint, over x and over y (SimCC, RTMPose)."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..functional import gaussian_matrix, triangle_matrix, vector_peaks
+from ..functional import gaussian_matrix, log_gaussian, triangle_matrix, vector_peaks
 from ..registry import TASK_UTILS
 from ..structures import Prediction
 from .base import StockLoss
 from .conversion import Function, converts, interpolation_matrices
 from .heatmap import HeatmapAdapter
-from .keypoints import KeypointAdapter, is_top_down, pose_head
+from .keypoints import KeypointAdapter, is_top_down, pose_head, runs_stock_loss
 
 
 @TASK_UTILS.register_module()
@@ -45,8 +46,12 @@ class SimCCAdapter(KeypointAdapter):
         self.cells = tuple(int(size * ratio) for size in self.codec.input_size)
         self.spacing = (1 / ratio,) * 2  # bin 0 lies on pixel 0
         self.summary = f'SimCC {self.cells[0]}x{self.cells[1]}'
+        loss = pose_head(model).loss_module
         # The loss multiplies the values by beta.
-        self.unit = float(getattr(pose_head(model).loss_module, 'beta', 1.0))
+        self.unit = float(getattr(loss, 'beta', 1.0))
+        # And the labels, if it takes their softmax.
+        softmax = getattr(loss, 'label_softmax', False)
+        self._label_beta = float(loss.label_beta) if softmax else None
 
     def split(self, output: Any) -> tuple[Tensor, Tensor]:
         """Return ``(N, K, W_x)`` and ``(N, K, W_y)``, of the last stage if there are several."""
@@ -66,6 +71,27 @@ class SimCCAdapter(KeypointAdapter):
     def factor(self) -> float:
         """See :attr:`KeypointAdapter.factor`."""
         return self.unit
+
+    def draw(self, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.draw`; the values have the labels' softmax."""
+        x, y = self.centres(joints)
+        return self._label(x, 0), self._label(y, 1)
+
+    def _label(self, centres: Tensor, axis: int) -> Tensor:
+        """Values ``(N, K, W)`` of an axis for joints ``(N, K)`` in units of bins."""
+        count, codec = self.cells[axis], self.codec
+        if codec.smoothing_type == 'standard':
+            smooth = codec.label_smooth_weight
+            bins = torch.arange(count, device=centres.device)
+            p = torch.where(bins == centres.round()[..., None], 1 - smooth, smooth / (count - 1))
+            p = p.to(centres).clamp(min=torch.finfo(centres.dtype).tiny)
+            return _as_values(p.log(), self)
+        sigma = float(codec.sigma[axis])
+        logits = log_gaussian(centres, sigma, count)
+        if self._label_beta is not None:
+            height = 1 / (sigma * math.sqrt(2 * math.pi)) if codec.normalize else 1.0
+            logits = logits.exp() * (height * self._label_beta)
+        return _as_values(logits, self)
 
     def prediction(
         self,
@@ -88,12 +114,9 @@ class SimCCAdapter(KeypointAdapter):
         per_sample: bool = False,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`HeadAdapter.loss`."""
-        from mmpose.models import TopdownPoseEstimator
         from mmpose.models.heads import RTMCCHead, SimCCHead
 
-        stock = type(student.head).loss in (RTMCCHead.loss, SimCCHead.loss)
-        whole = getattr(stock_loss, '__func__', None)
-        stock = stock and whole is TopdownPoseEstimator.loss
+        stock = runs_stock_loss(student, stock_loss, (RTMCCHead, SimCCHead))
         if not stock or student.train_cfg.get('compute_acc'):
             return super().loss(student, stock_loss, inputs, data_samples, per_sample)
         # The stock `loss` always computes the accuracy in NumPy, which synchronises with the device
@@ -115,7 +138,7 @@ class SimCCAdapter(KeypointAdapter):
 
 
 @converts(HeatmapAdapter, SimCCAdapter)
-def _heatmap_to_simcc(
+def heatmap_to_simcc(
     mentor: HeatmapAdapter, student: SimCCAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
     """Marginals of the heatmap's distribution over its cells, interpolated at the student's bins.
@@ -156,7 +179,7 @@ def _simcc_to_heatmap(
 
 
 @converts(SimCCAdapter, SimCCAdapter)
-def _simcc_to_simcc(
+def simcc_to_simcc(
     mentor: SimCCAdapter, student: SimCCAdapter, positions: list[Tensor]
 ) -> tuple[Function, list[Tensor]]:
     """Interpolate the mentor's distributions at the student's bins.

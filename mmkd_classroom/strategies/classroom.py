@@ -109,11 +109,16 @@ class ClassroomKD(Strategy):
         self.needs_per_sample_loss = task_weight == 'score' and granularity != 'batch'
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
-        """Check that the student predicts keypoints if ``granularity='keypoint'``."""
+        """Check that the student predicts what ``granularity`` and ``temperature_mode`` need."""
         if self.granularity == 'keypoint' and student.kind != 'keypoints':
             raise ClassroomError(
                 f"model.strategy.granularity is 'keypoint', but the student predicts "
                 f"{student.kind}: choose 'sample' or 'batch'."
+            )
+        if self.temperature_mode == 'dtkd' and not student.has_peaks:
+            raise ClassroomError(
+                "model.strategy.temperature_mode is 'dtkd', which balances how sure two members "
+                f"are, but the student predicts {student.summary}: choose 'gap' or 'fixed'."
             )
 
     def build(

@@ -38,10 +38,11 @@ def share_of(parts: Tensor, losses: dict[str, Tensor]) -> Tensor:
 
     Args:
         parts: Losses of the mentors, ``(M,)``, included in ``losses``.
-        losses: Scalars, or ``(N,)``; the total is the sum of those with ``loss`` in their name.
+        losses: Scalars, or ``(N,)``; the total is the sum of those with ``loss`` in their name. Of
+            a negative one, such as a log-likelihood of densities, the magnitude counts.
 
     Returns:
         ``(M,)``.
     """
-    whole = sum(value.mean() for name, value in losses.items() if 'loss' in name)
+    whole = sum(value.mean().abs() for name, value in losses.items() if 'loss' in name)
     return parts / torch.where(whole != 0, whole, torch.ones_like(whole))

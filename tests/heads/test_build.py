@@ -9,10 +9,16 @@ from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads import (
     ClassificationAdapter,
     HeatmapAdapter,
+    IntegralAdapter,
+    OffsetAdapter,
+    RegressionAdapter,
+    RLEAdapter,
     SimCCAdapter,
     build_adapter,
     mentor_adapter,
 )
+
+INTEGRAL = ['integral', 'dsnt']
 
 
 @pytest.mark.parametrize(
@@ -20,6 +26,10 @@ from mmkd_classroom.heads import (
     [
         (classifier(), ClassificationAdapter, '4 classes'),
         *((estimator(codec_name=n), HeatmapAdapter, 'heatmap 16x24') for n in ('msra', 'udp')),
+        (estimator(codec_name='offsets'), OffsetAdapter, 'discs 16x24 with offsets'),
+        (estimator(codec_name='point'), RegressionAdapter, 'coordinates'),
+        (estimator(codec_name='rle'), RLEAdapter, 'coordinates with scales'),
+        *((estimator(codec_name=n), IntegralAdapter, 'integral of 16x24') for n in INTEGRAL),
         *((estimator(codec_name=n), SimCCAdapter, 'SimCC 128x192') for n in ('simcc', 'smoothed')),
     ],
 )
@@ -54,7 +64,7 @@ def headless():
         (lambda: build(estimator(decoder=None)), r'with a HeatmapHead\. A classroom takes'),
         (
             lambda: build(estimator(decoder=dict(codec('udp'), heatmap_type='combined'))),
-            r"codec UDPHeatmap \(heatmap_type='combined'\).*heatmap_type='gaussian'",
+            r'\.head\.out_channels is 17, but its codec needs 3 maps per joint',
         ),
         (
             lambda: build(estimator(decoder=dict(type='RegressionLabel', input_size=INPUT_SIZE))),

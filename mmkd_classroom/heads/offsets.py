@@ -1,0 +1,133 @@
+"""Head adapter for UDP's offset maps: a disc around each joint, and offsets from cells to it."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..errors import ClassroomError
+from ..functional import at_least_float32, heatmap_peaks, without_autocast
+from ..registry import TASK_UTILS
+from ..structures import Prediction
+from .conversion import Function, converts, interpolation_matrices
+from .keypoints import KeypointAdapter, is_top_down, pose_head
+from .megvii import opencv_kernel
+
+
+@TASK_UTILS.register_module()
+class OffsetAdapter(KeypointAdapter):
+    """``UDPHeatmap`` with ``heatmap_type='combined'``: three maps per joint.
+
+    Huang et al., "The Devil is in the Details: Delving into Unbiased Data Processing for Human Pose
+    Estimation", CVPR 2020. The first map is 1 on a disc around the joint; it is distilled as a
+    distribution over its cells, like a heatmap. The other two, the offsets from each cell to the
+    joint, are used to decode a mentor, but are not distilled: they have a meaning within the disc
+    only, and are no distributions.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = "MMPose's TopdownPoseEstimator with UDPHeatmap and heatmap_type='combined'"
+    cells_option = 'heatmap_size'
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """See :class:`HeadAdapter`."""
+        if not is_top_down(model):
+            return False
+        from mmpose.codecs import UDPHeatmap
+
+        codec = getattr(pose_head(model), 'decoder', None)
+        return isinstance(codec, UDPHeatmap) and codec.heatmap_type == 'combined'
+
+    def _layout(self, model: nn.Module) -> None:
+        if self.num_items % 3:
+            raise ClassroomError(
+                f'{self.key}.head.out_channels is {self.num_items}, but its codec needs 3 maps per '
+                "joint (heatmap_type='combined'): correct it."
+            )
+        self.num_items //= 3
+        self.cells = tuple(int(size) for size in self.codec.heatmap_size)
+        # The first cell lies on the first pixel, the last on the last.
+        self.spacing = tuple(float(factor) for factor in self.codec.scale_factor)
+        self.summary = f'discs {self.cells[0]}x{self.cells[1]} with offsets'
+
+    @property
+    def radius(self) -> float:
+        """Radius of the discs and unit of the offsets, in cells."""
+        return self.codec.radius_factor * max(self.cells)
+
+    def split(self, output: Any) -> tuple[Tensor, Tensor]:
+        """Return discs ``(N, K, H, W)`` and offsets ``(N, K, 2, H, W)``, of the last stage."""
+        maps = output[-1] if isinstance(output, (list, tuple)) else output
+        maps = maps.unflatten(1, (-1, 3))
+        return maps[:, :, 0], maps[:, :, 1:]
+
+    def cells_of(self, values: tuple[Tensor, Tensor]) -> tuple[int, int]:
+        """See :meth:`KeypointAdapter.cells_of`."""
+        return values[0].shape[-1], values[0].shape[-2]
+
+    def decode(self, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`; the offset at the peak of the blurred disc."""
+        discs, offsets = (at_least_float32(value).flatten(0, 1) for value in values)
+        with without_autocast(discs):
+            blurred = self._blurred(discs)
+        cells = heatmap_peaks(blurred)
+        index = cells[:, 1] * self.cells[0] + cells[:, 0]
+        offset = offsets.flatten(2).gather(2, index[:, None, None].expand(-1, 2, 1))[..., 0]
+        heights = blurred.flatten(1).amax(dim=1)
+        joints = torch.where((heights > 0)[:, None], cells + offset * self.radius, -1.0)
+        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        shape = values[0].shape[:2]
+        return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
+
+    def _blurred(self, discs: Tensor) -> Tensor:
+        size = 2 * self.codec.blur_kernel_size + 1
+        kernel = opencv_kernel(size, discs.device).to(discs.dtype)
+        # As OpenCV, which reflects at the border without repeating it.
+        maps = F.pad(discs[:, None], (size // 2,) * 4, mode='reflect')
+        maps = F.conv2d(maps, kernel.view(1, 1, -1, 1))
+        return F.conv2d(maps, kernel.view(1, 1, 1, -1))[:, 0]
+
+    @property
+    def factor(self) -> float:
+        """See :attr:`KeypointAdapter.factor`."""
+        return self.sharpness
+
+    def draw(self, joints: Tensor) -> tuple[Tensor]:
+        """See :meth:`KeypointAdapter.draw`; the discs."""
+        x, y = (
+            (torch.arange(cells, device=joints.device) - centres[..., None]).square()
+            for centres, cells in zip(self.centres(joints), self.cells)
+        )
+        return ((y[..., :, None] + x[..., None, :] <= self.radius**2).to(joints),)
+
+    def prediction(
+        self,
+        values: tuple[Tensor, ...],
+        joints: Tensor,
+        confidences: Tensor,
+        valid: Tensor | None = None,
+    ) -> Prediction:
+        """See :meth:`KeypointAdapter.prediction`; of the discs, which are the first values."""
+        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+        scale = 1 / (self.cells[0] * self.cells[1])
+        return Prediction(values[:1], self.factor, (scale,), valid, joints, confidences)
+
+    def stock_joints(self, joints: Tensor) -> Tensor:
+        """See :meth:`KeypointAdapter.stock_joints`."""
+        size = joints.new_tensor(self.input_size)
+        return joints * size / (size - 1)
+
+
+@converts(OffsetAdapter, OffsetAdapter)
+def _discs_to_discs(
+    mentor: OffsetAdapter, student: OffsetAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """Interpolate the mentor's discs at the student's cells."""
+
+    def convert(discs: Tensor, offsets: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (y @ discs @ x.T,)
+
+    return convert, interpolation_matrices(mentor, positions)

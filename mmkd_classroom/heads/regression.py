@@ -1,0 +1,361 @@
+"""Head adapters for heads that regress coordinates: DeepPose, RLE, integral regression and DSNT.
+
+A joint becomes two distributions, along x and along y, so that divergences, temperatures and
+strategies work as for SimCC. See ``docs/regression.md`` for the formulas.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import MessageHub
+from torch import Tensor, nn
+
+from ..functional import at_least_float32, kl_divergence, log_gaussian, log_laplace
+from ..registry import TASK_UTILS
+from ..structures import Prediction
+from .base import StockLoss
+from .conversion import Function, converts
+from .heatmap import HeatmapAdapter
+from .keypoints import KeypointAdapter, is_top_down, pose_head, runs_stock_loss
+from .simcc import SimCCAdapter, heatmap_to_simcc, simcc_to_simcc
+
+# Cells per side of the input, and cells beyond each of its borders: four deviations of a point.
+_CELLS, _MARGIN = 256, 32
+# Standard deviation of a point, in cells: as wide as in MMPose's heatmaps, 2 of 64 cells.
+_POINT = 8.0
+# Smallest scale of RLE, in cells, which show nothing narrower.
+_NARROWEST = 1.0
+# Part of the input at which the divergence equals the head's own loss. MMPose's heads count a joint
+# as correct within it.
+_DISTANCE = 0.05
+
+
+@TASK_UTILS.register_module()
+class RegressionAdapter(KeypointAdapter):
+    """``RegressionHead`` (DeepPose): a joint is a point.
+
+    Toshev and Szegedy, "DeepPose: Human Pose Estimation via Deep Neural Networks", CVPR 2014. A
+    point is the centre of a Gaussian of fixed width along each axis. The divergence of two points
+    is then proportional to their squared distance. It is scaled to the head's own loss, with the
+    mentor's joint as the label.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = "MMPose's TopdownPoseEstimator with RegressionHead and RegressionLabel"
+    joints_option = 'num_joints'
+    has_peaks = False
+    _head, _label = 'RegressionHead', 'RegressionLabel'
+    _width = _POINT
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """See :class:`HeadAdapter`."""
+        if not is_top_down(model):
+            return False
+        from mmpose import codecs
+        from mmpose.models import heads
+
+        head = pose_head(model)
+        codec = getattr(head, 'decoder', None)
+        return isinstance(head, getattr(heads, cls._head)) and isinstance(
+            codec, getattr(codecs, cls._label)
+        )
+
+    def _layout(self, model: nn.Module) -> None:
+        self.cells = (_CELLS + 2 * _MARGIN,) * 2
+        self.spacing = tuple(size / _CELLS for size in self.input_size)
+        self.origin = tuple(-_MARGIN * step for step in self.spacing)
+        self.summary = 'coordinates'
+        self._scales = self._weights(pose_head(model).loss_module)
+
+    def split(self, output: Any) -> tuple[Tensor]:
+        """Return ``(N, K, 2)`` coordinates in units of the input's sides; RLE adds its scales."""
+        return (output,)
+
+    def cells_of(self, values: tuple[Tensor]) -> tuple[int, int]:
+        """See :meth:`KeypointAdapter.cells_of`; the head itself has no cells."""
+        return self.cells
+
+    def decode(self, values: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`; the codec's score of a point is 1."""
+        joints = self.joints(values[0])
+        return joints, torch.ones_like(joints[..., 0])
+
+    def located(self, joints: Tensor) -> Tensor:
+        """See :meth:`KeypointAdapter.located`; a point always has a place."""
+        return torch.ones_like(joints[..., 0], dtype=torch.bool)
+
+    @property
+    def factor(self) -> float:
+        """See :attr:`KeypointAdapter.factor`."""
+        return 1.0
+
+    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`KeypointAdapter.draw`."""
+        return tuple(
+            log_gaussian(centres, self._width, cells)
+            for centres, cells in zip(self.centres(joints), self.cells)
+        )
+
+    def axes(self, output: Any) -> tuple[Tensor, ...]:
+        """Logits ``(N, K, D)`` along x and y from the output of the head, with gradient."""
+        return self.draw(self.joints(output))
+
+    def scales(self, output: Tensor) -> list[Tensor]:
+        """Scales along x and y, ``(N, K)`` each, in cells; 0 of a head that has none."""
+        return [torch.zeros_like(centre) for centre in self.centres(self.joints(output))]
+
+    def student_prediction(self, output: Any) -> Prediction:
+        """See :meth:`KeypointAdapter.student_prediction`."""
+        values = tuple(value.detach() for value in self.read(output))
+        return self.prediction(self.axes(output), *self.decode(values))
+
+    def prediction(
+        self,
+        values: tuple[Tensor, Tensor],
+        joints: Tensor,
+        confidences: Tensor,
+        valid: Tensor | None = None,
+    ) -> Prediction:
+        """See :meth:`KeypointAdapter.prediction`; ``values`` are as from :meth:`axes`."""
+        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+        return Prediction(values, self.factor, self._scales, valid, joints, confidences)
+
+    def loss(
+        self,
+        student: nn.Module,
+        stock_loss: StockLoss,
+        inputs: Tensor,
+        data_samples: Sequence[Any],
+        per_sample: bool = False,
+    ) -> tuple[Prediction, dict[str, Tensor]]:
+        """See :meth:`HeadAdapter.loss`."""
+        from mmpose.models.heads import DSNTHead, IntegralRegressionHead, RegressionHead, RLEHead
+
+        heads = (RegressionHead, RLEHead, IntegralRegressionHead, DSNTHead)
+        stock = runs_stock_loss(student, stock_loss, heads)
+        if not stock or student.train_cfg.get('compute_acc'):
+            return super().loss(student, stock_loss, inputs, data_samples, per_sample)
+        # The stock `loss` always computes the accuracy in NumPy, which synchronises with the device
+        # in each step. These lines do the same without the accuracy.
+        output = student.head(student.extract_feat(inputs))
+        labels = [sample.gt_instance_labels for sample in data_samples]
+        joints = torch.cat([label.keypoint_labels for label in labels])
+        weights = torch.cat([label.keypoint_weights for label in labels])
+        loss = student.head.loss_module
+        loss = self.per_sample(loss) if per_sample else loss
+        value = self._own_loss(loss, output, joints, weights, self._maps(data_samples))
+        return self.student_prediction(output), dict(loss_kpt=value)
+
+    def joints(self, output: Tensor) -> Tensor:
+        """Joints ``(N, K, 2)`` in pixels of the input from coordinates, with gradient."""
+        coordinates = at_least_float32(output)
+        sides = [coordinates[..., axis] * self.input_size[axis] for axis in (0, 1)]
+        return torch.stack(sides, dim=-1)
+
+    def _own_loss(
+        self,
+        loss: Callable[..., Any],
+        output: Any,
+        joints: Tensor,
+        weights: Tensor,
+        maps: Tensor | None,
+    ) -> Tensor:
+        """The head's own loss of an output.
+
+        Args:
+            loss: The head's loss module.
+            output: Output of the head.
+            joints: Labels ``(N, K, 2)``, in units of the input's sides.
+            weights: ``(N, K)``.
+            maps: Labels of DSNT's maps ``(N, K, H, W)``.
+        """
+        return loss(output, joints, weights[..., None])
+
+    def _maps(self, data_samples: Sequence[Any]) -> Tensor | None:
+        """Labels of the head's maps, if its loss has any."""
+        return None
+
+    def _output(self, joints: Tensor) -> Any:
+        """The output of a head that predicts joints ``(N, K, 2)``, in units of the sides."""
+        return joints
+
+    @torch.no_grad()
+    def _weights(self, loss: Callable[..., Any]) -> tuple[float, float]:
+        """Factor for the divergence of each axis.
+
+        With it, the divergence of a joint from a mentor's at 5% of the input equals the head's own
+        loss with the mentor's joint as the label.
+        """
+        centre = torch.full((1, self.num_items, 2), 0.5, device='cpu')
+        weights = torch.ones_like(centre[..., 0])
+        drawn, factors = self.draw(self.joints(centre)), []
+        maps = self._outer(drawn)
+        for axis in (0, 1):
+            moved = centre.clone()
+            moved[..., axis] += _DISTANCE
+            own = self._own_loss(loss, self._output(moved), centre, weights, maps)
+            axes = self.draw(self.joints(moved))
+            factors.append(float(own / kl_divergence(axes[axis], drawn[axis], 1.0).mean()))
+        return tuple(factors)
+
+    @staticmethod
+    def _outer(axes: tuple[Tensor, Tensor]) -> Tensor:
+        """The map ``(N, K, H, W)`` of two independent axes, which sums to 1."""
+        x, y = (logits.softmax(dim=-1) for logits in axes)
+        return y[..., :, None] * x[..., None, :]
+
+
+@TASK_UTILS.register_module()
+class RLEAdapter(RegressionAdapter):
+    """``RLEHead``: a joint has a location and a scale along each axis.
+
+    Li et al., "Human Pose Regression with Residual Log-likelihood Estimation", ICCV 2021. The
+    distribution is the one that the head's loss starts from, Laplace or Gaussian, without the flow.
+    The divergence is the negative log-likelihood of a joint that is drawn from the mentor's
+    distribution, minus a constant. It is multiplied by the number of joints, because the head's
+    loss is a sum over them.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = "MMPose's TopdownPoseEstimator with RLEHead and RegressionLabel"
+    has_peaks = True
+    _head = 'RLEHead'
+
+    def _layout(self, model: nn.Module) -> None:
+        loss = pose_head(model).loss_module
+        laplace = getattr(loss, 'q_distribution', 'laplace') == 'laplace'
+        self._density = log_laplace if laplace else log_gaussian
+        super()._layout(model)
+        self.summary = 'coordinates with scales'
+
+    def decode(self, values: tuple[Tensor]) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.decode`; the codec's score is 1 minus the mean scale."""
+        scales = at_least_float32(values[0])[..., 2:].sigmoid()
+        return self.joints(values[0]), (1 - scales).mean(dim=-1)
+
+    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`KeypointAdapter.draw`; as narrow as the cells allow."""
+        centres = self.centres(joints)
+        return self.drawn(centres, [torch.zeros_like(axis) for axis in centres])
+
+    def drawn(self, centres: Sequence[Tensor], scales: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Logits along x and y, ``(N, K, D)`` each, from ``(N, K)`` each, in units of cells."""
+        return tuple(
+            self._density(centre, scale.clamp(min=_NARROWEST), cells)
+            for centre, scale, cells in zip(centres, scales, self.cells)
+        )
+
+    def axes(self, output: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`RegressionAdapter.axes`."""
+        return self.drawn(self.centres(self.joints(output)), self.scales(output))
+
+    def scales(self, output: Tensor) -> list[Tensor]:
+        """See :meth:`RegressionAdapter.scales`."""
+        scales = at_least_float32(output)[..., 2:].sigmoid() * _CELLS
+        return list(scales.unbind(dim=-1))
+
+    def _own_loss(
+        self,
+        loss: Callable[..., Any],
+        output: Any,
+        joints: Tensor,
+        weights: Tensor,
+        maps: Tensor | None,
+    ) -> Tensor:
+        return loss(output[..., :2], output[..., 2:], joints, weights[..., None])
+
+    def _weights(self, loss: Callable[..., Any]) -> tuple[float, float]:
+        return (float(self.num_items),) * 2
+
+
+@TASK_UTILS.register_module()
+class IntegralAdapter(RegressionAdapter):
+    """``IntegralRegressionHead`` and ``DSNTHead``: a joint is the mean cell of a distribution.
+
+    Sun et al., "Integral Human Pose Regression", ECCV 2018; Nibali et al., "Numerical Coordinate
+    Regression with Convolutional Neural Networks", arXiv 1801.07372. The mean along an axis is that
+    of the map's marginal, so the marginals are compared. A mentor's joint is drawn as the codec
+    draws DSNT's labels.
+
+    See :class:`KeypointAdapter` for arguments and errors.
+    """
+
+    takes = (
+        "MMPose's TopdownPoseEstimator with IntegralRegressionHead or DSNTHead, and "
+        'IntegralRegressionLabel'
+    )
+    has_peaks = True
+    _head, _label = 'IntegralRegressionHead', 'IntegralRegressionLabel'
+
+    def _codec(self, model: nn.Module) -> Any:
+        return pose_head(model).decoder.heatmap_codec
+
+    def _layout(self, model: nn.Module) -> None:
+        from mmpose.models.heads import DSNTHead
+
+        head = pose_head(model)
+        self._is_dsnt = isinstance(head, DSNTHead)
+        self._last_epoch_of_maps = 0  # none, for the weights
+        self._width = float(self.codec.sigma)
+        self.cells = tuple(int(size) for size in head.heatmap_size)
+        self.spacing = tuple(size / n for size, n in zip(self.input_size, self.cells))
+        self.summary = f'integral of {self.cells[0]}x{self.cells[1]}'
+        self._scales = self._weights(head.loss_module)
+        self._last_epoch_of_maps = head.lambda_t if self._is_dsnt else 0
+
+    def split(self, output: Any) -> tuple[Tensor]:
+        """Return the coordinates, ``(N, K, 2)`` in units of the input's sides."""
+        return (output[0],)
+
+    def axes(self, output: Any) -> tuple[Tensor, ...]:
+        """See :meth:`RegressionAdapter.axes`."""
+        maps = at_least_float32(output[1])
+        least = torch.finfo(maps.dtype).tiny  # the logarithm of 0 has no gradient
+        return maps.sum(dim=-2).clamp(min=least).log(), maps.sum(dim=-1).clamp(min=least).log()
+
+    def _maps(self, data_samples: Sequence[Any]) -> Tensor | None:
+        if not self._is_dsnt:
+            return None
+        return torch.stack([sample.gt_fields.heatmaps for sample in data_samples])
+
+    def _own_loss(
+        self,
+        loss: Callable[..., Any],
+        output: Any,
+        joints: Tensor,
+        weights: Tensor,
+        maps: Tensor | None,
+    ) -> Tensor:
+        if not self._is_dsnt:
+            return loss(output[0], joints, weights)
+        of_joints, of_maps = loss(list(output), [joints, maps], weights)
+        epoch = MessageHub.get_current_instance().get_info('epoch', 0)
+        only_joints = 0 < self._last_epoch_of_maps <= epoch
+        return of_joints if only_joints else of_joints + of_maps
+
+    def _output(self, joints: Tensor) -> Any:
+        return joints, self._outer(self.draw(self.joints(joints)))
+
+
+converts(HeatmapAdapter, RLEAdapter)(heatmap_to_simcc)
+converts(SimCCAdapter, RLEAdapter)(simcc_to_simcc)
+
+
+@converts(RegressionAdapter, RLEAdapter)
+def _regression_to_rle(
+    mentor: RegressionAdapter, student: RLEAdapter, positions: list[Tensor]
+) -> tuple[Function, list[Tensor]]:
+    """The mentor's location and, if it has one, its scale, drawn on the student's cells."""
+    grids = [(float(p[0]), float(p[1] - p[0])) for p in positions]
+
+    def convert(output: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        centres = mentor.centres(mentor.joints(output))
+        centres = [(centre - first) / step for centre, (first, step) in zip(centres, grids)]
+        scales = [scale / step for scale, (_, step) in zip(mentor.scales(output), grids)]
+        return student.drawn(centres, scales)
+
+    return convert, positions
