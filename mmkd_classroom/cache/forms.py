@@ -10,6 +10,8 @@ from torch import Tensor
 from ..errors import ClassroomError
 from ..structures import Answer
 
+# Coordinates of a joint, with their scales: float16 would move them by a tenth of a pixel.
+_COORDINATES = 4
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16}
 
 
@@ -79,7 +81,9 @@ class Form:
         self.fields: list[Field] = []
         for index, (shape, kept) in enumerate(zip(self.shapes, self.cells)):
             if kept is None:
-                self.fields.append(Field(f'values_{index}', shape, dtype))
+                few = torch.Size(shape[1:]).numel() <= _COORDINATES
+                kind = torch.float32 if few else dtype
+                self.fields.append(Field(f'values_{index}', shape, kind))
                 continue
             small = torch.Size(shape[1:]).numel() <= torch.iinfo(torch.int16).max
             where = torch.int16 if small else torch.int32

@@ -98,7 +98,15 @@ def test_few_cells_are_stored_densely():
     assert form_of(answer, 1.0, 'fp32', 32).size == 6 * 4 + 1
 
 
+def test_coordinates_are_exact():
+    answer = Answer((torch.rand(3, 5, 4),), torch.ones(3, dtype=torch.bool))
+    form = form_of(answer, 1.0, 'fp16', 32)
+    assert torch.equal(form.unpack(form.pack(answer)).values[0], answer.values[0])
+
+
 def test_what_half_precision_cannot_hold_is_cut_off():
-    answer = Answer((torch.tensor([[[1e6, -1e6, 1.0]]]),), torch.ones(1, dtype=torch.bool))
+    answer = Answer(
+        (torch.tensor([[[1e6, -1e6, 1.0, 0.0, 0.0]]]),), torch.ones(1, dtype=torch.bool)
+    )
     form = form_of(answer, 1.0, 'fp16')
     assert form.unpack(form.pack(answer)).values[0].isfinite().all()
