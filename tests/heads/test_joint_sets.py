@@ -7,13 +7,13 @@ docs/mixed_classrooms.md.
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from types import SimpleNamespace
 
 import mmpose
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmpose.registry import DATASETS
 
@@ -62,6 +62,11 @@ def joints_of(name):
     return joint_names(name, 'x')
 
 
+@cache
+def mirrored(name):
+    return read_metainfo(name, 'x')['flip_indices']
+
+
 def by_name(name):
     """Without the table."""
     joints = joints_of(name)
@@ -101,7 +106,7 @@ def mappings():
     files = [path for path in CONFIGS.rglob('*.py') if 'KeypointConverter' in path.read_text()]
     assert len(files) == 40
     for path in files:
-        cfg = Config.fromfile(path).to_dict()
+        cfg = run_path(str(path))  # none of them reads its _base_; far quicker than a Config
         for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
             combined = cfg[loader]['dataset']
             for kind, mapping in converters(combined):
@@ -144,10 +149,10 @@ def test_no_two_joints_of_a_data_set_are_one_point(name):
 @pytest.mark.parametrize('mentor', SETS)
 def test_mirrored_joints_match_mirrored_joints(mentor):
     """Otherwise a mentor would teach the left wrist as the right one on flipped images."""
-    flips = {name: read_metainfo(name, 'x')['flip_indices'] for name in SETS}
+    theirs = mirrored(mentor)
     for student in SETS:
-        found = pairs(joints_of(mentor), joints_of(student))
-        assert {(flips[mentor][a], flips[student][b]) for a, b in found} == found, student
+        ours, found = mirrored(student), pairs(joints_of(mentor), joints_of(student))
+        assert {(theirs[a], ours[b]) for a, b in found} <= found, student
 
 
 @given(st.sampled_from(SETS), st.sampled_from(SETS))
@@ -190,7 +195,7 @@ def test_the_usual_pairs_need_no_map(mentor, student, count):
     'mentor, student', [('aflw', 'wflw'), ('300wlp', '300w'), ('deepfashion2', 'lapa')]
 )
 def test_numbers_that_are_in_no_table_match_nothing(mentor, student):
-    with pytest.raises(ClassroomError, match='are numbers, no names'):
+    with pytest.raises(ClassroomError, match="has no joint of the student's"):
         match_joints(joints_of(mentor), joints_of(student), None, KEY)
 
 
