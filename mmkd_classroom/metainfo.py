@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 
 from .errors import ClassroomError
+from .joint_sets import common_names
 from .options import type_name
 
 # A name that ends in a number; and stems that only mean "point".
@@ -28,18 +29,27 @@ class Names(tuple):
     """Names of a data set's joints: a tuple of strings.
 
     Attributes:
-        keys: One key per joint; joints with equal keys match. The key of a name is the name. A
-            numbered name such as ``kpt-12`` is only meaningful within its series, so its key also
-            contains the series: all its points and their mirrored points. If no point of the
-            series is mirrored, the key contains the name of the data set, too.
+        keys: One key per joint. The key of a name is the name. A numbered name such as ``kpt-12``
+            is only meaningful within its series, so its key also contains the series: all its
+            points and their mirrored points. If no point of the series is mirrored, the key
+            contains the name of the data set, too.
+        points: The point of the body of each joint: its common name in ``joint_sets.py``, else its
+            key. Joints with equal points match.
     """
 
     keys: tuple[Hashable, ...]
+    points: tuple[Hashable, ...]
 
-    def __new__(cls, names: Iterable[str], keys: Iterable[Hashable] | None = None) -> 'Names':
-        """Default keys: those of ``names`` if it has any, else the names themselves."""
+    def __new__(
+        cls,
+        names: Iterable[str],
+        keys: Iterable[Hashable] | None = None,
+        points: Iterable[Hashable] | None = None,
+    ) -> 'Names':
+        """Default keys and points: those of ``names`` if it has any, else the names and keys."""
         self = super().__new__(cls, names)
         self.keys = tuple(keys or getattr(names, 'keys', self))
+        self.points = tuple(points or getattr(names, 'points', self.keys))
         return self
 
 
@@ -66,7 +76,11 @@ def joint_names(metainfo: dict | str | None, key: str) -> Names | None:
         ClassroomError: It cannot be read.
     """
     meta = read_metainfo(metainfo, key)
-    return None if meta is None else Names(meta['keypoint_id2name'].values(), _match_keys(meta))
+    if meta is None:
+        return None
+    names, keys = tuple(meta['keypoint_id2name'].values()), _match_keys(meta)
+    common = common_names(meta['dataset_name'], names)
+    return Names(names, keys, [common.get(name, key) for name, key in zip(names, keys)])
 
 
 def _match_keys(meta: dict[str, Any]) -> list[Hashable]:

@@ -162,11 +162,13 @@ class OutputAdapter(ABC):
     Attributes:
         summary: Short description of the mentor's items and of the conversion, for logs.
         untaught: Names of the student's items that the mentor does not predict.
+        by_table: Names of the mentor's and the student's joints that match by ``joint_sets.py``.
         factor: Logits per unit of an answer's values.
     """
 
     summary: str
     untaught: Sequence[str] = ()
+    by_table: Sequence[tuple[str, str]] = ()
     factor: float = 1.0
 
     def __call__(self, output: Any) -> Prediction:

@@ -1,4 +1,4 @@
-"""Match a mentor's joints with the student's by name or by ``keypoint_map``."""
+"""Match a mentor's joints with the student's by point, by name or by ``keypoint_map``."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,14 +14,15 @@ def match_joints(
 ) -> list[int | None]:
     """Return the index of the mentor's joint for each joint of the student.
 
-    Joints match if their :attr:`Names.keys` are equal, so ``kpt-12`` of one face data set does not
-    match ``kpt-12`` of another.
+    Joints match if their :attr:`Names.points` are equal: the common names of MMPose's data sets in
+    ``joint_sets.py``, else their own names. ``kpt-12`` of one data set does not match ``kpt-12`` of
+    another unless the table says so.
 
     Args:
         mentor: Names of the mentor's joints.
         student: Names of the student's joints.
         keypoint_map: ``{mentor's joint: student's joint}``, names or indices. It takes precedence
-            over equal names; None as the student's joint excludes the mentor's joint.
+            over equal points; None as the student's joint excludes the mentor's joint.
         key: Config key of the mentor, such as ``model.mentors[0]``, for messages.
 
     Returns:
@@ -56,12 +57,34 @@ def match_joints(
                 f"{mentor[source]!r}, for the student's {student[target]!r}: choose one."
             )
         chosen[target] = source
-    theirs, ours = Names(mentor).keys, Names(student).keys
-    by_key = {joint: index for index, joint in enumerate(theirs) if index not in spoken_for}
-    matched = [chosen.get(index, by_key.get(joint)) for index, joint in enumerate(ours)]
+    theirs, ours = Names(mentor).points, Names(student).points
+    by_point = {point: index for index, point in enumerate(theirs) if index not in spoken_for}
+    matched = [chosen.get(index, by_point.get(point)) for index, point in enumerate(ours)]
     if all(index is None for index in matched):
         raise ClassroomError(_no_joint(mentor, student, key))
     return matched
+
+
+def matched_by_table(
+    mentor: Names, student: Names, matched: Sequence[int | None]
+) -> list[tuple[str, str]]:
+    """Return the pairs of joints that only match because of ``joint_sets.py``.
+
+    Args:
+        mentor: Names of the mentor's joints.
+        student: Names of the student's joints.
+        matched: Return value of :func:`match_joints`.
+
+    Returns:
+        Names of the mentor's joint and of the student's.
+    """
+    return [
+        (mentor[theirs], student[ours])
+        for ours, theirs in enumerate(matched)
+        if theirs is not None
+        and mentor.points[theirs] == student.points[ours]
+        and mentor.keys[theirs] != student.keys[ours]
+    ]
 
 
 def _no_joint(mentor: Names, student: Names, key: str) -> str:

@@ -16,7 +16,7 @@ from ..metainfo import Names, joint_names
 from ..structures import Answer, Letterbox, Prediction
 from .base import OutputAdapter
 from .conversion import Conversion
-from .joints import match_joints
+from .joints import match_joints, matched_by_table
 
 if TYPE_CHECKING:
     from .keypoints import KeypointAdapter
@@ -96,7 +96,8 @@ class JointOutputAdapter(OutputAdapter):
 
     def _match(self, names: Names | None) -> None:
         """Match the joints with these names of the student's joints."""
-        self._index, self._has, self.untaught = None, torch.ones_like(self._has), ()
+        self._index, self._has = None, torch.ones_like(self._has)
+        self.untaught, self.by_table = (), ()
         key, theirs = self._mentor.key, self._mentor.names
         counts = self._mentor.num_items, self._student.num_items
         if theirs is None or (names is None and not self._map and counts[0] == counts[1]):
@@ -118,6 +119,7 @@ class JointOutputAdapter(OutputAdapter):
                 "model.adapter.metainfo, the definition of the student's joints."
             )
         matched = match_joints(theirs, names, self._map, key)
+        self.by_table = matched_by_table(theirs, names, matched)
         if matched == list(range(counts[0])):
             return
         device = self._has.device

@@ -1,5 +1,6 @@
 """Log an overview of a classroom before training: its members and the cost of a step."""
 
+import logging
 from collections.abc import Sequence
 
 from mmengine.logging import print_log
@@ -15,7 +16,9 @@ _SHOWN_NAMES = 20
 
 
 def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
-    """Log a table of the classroom, its cost, and the joints that mentors do not teach.
+    """Log a table of the classroom, its cost, and which joints mentors teach by another name.
+
+    Joints that a mentor does not teach are a warning.
 
     Args:
         classroom: A prepared classroom, whose joints are matched.
@@ -23,16 +26,25 @@ def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
     """
     print_log(overview(classroom, size), 'current')
     for index, mentor in enumerate(classroom.mentors):
-        untaught = mentor.output_adapter.untaught
-        if untaught:
-            names = ', '.join(untaught[:_SHOWN_NAMES])
-            more = len(untaught) - _SHOWN_NAMES
+        adapter, who = mentor.output_adapter, f'model.mentors[{index}] ({mentor.name})'
+        if adapter.by_table:
+            pairs = [f'{theirs} -> {ours}' for theirs, ours in adapter.by_table]
             print_log(
-                f'model.mentors[{index}] ({mentor.name}) does not teach: {names}'
-                + (f' and {more} more' if more > 0 else ''),
+                f'{who} teaches by the table of joint sets (mmkd_classroom/joint_sets.py): '
+                + _listed(pairs),
                 'current',
-                level=30,
             )
+        if adapter.untaught:
+            print_log(
+                f'{who} does not teach: {_listed(adapter.untaught)}',
+                'current',
+                level=logging.WARNING,
+            )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN_NAMES
+    return ', '.join(names[:_SHOWN_NAMES]) + (f' and {more} more' if more > 0 else '')
 
 
 def overview(classroom: Classroom, size: tuple[int, int]) -> str:
