@@ -124,13 +124,13 @@ class ClassroomKD(Strategy):
         rank = ranks(score)
         active = self._active(rank, scores)  # (M, N, K)
         psi = gap(rank)
-        share = rank[1:] if self.rank_weights else torch.ones_like(rank[1:])
+        weights = active * (rank[1:] if self.rank_weights else torch.ones_like(rank[1:]))
 
         taught, temperatures = [], []
         for index, mentor in enumerate(mentors):
             tau, tau_student = self._temperatures(psi[index], student, mentor)
             distance = divergence(student, mentor, targets, tau, tau_student)  # (N, K)
-            coefficient = active[index] * share[index] * targets.weights
+            coefficient = weights[index] * targets.weights
             taught.append((coefficient * distance).sum(dim=-1).mean())
             temperatures.append(tau)
         per_mentor = self.weight * torch.stack(taught)  # (M,)
@@ -139,7 +139,7 @@ class ClassroomKD(Strategy):
         losses['loss_mentors'] = per_mentor.sum()
         statistics = self._statistics(score, rank, active, temperatures, targets)
         statistics.update(share=share_of(per_mentor, losses), invalid=invalid_samples(scores))
-        return DistillOutput(losses, statistics)
+        return DistillOutput(losses, statistics, weights)
 
     def _ranked(self, scores: Scores) -> Tensor:
         """Scores to rank: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""
