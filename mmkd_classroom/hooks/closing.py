@@ -7,7 +7,7 @@ from mmengine.logging import MessageHub
 from ..tables import text_table
 
 _SHOWN = {'active': 'teaches', 'weight': 'weight', 'score': 'score', 'share': 'share of loss'}
-_TIMES = ('time', 'data_time')
+_TIMES = ('time', 'data_time', 'mentor_time')
 
 
 def closing_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: str) -> str:
@@ -24,7 +24,7 @@ def closing_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: st
         f'The classroom after {last["iter"]} iterations (first record -> last):',
         _table(records[0], last),
         *_validation(scalars),
-        *_time(records, scalars),
+        *_time(scalars),
         f'Charts and samples: python -m mmkd_classroom.report {work_dir}',
     ]
     return '\n'.join(parts)
@@ -57,13 +57,14 @@ def _validation(scalars: dict[str, Any]) -> list[str]:
     return lines[:3]
 
 
-def _time(records: list[dict[str, Any]], scalars: dict[str, Any]) -> list[str]:
-    steps, data = (scalars.get(f'train/{name}') for name in _TIMES)
-    if steps is None or not len(steps) or not steps.sum() > 0:
+def _time(scalars: dict[str, Any]) -> list[str]:
+    steps, data, mentors = (scalars.get(f'train/{name}') for name in _TIMES)
+    if steps is None or not steps.sum() > 0:
         return []
-    laps = [record['mentor_time'] for record in records if 'mentor_time' in record]
-    parts = {'waiting for data': data.mean() if data is not None else 0.0}
-    if laps:
-        parts['mentors'] = sum(laps) / len(laps)
-    shares = ', '.join(f'{name} {value / steps.mean():.0%}' for name, value in parts.items())
-    return [f'{steps.sum() / 60:.1f} minutes of training steps: {shares}, the rest the student']
+    parts = {'waiting for data': data, 'mentors': mentors}
+    shares = ''.join(
+        f'{name} {values.mean() / steps.mean():.0%}, '
+        for name, values in parts.items()
+        if values is not None and len(values)
+    )
+    return [f'{steps.sum() / 60:.1f} minutes of training steps: {shares}the rest the student']

@@ -169,9 +169,8 @@ def _charts(run: Run, alone: Run | None) -> dict[str, Any]:
 
 def seconds_of_step(run: Run) -> dict[str, float]:
     """Mean seconds of a training step by what they were spent on, from the training's log."""
-    whole, data = run.mean('time') or 0.0, run.mean('data_time') or 0.0
-    laps = [record['mentor_time'] for record in run.records if 'mentor_time' in record]
-    mentors = sum(laps) / len(laps) if laps else 0.0
+    names = ('time', 'data_time', 'mentor_time')
+    whole, data, mentors = (run.mean(name) or 0.0 for name in names)
     own = max(0.0, whole - data - mentors)
     return {'waiting for data': data, 'mentors': mentors, 'student': own}
 

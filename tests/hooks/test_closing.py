@@ -17,7 +17,6 @@ RECORDS = [
         iter=iteration,
         epoch=1,
         student_score=score,
-        mentor_time=0.25,
         mentors=dict(a=dict(active=0.9, score=0.5, share=0.25, invalid=0)),
     )
     for iteration, score in ((10, 0.125), (20, 0.5))
@@ -35,7 +34,8 @@ def hub(**scalars):
 
 def test_the_summary_fits_on_a_screen(fresh_runners):
     scalars = hub(
-        train__time=[0.5] * 240, train__data_time=[0.05] * 240, val__AP=[0.25, 0.75, 0.5],
+        train__time=[0.5] * 240, train__data_time=[0.05] * 240,
+        train__mentor_time=[0.2, 0.3], val__AP=[0.25, 0.75, 0.5],
         val__time=[1.0], val__data_time=[1.0],
     )  # fmt: skip
     lines = closing_summary(RECORDS, scalars, 'work').splitlines()
