@@ -78,6 +78,8 @@ class MentoringHook(Hook):
                 f'MentoringHook.interval is {interval!r}: give a whole number of at least 1, or '
                 "None for the logger's."
             )
+        if not isinstance(report, bool):
+            raise ClassroomError(f'MentoringHook.report is {report!r}: give True or False.')
         self.interval = interval
         self.schedules = {
             name: build_schedule(cfg, f'MentoringHook.{name}')
@@ -212,11 +214,8 @@ class MentoringHook(Hook):
 
 
 def _write_report(runner: Runner) -> None:
-    """Write the report in a process of its own, which knows nothing of the other ranks."""
-    # They would make the package's collective operations wait.
-    ranks = ('RANK', 'LOCAL_RANK', 'WORLD_SIZE', 'LOCAL_WORLD_SIZE', 'MASTER_ADDR', 'MASTER_PORT')
-    environment = {name: value for name, value in os.environ.items() if name not in ranks}
-    environment['PYTHONPATH'] = os.pathsep.join(filter(None, sys.path))
+    """Write the report in a process of its own: it builds models, and is no rank of this run."""
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, '-m', 'mmkd_classroom.report', runner.work_dir]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     if result.returncode == 0:

@@ -98,10 +98,11 @@ def who_teaches_what(lessons: Lessons) -> go.Figure:
 
 def scores_by_topic(lessons: Lessons) -> go.Figure:
     """Mean score of each member on each class or joint, and how far the mentors are apart."""
-    apart = np.ptp(lessons.item_score[1:], axis=0)[None]  # NaN if one of them does not know it
-    values = by_topic(lessons, np.concatenate([lessons.item_score, apart]))
-    values, topics = most_uneven(values, lessons.topics)
-    rows = [*lessons.members, 'disagreement']
+    scores, rows = lessons.item_score, [*lessons.members]
+    if len(rows) > 2:
+        apart = np.ptp(scores[1:], axis=0)[None]  # NaN if one of them does not know it
+        scores, rows = np.concatenate([scores, apart]), [*rows, 'disagreement']
+    values, topics = most_uneven(by_topic(lessons, scores), lessons.topics)
     return _heat_map('Score', values, rows, topics, 'Greens', '.2f')
 
 

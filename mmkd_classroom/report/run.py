@@ -89,12 +89,19 @@ def read_run(work_dirs: Sequence[Path | str]) -> Run:
             f'{work_dirs[-1]} has no log of a training (*/vis_data/scalars.json): give the '
             'work_dir of a training, whose visualizer has the backend LocalVisBackend.'
         )
+    config = Config.fromfile(trained[-1] / 'config.py')
+    unit = 'epoch' if config.train_cfg.get('by_epoch', True) else 'step'
+    validations: Lines = []
+    for lines, log in zip(steps, logs):
+        if lines:  # what was validated later belongs to a part that was trained again
+            validations = [line for line in validations if line['step'] < lines[0][unit]]
+        validations += filter(_is_validation, log)
     return Run(
         work_dir=Path(work_dirs[-1]),
-        config=Config.fromfile(trained[-1] / 'config.py'),
+        config=config,
         records=joined([RecordFile(work_dir).read() for work_dir in work_dirs], 'iter'),
         steps=joined(steps),
-        validations=joined([list(filter(_is_validation, lines)) for lines in logs]),
+        validations=validations,
     )
 
 

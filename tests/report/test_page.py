@@ -53,9 +53,10 @@ def test_the_page_of_a_training(kind, tmp_path, fresh_runners):
         pytest.skip('no Chromium to open the page in')
     document, errors = browse(page, tmp_path / 'profile')
     assert errors == []
-    charts = len(re.findall(r'Plotly\.newPlot\(', text)) - text.count('Plotly.newPlot(t')
-    drawn = document.count('class="svg-container"')
-    assert drawn >= 9 and drawn <= charts + 1
+    charts = text.count('class="plotly-graph-div"')
+    assert charts >= 9
+    assert document.count('class="plotly-graph-div js-plotly-plot"') == charts
+    assert document.count('<svg class="main-svg"') >= charts
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason='no Chromium')

@@ -155,14 +155,23 @@ def write_log(work_dir, name, lines):
 
 
 def test_the_parts_of_a_log(tmp_path):
-    steps = [dict(loss=1.0, time=0.2, data_time=0.1, step=s) for s in (1, 2, 3)]
-    write_log(tmp_path, '20260101_000000', [*steps, dict(AP=0.5, time=1, data_time=1, step=1)])
-    more = [dict(loss=0.5, time=0.4, data_time=0.1, step=3), {'mentor/a/score': 0.5, 'step': 3}]
-    write_log(tmp_path, '20260102_000000', [*more, dict(AP=0.7, time=1, data_time=1, step=2)])
+    steps = [dict(loss=1.0, time=0.2, data_time=0.1, step=s, epoch=s) for s in (1, 2, 3)]
+    tests = [dict(AP=0.5 + s, time=1, data_time=1, step=s) for s in (1, 2, 3)]
+    write_log(tmp_path, '20260101_000000', [*steps, *tests])
+    more = [
+        dict(loss=0.5, time=0.4, data_time=0.1, step=3, epoch=3),
+        {'mentor/a/score': 0.5, 'step': 3},
+    ]
+    write_log(tmp_path, '20260102_000000', [*more, dict(AP=0.7, time=1, data_time=1, step=3)])
     run = read_run([tmp_path])
     assert [line['loss'] for line in run.steps] == [1.0, 1.0, 0.5]
     assert run.metrics == ['AP'] and run.result('AP') == 0.7
+    assert [line['AP'] for line in run.validations] == [1.5, 2.5, 0.7]
     assert run.mean('time') == pytest.approx(0.8 / 3)
+    # Started again from the first step, and not validated yet.
+    write_log(tmp_path, '20260103_000000', steps[:1])
+    again = read_run([tmp_path])
+    assert len(again.steps) == 1 and again.validations == []
     with pytest.raises(ClassroomError, match='not the work_dir of a classroom'):
         read_classroom([tmp_path])
 
