@@ -6,7 +6,7 @@ import numpy as np
 from plotly import graph_objects as go
 
 from .lessons import Lessons
-from .run import Run
+from .run import Run, unit_of_validation
 
 STUDENT, ALONE, NOBODY = '#20262e', '#9aa3ae', '#d9dde3'
 MENTORS = ('#2a78d6', '#e8833a', '#17a673', '#8a5bd1', '#d64a6a', '#0fa3b1', '#a6761d', '#6b7280')
@@ -54,8 +54,7 @@ def _statistic(run: Run, key: str, names: Sequence[str]) -> go.Figure:
 
 def results(run: Run, alone: Run | None, metric: str) -> go.Figure:
     """A metric over the validations, of the student in the classroom and alone."""
-    by_epoch = run.config.train_cfg.get('by_epoch', True)
-    figure = _figure(metric, 'epoch' if by_epoch else 'iteration')
+    figure = _figure(metric, unit_of_validation(run.config))
     members = [('in the classroom', run, STUDENT), ('alone', alone, ALONE)]
     for name, training, colour in members:
         lines = [line for line in training.validations if metric in line] if training else []

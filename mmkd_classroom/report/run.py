@@ -26,8 +26,7 @@ class Run:
         config: Its config.
         records: The lines of ``mentoring.jsonl``; none if it was no classroom.
         steps: What the logger recorded of the steps: ``step``, ``loss``, ``time``, ...
-        validations: Metrics by name, with ``step``: the epoch, or the iteration if it trained by
-            iterations.
+        validations: Metrics by name, with ``step``; see :func:`unit_of_validation`.
     """
 
     work_dir: Path
@@ -90,7 +89,7 @@ def read_run(work_dirs: Sequence[Path | str]) -> Run:
             'work_dir of a training, whose visualizer has the backend LocalVisBackend.'
         )
     config = Config.fromfile(trained[-1] / 'config.py')
-    unit = 'epoch' if config.train_cfg.get('by_epoch', True) else 'step'
+    unit = unit_of_validation(config)
     validations: Lines = []
     for lines, log in zip(steps, logs):
         if lines:  # what was validated later belongs to a part that was trained again
@@ -124,6 +123,12 @@ def read_classroom(work_dirs: Sequence[Path | str]) -> Run:
             f'{" and ".join(map(str, sorted(members)))}. Write a report for each.'
         )
     return run
+
+
+def unit_of_validation(config: Config) -> str:
+    """What MMEngine's logger counts validations by: ``'epoch'`` or ``'iter'``."""
+    logger = (config.get('default_hooks') or {}).get('logger') or {}
+    return 'epoch' if logger.get('log_metric_by_epoch', True) else 'iter'
 
 
 def joined(parts: Sequence[Lines], key: str = 'step') -> Lines:

@@ -155,11 +155,11 @@ def write_log(work_dir, name, lines):
 
 
 def test_the_parts_of_a_log(tmp_path):
-    steps = [dict(loss=1.0, time=0.2, data_time=0.1, step=s, epoch=s) for s in (1, 2, 3)]
+    steps = [dict(loss=1.0, time=0.2, data_time=0.1, step=s, iter=s, epoch=s) for s in (1, 2, 3)]
     tests = [dict(AP=0.5 + s, time=1, data_time=1, step=s) for s in (1, 2, 3)]
     write_log(tmp_path, '20260101_000000', [*steps, *tests])
     more = [
-        dict(loss=0.5, time=0.4, data_time=0.1, step=3, epoch=3),
+        dict(loss=0.5, time=0.4, data_time=0.1, step=3, iter=3, epoch=3),
         {'mentor/a/score': 0.5, 'step': 3},
     ]
     write_log(tmp_path, '20260102_000000', [*more, dict(AP=0.7, time=1, data_time=1, step=3)])
