@@ -1,6 +1,7 @@
 """What a training wrote into its work directories, joined over resumed parts."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,8 @@ def read_run(work_dirs: Sequence[Path | str]) -> Run:
     validations: Lines = []
     for lines, log in zip(steps, logs):
         if lines:  # what was validated later belongs to a part that was trained again
-            validations = [line for line in validations if line['step'] < lines[0][unit]]
+            start = lines[0].get(unit, math.inf)  # iterations may be logged without an epoch
+            validations = [line for line in validations if line['step'] < start]
         validations += filter(_is_validation, log)
     return Run(
         work_dir=Path(work_dirs[-1]),
