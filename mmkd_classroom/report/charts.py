@@ -66,6 +66,8 @@ def results(run: Run, alone: Run | None, metric: str) -> go.Figure:
                 line_color=colour,
                 mode='lines+markers',
             )
+            if len(lines) <= 12:
+                figure.update_xaxes(tickvals=[line['step'] for line in lines])
     return figure
 
 
@@ -92,7 +94,7 @@ def who_teaches_what(lessons: Lessons) -> go.Figure:
     """Share of each mentor in the teaching of each class or joint; columns sum to 1."""
     shares, topics = most_uneven(teaching_shares(lessons), lessons.topics)
     rows = [*lessons.members[1:], 'nobody']
-    return _heat_map('Who teaches what', shares, rows, topics, 'Blues', '.0%')
+    return _heat_map('Share of the lessons', shares, rows, topics, 'Blues', '.0%')
 
 
 def scores_by_topic(lessons: Lessons) -> go.Figure:
@@ -102,7 +104,9 @@ def scores_by_topic(lessons: Lessons) -> go.Figure:
         apart = np.ptp(scores[1:], axis=0)[None]  # NaN if one of them does not know it
         scores, rows = np.concatenate([scores, apart]), [*rows, 'disagreement']
     values, topics = most_uneven(by_topic(lessons, scores), lessons.topics)
-    return _heat_map('Score', values, rows, topics, 'Greens', '.2f')
+    return _heat_map(
+        'Mean score; disagreement: best less worst mentor', values, rows, topics, 'Greens', '.2f'
+    )
 
 
 def disagreement(lessons: Lessons) -> go.Figure:
@@ -111,7 +115,13 @@ def disagreement(lessons: Lessons) -> go.Figure:
     with np.errstate(invalid='ignore'):
         values = np.array([[_mean(np.abs(a - b)) for b in score] for a in score])
     return _heat_map(
-        'Disagreement', values, lessons.members, lessons.members, 'Oranges', '.2f', square=True
+        'Mean difference of two scores',
+        values,
+        lessons.members,
+        lessons.members,
+        'Oranges',
+        '.2f',
+        square=True,
     )
 
 
@@ -168,7 +178,7 @@ def cost(parts: dict[str, dict[str, float]]) -> go.Figure:
             orientation='h',
             marker_color=colour,
         )
-    figure.update_layout(barmode='stack', height=140 + 50 * len(parts))
+    figure.update_layout(barmode='stack', height=170 + 50 * len(parts))
     figure.update_yaxes(autorange='reversed')
     return figure
 
@@ -201,11 +211,11 @@ def _heat_map(
         xgap=1,
         ygap=1,
     )
-    figure.update_layout(height=130 + 34 * len(rows))
+    figure.update_layout(height=90 + 34 * len(rows), margin_b=25)
     figure.update_yaxes(autorange='reversed', showgrid=False, automargin=True)
     figure.update_xaxes(showgrid=False, automargin=True, side='bottom')
     if square:
-        figure.update_layout(height=150 + 44 * len(rows))
+        figure.update_layout(height=100 + 40 * len(rows))
     return figure
 
 
@@ -217,8 +227,8 @@ def _figure(title: str, below: str = '') -> go.Figure:
             yaxis=dict(gridcolor='#eceff3', zerolinecolor='#d9dde3'),
             template='plotly_white',
             margin=dict(l=50, r=15, t=45, b=45),
-            height=300,
-            legend=dict(orientation='h', y=1.02, yanchor='bottom', x=1, xanchor='right'),
+            height=310,
+            legend=dict(orientation='h', y=-0.28, yanchor='top', x=0),
             font=dict(family='system-ui, sans-serif', size=12, color=STUDENT),
         )
     )

@@ -191,7 +191,6 @@ def _cost_note(run: Run, alone: Run | None) -> str:
 
 def _lessons(lessons: Lessons) -> dict[str, Any]:
     figures = [charts.who_teaches_what(lessons), charts.scores_by_topic(lessons)]
-    figures.append(charts.disagreement(lessons))
     topic = 'class' if lessons.kind == 'classes' else 'joint'
     hidden = max(0, len(lessons.topics) - charts.SHOWN_TOPICS)
     return dict(
@@ -205,6 +204,7 @@ def _lessons(lessons: Lessons) -> dict[str, Any]:
         ),
         figures=_joint_figures(lessons),
         topic_charts=list(map(_html, figures)),
+        disagreement_chart=_html(charts.disagreement(lessons)),
         samples_note='Bold members teach the sample; their weight is beside it.',
         galleries=[
             dict(
@@ -265,5 +265,5 @@ def _class_card(lessons: Lessons, sample: int, members: list[dict[str, Any]]) ->
 
 
 def _html(figure: Figure) -> _Script:
-    settings = dict(displaylogo=False, responsive=True)
+    settings = dict(displayModeBar=False, responsive=True)
     return _Script(figure.to_html(full_html=False, include_plotlyjs=False, config=settings))

@@ -18,7 +18,7 @@ from mmkd_classroom.report.lessons import Lessons  # noqa: E402
 from mmkd_classroom.report.pictures import mean_shape  # noqa: E402
 
 
-def class_lessons(score, weight, truth, **changes):
+def class_lessons(score, weight, truth, /, **changes):
     """Lessons on classes of these scores ``(M + 1, N)``, weights ``(M, N)`` and labels."""
     score, weight = np.asarray(score, float), np.asarray(weight, float)
     truth = np.asarray(truth)
