@@ -66,6 +66,7 @@ def test_a_copy_of_a_running_stopwatch_is_a_new_one():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
 def test_events_of_a_gpu_measure_its_work():
     watch = Stopwatch()
     matrix = torch.rand(2048, 2048, device='cuda')
