@@ -26,8 +26,9 @@ from .parts import build_parts
 from .rankers import Ranker, default_ranker
 from .registry import MODELS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
-from .statistics import Statistics
+from .statistics import Statistics, Stopwatch
 from .strategies import Strategy
+from .structures import Lesson
 
 _STRATEGY = 'strategy.'
 _KEYS = (
@@ -120,6 +121,7 @@ class Classroom:
             part of the state dict.
         cache: The mentors' answers on disk, or None.
         statistics: Accumulates the statistics of the strategy until they are read.
+        mentor_time: Measures the time of the mentors in a step.
     """
 
     mentors: MentorBank
@@ -129,6 +131,7 @@ class Classroom:
     strategy: Strategy
     cache: MentorCache | None
     statistics: Statistics
+    mentor_time: Stopwatch
 
     def loss(self, inputs: Tensor, data_samples: list[Any]) -> dict[str, Tensor]:
         """Compute the losses of one training step.
@@ -143,6 +146,12 @@ class Classroom:
         Raises:
             ClassroomError: :meth:`prepare` was not called before.
         """
+        output = self.teach(inputs, data_samples).output
+        self.statistics.add(output.statistics)
+        return _with_free_total(output.losses)
+
+    def teach(self, inputs: Tensor, data_samples: list[Any]) -> Lesson:
+        """Run all members on a batch, and let the mentors teach; see :meth:`loss`."""
         if not self._prepared:
             raise ClassroomError(
                 'This classroom has not seen its data yet. Outside of a Runner, call '
@@ -151,10 +160,11 @@ class Classroom:
             )
         # Mentors first: the memory of their activations is freed before the student's are stored
         # for the backward pass. This lowers the peak memory.
-        if self.cache is None:
-            mentors = self.mentors.predict(inputs)
-        else:
-            mentors = self.cache.predict(list(self.mentors), inputs, data_samples)
+        with self.mentor_time.running(inputs.device):
+            if self.cache is None:
+                mentors = self.mentors.predict(inputs)
+            else:
+                mentors = self.cache.predict(list(self.mentors), inputs, data_samples)
         with recorded(self, self._stages) as features:
             student, losses = self.adapter.loss(
                 self, super().loss, inputs, data_samples, self.strategy.needs_per_sample_loss
@@ -163,8 +173,7 @@ class Classroom:
         targets = self.adapter.targets(data_samples, inputs.device)
         scores = self.ranker([student, *mentors], targets)
         output = self.strategy(student, mentors, scores, targets, self.divergence, losses)
-        self.statistics.add(output.statistics)
-        return _with_free_total(output.losses)
+        return Lesson(student, mentors, targets, scores, output)
 
     def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
         """Check training samples, match the mentors' joints with theirs, and choose the ranker.
@@ -222,6 +231,7 @@ class Classroom:
         self.strategy = strategy
         self.cache = cache
         self.statistics = Statistics()
+        self.mentor_time = Stopwatch()
         self._stages = stages
         self._prepared = False
         self._register_state_dict_hook(_leave_out_strategy)

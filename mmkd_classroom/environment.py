@@ -59,8 +59,9 @@ class Package:
         range: The versions that work: '>=LOW' or '>=LOW,<HIGH'.
         needed_for: 'core' (always), one of :data:`DOMAINS`, 'tests', or what one can do without:
             'detection-ops' (person detection in MMPose's inferencers), 'drawing' (``--show`` and
-            ``--show-dir`` for poses), 'rtmpose' (the training pipelines of RTMPose's configs),
-            'tensorboard' (its visualizer backend) and 'docs' (``make docs``).
+            ``--show-dir`` for poses), 'report' (``tools/report.py``), 'rtmpose' (the training
+            pipelines of RTMPose's configs), 'tensorboard' (its visualizer backend) and 'docs'
+            (``make docs``).
         remedy: The exact command that installs a version in range.
         probe: Python statement that loads what we use of it, compiled parts included.
     """
@@ -134,6 +135,10 @@ PACKAGES = (
         'tensorboard',
         f'{PIP} install tensorboard==2.21.0',
         'from torch.utils.tensorboard import SummaryWriter',
+    ),
+    *(
+        Package(name, f'>={low}', 'report', f'{PIP} install {name}', f'import {name}')
+        for name, low in (('jinja2', 3), ('plotly', 6))
     ),
     *(
         Package(name, f'>={low}', 'tests', f'{PIP} install {name}', f'import {module}')

@@ -160,7 +160,29 @@ class DistillOutput:
         losses: Losses by name, in the form that MMEngine's ``parse_losses`` accepts.
         statistics: Detached tensors by name, on the device: ``(M,)``, one value per mentor, or
             scalars.
+        weights: ``(M, N, K)`` or ``(M, N, 1)``, detached: weight of each mentor on each item; 0
+            where it does not teach.
     """
 
     losses: dict[str, Tensor]
-    statistics: dict[str, Tensor] = field(default_factory=dict)
+    statistics: dict[str, Tensor]
+    weights: Tensor
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """All that a classroom computes for a batch.
+
+    Attributes:
+        student: The student's prediction, with gradient.
+        mentors: M predictions.
+        targets: Targets of the batch.
+        scores: Scores of the student and the mentors.
+        output: What the strategy made of these.
+    """
+
+    student: Prediction
+    mentors: list[Prediction]
+    targets: Targets
+    scores: Scores
+    output: DistillOutput

@@ -1,9 +1,13 @@
 """The record of steps; over processes it is tested in ``test_distributed.py``."""
 
+import copy
+import time
+
+import pytest
 import torch
 from toys import SETTINGS, classroom_of
 
-from mmkd_classroom.statistics import Statistics
+from mmkd_classroom.statistics import Statistics, Stopwatch
 
 
 def test_means_over_the_steps_since_the_last_reading():
@@ -41,3 +45,33 @@ def test_a_lesson_s_names_are_the_same_for_both_kinds():
         classroom(*SETTINGS[kind]['batch'](), mode='loss')
         read.append(set(classroom.statistics.read()))
     assert read[0] == read[1]
+
+
+def test_a_stopwatch_gives_the_mean_and_starts_again():
+    watch = Stopwatch()
+    assert watch.read() is None
+    for pause in (0.01, 0.03):
+        with watch.running(torch.device('cpu')):
+            time.sleep(pause)
+    assert 0.02 <= watch.read() < 2
+    assert watch.read() is None
+
+
+def test_a_copy_of_a_running_stopwatch_is_a_new_one():
+    watch = Stopwatch()
+    with watch.running(torch.device('cpu')):
+        pass
+    assert copy.deepcopy(watch).read() is None
+    assert watch.read() is not None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a CUDA device')
+def test_events_of_a_gpu_measure_its_work():
+    watch = Stopwatch()
+    matrix = torch.rand(2048, 2048, device='cuda')
+    with watch.running(matrix.device):
+        for _ in range(50):
+            matrix = matrix @ matrix / 2048
+    copy.deepcopy(watch)
+    assert 0 < watch.read() < 10

@@ -29,7 +29,8 @@ STATE = ROOT / '.setup'
 MARKER = 'made-by-mmkd_classroom'
 SUPPORTED = ((3, 10), (3, 12))  # mmcv 2.1 does not build on 3.13, torch 2.11 needs 3.10
 EVERYTHING = (
-    'pose', 'classification', 'detection-ops', 'drawing', 'rtmpose', 'tensorboard', 'tests', 'docs',
+    'pose', 'classification', 'detection-ops', 'drawing', 'report', 'rtmpose', 'tensorboard',
+    'tests', 'docs',
 )  # fmt: skip
 HEARTBEAT_S = 15
 

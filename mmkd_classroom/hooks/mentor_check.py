@@ -72,10 +72,10 @@ class MentorCheck:
                 'custom_hooks: MentoringHook.mentor_check needs val_dataloader and val_evaluator.'
             )
         loader = runner.val_dataloader
-        indices = _spread(loader.dataset, self.num_samples)
+        indices = spread(loader.dataset, self.num_samples)
         evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
         evaluator.dataset_meta = loader.dataset.metainfo
-        _restrict(evaluator, loader.dataset, indices)
+        restrict(evaluator, loader.dataset, indices)
         # Data sets are often sorted by class: exchanging neighbours would not change the score.
         random.Random(0).shuffle(indices)
         mine = indices[get_rank() :: get_world_size()]
@@ -119,7 +119,7 @@ class MentorCheck:
         for batch in batches:
             for judge, samples in zip(evaluators, _predict(classroom, mentor, batch)):
                 judge.process(data_samples=samples, data_batch=batch)
-        with _quiet():
+        with quiet():
             results = [judge.evaluate(size) for judge in evaluators]
         name = self.metric or next(iter(results[0]))
         if name not in results[0]:
@@ -156,7 +156,7 @@ def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Suppress the output of metrics except warnings and errors."""
 
     def important(record: logging.LogRecord) -> bool:
@@ -200,7 +200,7 @@ def _roll(prediction: Prediction, shift: int) -> Prediction:
     )
 
 
-def _spread(dataset: Dataset, count: int) -> list[int]:
+def spread(dataset: Dataset, count: int) -> list[int]:
     """Indices spread over the data set, with all instances of each selected image."""
     if len(dataset) < 2:
         raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
@@ -231,7 +231,7 @@ def _image_of(dataset: Dataset, index: int) -> int | None:
     return info.get('img_id')
 
 
-def _restrict(evaluator: Evaluator, dataset: Dataset, indices: list[int]) -> None:
+def restrict(evaluator: Evaluator, dataset: Dataset, indices: list[int]) -> None:
     """Restrict COCO metrics to the selected images; others would be counted as misses."""
     for metric in evaluator.metrics:
         coco = getattr(metric, 'coco', None)

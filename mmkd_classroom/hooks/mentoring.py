@@ -1,5 +1,9 @@
 """Mentoring hook: schedules, the check of the mentors, and records of the statistics."""
 
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
@@ -11,9 +15,11 @@ from ..options import refuse_unknown
 from ..registry import HOOKS
 from ..strategies import Strategy
 from .classroom import classroom_of
+from .closing import closing_summary
 from .mentor_check import build_mentor_check
 from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
+from .tensorboard import add_layout
 
 # A warning is logged if the mentors' fraction of the loss is above _LOUD in _PATIENCE consecutive
 # records. Single batches and the first steps of training may have such a fraction.
@@ -38,6 +44,10 @@ class MentoringHook(Hook):
     - ``share``: the mentor's fraction of the total loss,
     - ``invalid``: number of samples on which its output was not finite.
 
+    TensorBoard's tab *Custom Scalars* has one chart for each of them with all mentors. The mean
+    time in seconds that the mentors take in a step is ``mentor_time`` in MMEngine's log, beside
+    ``data_time``. When training ends, a summary is logged.
+
     Args:
         interval: Iterations between two records. Default: the one of ``default_hooks.logger``.
         weight: Schedule of ``strategy.weight``: a number or a dict, see
@@ -45,6 +55,8 @@ class MentoringHook(Hook):
         tau_max: Schedule of ``strategy.tau_max``.
         mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults), which scores the
             mentors before training; None for no check.
+        report: Whether to write ``report.html`` to the work_dir when training ends; see
+            :mod:`mmkd_classroom.report`.
         **unknown: Raise an error that lists the options.
     """
 
@@ -57,6 +69,7 @@ class MentoringHook(Hook):
         weight: float | dict | None = None,
         tau_max: float | dict | None = None,
         mentor_check: dict | None = None,
+        report: bool = False,
         **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, MentoringHook, 'MentoringHook')
@@ -65,6 +78,8 @@ class MentoringHook(Hook):
                 f'MentoringHook.interval is {interval!r}: give a whole number of at least 1, or '
                 "None for the logger's."
             )
+        if not isinstance(report, bool):
+            raise ClassroomError(f'MentoringHook.report is {report!r}: give True or False.')
         self.interval = interval
         self.schedules = {
             name: build_schedule(cfg, f'MentoringHook.{name}')
@@ -72,7 +87,9 @@ class MentoringHook(Hook):
             if cfg is not None
         }
         self.mentor_check = None if mentor_check is None else build_mentor_check(mentor_check)
+        self.report = report
         self._broken: set[str] = set()
+        self._has_layout = False
         self._loud: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
@@ -83,6 +100,12 @@ class MentoringHook(Hook):
             raise ClassroomError(
                 f'MentoringHook schedules {missing}, which model.strategy = '
                 f'{type(classroom.strategy).__name__} does not have.'
+            )
+        missing = [name for name in ('jinja2', 'plotly') if find_spec(name) is None]
+        if self.report and missing:
+            raise ClassroomError(
+                f'MentoringHook.report needs {" and ".join(missing)}: install them '
+                f'(pip install {" ".join(missing)}), or leave report out.'
             )
         if self.mentor_check is not None:
             self.mentor_check.run(runner, classroom)
@@ -102,8 +125,13 @@ class MentoringHook(Hook):
             self._record(runner, runner.iter + 1, runner.epoch + 1)
 
     def after_train(self, runner: Runner) -> None:
-        """Record the remaining iterations."""
+        """Record the remaining iterations, log a summary, and write the report."""
         self._record(runner, runner.iter, runner.epoch)
+        records = self._file.read() if is_main_process() else []
+        if records:
+            runner.logger.info(closing_summary(records, runner.message_hub, runner.work_dir))
+        if records and self.report:
+            _write_report(runner)
 
     def _start_records(self, runner: Runner) -> None:
         if self.interval is None:
@@ -121,6 +149,8 @@ class MentoringHook(Hook):
         means = classroom.statistics.read()
         if means is None:
             return
+        # Beside MMEngine's own `time` and `data_time`, in its line and its files.
+        runner.message_hub.update_scalar('train/mentor_time', classroom.mentor_time.read() or 0.0)
         record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
         record.update({name: getattr(classroom.strategy, name) for name in self.schedules})
         numbers = {name: mean for name, mean in means.items() if not isinstance(mean, list)}
@@ -144,6 +174,9 @@ class MentoringHook(Hook):
         runner.visualizer.add_scalars(curves, step=record['iter'])
         if is_main_process():
             self._file.append(record)
+            if not self._has_layout:
+                add_layout(runner, record)
+                self._has_layout = True
         runner.logger.info(f'Mentors [{record["iter"]}/{runner.max_iters}]  {summary(record)}')
 
     def _warn_of_broken(self, runner: Runner, record: dict[str, Any]) -> None:
@@ -178,3 +211,18 @@ class MentoringHook(Hook):
             if getattr(strategy, name, None)
         ]
         return ' or '.join(set_here) or "the weights of model.strategy's losses"
+
+
+def _write_report(runner: Runner) -> None:
+    """Write the report in a process of its own: it builds models, and is no rank of this run."""
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, '-m', 'mmkd_classroom.report', runner.work_dir]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if result.returncode == 0:
+        runner.logger.info(f'Report: {result.stdout.strip().splitlines()[-1]}')
+    else:
+        runner.logger.warning(
+            f'The report was not written: {result.stderr.strip()[-2000:]}\n'
+            f'The training is complete; try again by: python -m mmkd_classroom.report '
+            f'{runner.work_dir}'
+        )

@@ -11,7 +11,7 @@ from ..dry_run import gigaflops
 from ..mentors import Mentor
 from ..tables import text_table
 
-_HEAD = ['member', 'parameters', 'GFLOPs', 'input', 'head', 'precision', 'teaches']
+HEAD = ['member', 'parameters', 'GFLOPs', 'input', 'head', 'precision', 'teaches']
 _SHOWN_NAMES = 20
 
 
@@ -50,37 +50,69 @@ def _listed(names: Sequence[str]) -> str:
 def overview(classroom: Classroom, size: tuple[int, int]) -> str:
     """Return the table, and the cost of a step relative to training the student alone.
 
-    A GFLOP is a billion multiply-adds, as in the model zoos' tables. A step of the student counts
-    as three forward passes: the forward pass, the gradient of the inputs and the gradient of the
-    weights. A step of a mentor is one forward pass.
+    A step of the student counts as three forward passes: the forward pass, the gradient of the
+    inputs and the gradient of the weights. A step of a mentor is one forward pass.
     """
-    plain = student_of(classroom)
-    student = gigaflops(plain, size)
-    sizes = [mentor.input_adapter.size or size for mentor in classroom.mentors]
-    mentors = [gigaflops(mentor.model, theirs) for mentor, theirs in zip(classroom.mentors, sizes)]
-    rows = [['student', _millions(plain), _figure(student), _pixels(size), _head(plain), '', '']]
-    for mentor, cost, theirs in zip(classroom.mentors, mentors, sizes):
-        rows.append(
-            [
-                mentor.name,
-                _millions(mentor.model),
-                _figure(cost),
-                _pixels(theirs),
-                _head(mentor.model),
-                _precision(mentor),
-                mentor.output_adapter.summary,
-            ]
-        )
-    text = f'The classroom:\n{text_table(_HEAD, rows)}'
-    parts = (classroom.strategy, classroom.divergence, classroom.ranker)
-    strategy, divergence, ranker = (type(part).__name__ for part in parts)
-    text += f'\n{strategy} by {divergence}, ranked by {ranker}.'
+    student, *mentors = costs = member_costs(classroom, size)
+    rows = member_rows(classroom, size, costs)
+    text = f'The classroom:\n{text_table(HEAD, rows)}\n{method_of(classroom)}'
     if student and all(mentors):
         ratio = 1 + sum(mentors) / (3 * student)
         text += f"\nBy these figures a step costs {ratio:.1f} times the student's alone."
         if classroom.cache is not None:
             text += ' A step whose answers are in the cache costs no more than the student alone.'
     return text
+
+
+def member_rows(
+    classroom: Classroom, size: tuple[int, int], costs: Sequence[float | None]
+) -> list[list[str]]:
+    """Rows of the table: the student, then the mentors.
+
+    Args:
+        classroom: A prepared classroom.
+        size: Width and height of the student's input.
+        costs: See :func:`member_costs`.
+    """
+    plain = student_of(classroom)
+    student, *mentors = map(_figure, costs)
+    rows = [['student', _millions(plain), student, _pixels(size), _head(plain), '', '']]
+    for mentor, cost, theirs in zip(classroom.mentors, mentors, _sizes(classroom, size)):
+        rows.append(
+            [
+                mentor.name,
+                _millions(mentor.model),
+                cost,
+                _pixels(theirs),
+                _head(mentor.model),
+                _precision(mentor),
+                mentor.output_adapter.summary,
+            ]
+        )
+    return rows
+
+
+def method_of(classroom: Classroom) -> str:
+    """One sentence on the strategy, the divergence and the ranker."""
+    parts = (classroom.strategy, classroom.divergence, classroom.ranker)
+    strategy, divergence, ranker = (type(part).__name__ for part in parts)
+    return f'{strategy} by {divergence}, ranked by {ranker}.'
+
+
+def member_costs(classroom: Classroom, size: tuple[int, int]) -> list[float | None]:
+    """GFLOPs of a forward pass of the student, then of the mentors; None if not known.
+
+    A GFLOP is a billion multiply-adds, as in the model zoos' tables.
+    """
+    mentors = zip(classroom.mentors, _sizes(classroom, size))
+    return [
+        gigaflops(student_of(classroom), size),
+        *(gigaflops(mentor.model, theirs) for mentor, theirs in mentors),
+    ]
+
+
+def _sizes(classroom: Classroom, size: tuple[int, int]) -> list[tuple[int, int]]:
+    return [mentor.input_adapter.size or size for mentor in classroom.mentors]
 
 
 def _millions(model: nn.Module) -> str:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ class RecordFile:
             f'Training goes on after iteration {iteration}: {len(lines) - len(kept)} later records '
             f'of {self.path} are dropped; the file as it was is {copy}.'
         )
+
+    def read(self) -> list[dict[str, Any]]:
+        """Return all complete records."""
+        if not self.path.exists():
+            return []
+        lines = self.path.read_text(errors='replace').splitlines(keepends=True)
+        return [json.loads(line) for line in lines if _is_of(line, sys.maxsize)]
 
     def append(self, record: dict[str, Any]) -> None:
         """Append a record."""

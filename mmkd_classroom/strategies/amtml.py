@@ -209,7 +209,7 @@ class AMTML(Strategy):
         losses['loss_latents'] = self.decay * size
         statistics = member_statistics(scores, targets)
         statistics['weight'] = labelled_mean(weights.detach(), targets)
-        return DistillOutput(losses, statistics)
+        return DistillOutput(losses, statistics, weights.detach())
 
     def _relation_losses(
         self, student: Prediction, mixed: tuple[Tensor, ...], labelled: Tensor

@@ -149,13 +149,13 @@ class ClassroomKD(Strategy):
         rank = ranks(score)
         active = self._active(rank, scores)  # (M, N, K)
         psi = gap(rank)
-        share = self._mentor_weights(rank, scores)
+        weights = active * self._mentor_weights(rank, scores)
 
         taught, temperatures = [], []
         for index, mentor in enumerate(mentors):
             tau, tau_student = self._temperatures(psi[index], student, mentor)
             distance = divergence(student, mentor, targets, tau, tau_student)  # (N, K)
-            coefficient = active[index] * share[index] * targets.weights
+            coefficient = weights[index] * targets.weights
             taught.append((coefficient * distance).sum(dim=-1).mean())
             temperatures.append(tau)
         per_mentor = self.weight * torch.stack(taught)  # (M,)
@@ -164,7 +164,7 @@ class ClassroomKD(Strategy):
         losses['loss_mentors'] = per_mentor.sum()
         statistics = self._statistics(score, rank, active, temperatures, targets)
         statistics.update(share=share_of(per_mentor, losses), invalid=invalid_samples(scores))
-        return DistillOutput(losses, statistics)
+        return DistillOutput(losses, statistics, weights)
 
     def _ranked(self, scores: Scores) -> Tensor:
         """Scores to rank: ``(M + 1, N, K)``, ``(M + 1, N, 1)`` or ``(M + 1, 1, 1)``."""

@@ -96,6 +96,7 @@ class WeightedKD(Strategy):
                 share=share_of(per_mentor, losses),
                 **member_statistics(scores, targets),
             ),
+            weights,
         )
 
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import MentorCheck
-from mmkd_classroom.hooks.mentor_check import _batch_size, _quiet
+from mmkd_classroom.hooks.mentor_check import _batch_size, quiet
 
 CLASSES = 3
 
@@ -237,7 +237,7 @@ def test_who_sees_the_joints_passes_and_who_does_not_is_named(metric, tmp_path, 
 
 def test_a_metric_may_warn_but_not_chat(tmp_path, fresh_runners, capsys):
     logger = MMLogger.get_instance('quiet', log_file=str(tmp_path / 'log'))
-    with _quiet():
+    with quiet():
         logger.info('Evaluating CocoMetric...')
         print('AVER Precision')
         logger.warning('no person was found')

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,8 @@ def test_the_log_has_one_line_a_record(tmp_path, fresh_runners):
         assert line.endswith(f'Mentors [{record["iter"]}/6]  {summary(record)}')
     (stock, *_) = [line for line in log_of(runner) if 'Epoch(train)' in line]
     assert 'loss_mentors: ' in stock and 'mentor/' not in stock and 'student_score' not in stock
+    (*_, stock) = [line for line in log_of(runner) if 'Epoch(train)' in line]  # after a record
+    assert float(re.search(r' mentor_time: ([\d.]+)', stock)[1]) > 0
 
 
 def test_the_line_of_five_mentors_is_short():

@@ -1,0 +1,70 @@
+"""Summary of a training on one screen, when it ends."""
+
+from typing import Any
+
+from mmengine.logging import MessageHub
+
+from ..tables import text_table
+
+_SHOWN = {'active': 'teaches', 'weight': 'weight', 'score': 'score', 'share': 'share of loss'}
+_TIMES = ('time', 'data_time', 'mentor_time')
+
+
+def closing_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: str) -> str:
+    """Return a table of who taught, the validation, and the time.
+
+    Args:
+        records: All records of the training, at least one.
+        hub: MMEngine's scalars of the training.
+        work_dir: Its work directory, for the command that is named.
+    """
+    last = records[-1]
+    scalars = {name: buffer.data[0] for name, buffer in hub.log_scalars.items()}
+    parts = [
+        f'The classroom after {last["iter"]} iterations (first record -> last):',
+        _table(records[0], last),
+        *_validation(scalars),
+        *_time(scalars),
+        f'Charts and samples: python -m mmkd_classroom.report {work_dir}',
+    ]
+    return '\n'.join(parts)
+
+
+def _table(first: dict[str, Any], last: dict[str, Any]) -> str:
+    keys = [key for key in _SHOWN if key in next(iter(last['mentors'].values()))]
+    rows = []
+    for name, values in last['mentors'].items():
+        start = first['mentors'].get(name, {})
+        rows.append([name, *(_change(start.get(key), values[key]) for key in keys)])
+    if 'student_score' in last and 'score' in keys:
+        own = _change(first.get('student_score'), last['student_score'])
+        rows.append(['student', *(own if key == 'score' else '' for key in keys)])
+    return text_table(['member', *(_SHOWN[key] for key in keys)], rows)
+
+
+def _change(start: float | None, end: float) -> str:
+    return f'{end:.2f}' if start is None else f'{start:.2f} -> {end:.2f}'
+
+
+def _validation(scalars: dict[str, Any]) -> list[str]:
+    found = {name.removeprefix('val/'): v for name, v in scalars.items() if name.startswith('val/')}
+    lines = [
+        f'{name}: {values[-1]:.2f} in the end, between {values.min():.2f} and {values.max():.2f} '
+        f'in {len(values)} validations'
+        for name, values in found.items()
+        if name not in _TIMES and len(values)
+    ]
+    return lines[:3]
+
+
+def _time(scalars: dict[str, Any]) -> list[str]:
+    steps, data, mentors = (scalars.get(f'train/{name}') for name in _TIMES)
+    if steps is None or not steps.sum() > 0:
+        return []
+    parts = {'waiting for data': data, 'mentors': mentors}
+    shares = ''.join(
+        f'{name} {values.mean() / steps.mean():.0%}, '
+        for name, values in parts.items()
+        if values is not None and len(values)
+    )
+    return [f'{steps.sum() / 60:.1f} minutes of training steps: {shares}the rest the student']

@@ -1,0 +1,83 @@
+"""Which samples a report shows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .lessons import Lessons
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Some samples and why they are shown.
+
+    Attributes:
+        title: What they are.
+        reason: How they were chosen.
+        samples: Their indices, the most typical first.
+    """
+
+    title: str
+    reason: str
+    samples: list[int]
+
+
+def galleries(lessons: Lessons, count: int = 6) -> list[Gallery]:
+    """Choose samples that show how the classroom works; none is shown twice.
+
+    Args:
+        lessons: Answers of the members.
+        count: Number of samples of each gallery.
+    """
+    shown: set[int] = set()
+    found = []
+    for title, reason, value in _QUESTIONS:
+        interest = np.where(lessons.labelled.any(axis=-1), value(lessons), -np.inf)
+        order = [int(i) for i in np.argsort(-interest, kind='stable') if np.isfinite(interest[i])]
+        chosen = [index for index in order if index not in shown][:count]
+        shown.update(chosen)
+        if chosen:
+            found.append(Gallery(title, reason, chosen))
+    return found
+
+
+def _lead(lessons: Lessons) -> np.ndarray:
+    """Largest lead over the student of a mentor that teaches."""
+    lead = np.where(lessons.sample_weight > 0, lessons.score[1:] - lessons.score[:1], -np.inf)
+    return lead.max(axis=0)
+
+
+def _error_of_silenced(lessons: Lessons) -> np.ndarray:
+    """Largest product of confidence and error of a mentor that does not teach."""
+    error = lessons.confidence[1:] * (1 - lessons.score[1:])
+    wrong = lessons.score[1:] < lessons.score[:1]
+    return np.where((lessons.sample_weight == 0) & wrong, error, -np.inf).max(axis=0)
+
+
+def _dispute(lessons: Lessons) -> np.ndarray:
+    """Difference between the best and the worst mentor."""
+    if len(lessons.members) < 3:
+        return np.full(lessons.score.shape[1], -np.inf)
+    return np.ptp(lessons.score[1:], axis=0)
+
+
+def _difficulty(lessons: Lessons) -> np.ndarray:
+    """Negative mean score of all members."""
+    return -lessons.score.mean(axis=0)
+
+
+_QUESTIONS: tuple[tuple[str, str, Callable[[Lessons], np.ndarray]], ...] = (
+    (
+        'Where the student has most to learn',
+        'A mentor that teaches is furthest ahead of the student.',
+        _lead,
+    ),
+    (
+        'Confidently wrong, and silenced',
+        'A mentor is sure and worse than the student, so it does not teach.',
+        _error_of_silenced,
+    ),
+    ('The most disputed', 'The scores of the mentors differ most.', _dispute),
+    ('The hardest', 'The mean score of all members is lowest.', _difficulty),
+)

@@ -1,0 +1,269 @@
+"""Write the report of a classroom: one HTML file that needs no network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, PackageLoader
+from plotly.graph_objects import Figure
+from plotly.offline import get_plotlyjs
+
+from ..errors import ClassroomError
+from ..hooks.overview import HEAD, member_costs, member_rows, method_of
+from . import charts, pictures
+from .choice import galleries
+from .lessons import Lessons, build_classroom, run_lessons
+from .members import member_scores
+from .run import Run, read_classroom, read_run
+
+_TEMPLATE = 'page.html'
+
+
+@dataclass(frozen=True)
+class Classroom:
+    """What is known of a classroom beside its log.
+
+    Attributes:
+        head: Titles of the table of its members.
+        rows: The student, then the mentors.
+        note: What the scores are.
+        lessons: Its answers; None without samples.
+    """
+
+    head: list[str]
+    rows: list[list[str]]
+    note: str = ''
+    lessons: Lessons | None = None
+
+
+def write_report(
+    work_dirs: Sequence[Path | str],
+    out: Path | str,
+    alone: Path | str | None = None,
+    samples: int = 1024,
+) -> Path:
+    """Write the report of a classroom.
+
+    Args:
+        work_dirs: Its work directory, or several in which it was resumed, in this order.
+        out: HTML file to write.
+        alone: Work directory of the same student's training alone, to compare with.
+        samples: Number of training samples that show who teaches what, and of validation samples
+            that score the members. With 0 no model is built, and the report has only what was
+            logged.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        ClassroomError: The directories are not those of a classroom, or its parts are gone.
+    """
+    if samples < 0:
+        raise ClassroomError(f'--samples {samples}: give 0 or more.')
+    run = read_classroom(work_dirs)
+    single = None if alone is None else read_run([alone])
+    if single is not None and single.records:
+        raise ClassroomError(f'--alone {alone} is a classroom, too: name the student alone.')
+    classroom = _examine(run, samples) if samples else _logged(run)
+    environment = Environment(
+        loader=PackageLoader('mmkd_classroom.report', '.'),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    context = {**_summary(run, single), **_classroom(run, classroom), **_charts(run, single)}
+    if classroom.lessons is not None:
+        context.update(_lessons(classroom.lessons))
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    text = environment.get_template(_TEMPLATE).render(plotly_js=_Script(get_plotlyjs()), **context)
+    out.write_text(text, encoding='utf-8')
+    return out
+
+
+class _Script(str):
+    """Text that is HTML or JavaScript already."""
+
+    def __html__(self) -> str:
+        return self
+
+
+def _examine(run: Run, samples: int) -> Classroom:
+    """Build the classroom again, score its members, and let them answer."""
+    model, dataset = build_classroom(run)
+    lessons = run_lessons(model, dataset, samples)
+    count, metrics = member_scores(model, run.config, samples)
+    height, width = lessons.images[0].shape[:2]
+    size = (width, height)
+    head, rows = [*HEAD], member_rows(model, size, member_costs(model, size))
+    note = method_of(model)
+    if metrics:
+        names = list(metrics[0])[:2]
+        head += names
+        rows = [[*row, *(f'{m[name]:.2f}' for name in names)] for row, m in zip(rows, metrics)]
+        note += (
+            f' Scores are those of the last checkpoint on {count} validation samples, without '
+            'test-time augmentation.'
+        )
+    return Classroom(head, rows, note, lessons)
+
+
+def _logged(run: Run) -> Classroom:
+    names = ['student', *run.records[-1]['mentors']]
+    return Classroom(['member'], [[name] for name in names], 'The models were not built.')
+
+
+def _summary(run: Run, alone: Run | None) -> dict[str, Any]:
+    last = run.records[-1]
+    tiles = []
+    for metric in run.metrics[:2]:
+        value, base = run.result(metric), alone and alone.result(metric)
+        note = '' if base is None else f'{value - base:+.2f} against {base:.2f} alone'
+        tiles.append(dict(name=metric, value=f'{value:.2f}', note=note))
+    for name, values in last['mentors'].items():
+        key = 'active' if 'active' in values else 'weight'
+        first = run.records[0]['mentors'][name].get(key)
+        if key in values:
+            form = '.0%' if key == 'active' else '.2f'
+            word = 'teaches' if key == 'active' else 'mean weight'
+            tiles.append(
+                dict(
+                    name=f'{name} {word}',
+                    value=f'{values[key]:{form}}',
+                    note=f'{first:{form}} at first',
+                )
+            )
+    epochs = f'{last["epoch"]} epochs, ' if last.get('epoch') else ''
+    return dict(
+        title=run.work_dir.resolve().name,
+        subtitle=f'{epochs}{last["iter"]} iterations; {run.work_dir}',
+        tiles=tiles,
+    )
+
+
+def _classroom(run: Run, classroom: Classroom) -> dict[str, Any]:
+    count = len(run.records[-1]['mentors'])
+    return dict(
+        classroom=classroom,
+        classroom_note=classroom.note,
+        colours=[charts.STUDENT, *map(charts.colour_of, range(count))],
+    )
+
+
+def _charts(run: Run, alone: Run | None) -> dict[str, Any]:
+    figures = [charts.results(run, alone, metric) for metric in run.metrics[:2]]
+    figures.append(charts.losses(run, alone))
+    spent = {'in the classroom': seconds_of_step(run)}
+    if alone is not None:
+        spent['alone'] = seconds_of_step(alone)
+    return dict(
+        result_note='' if run.metrics else 'This training did not validate.',
+        result_charts=list(map(_html, figures)),
+        time_charts=list(map(_html, charts.over_time(run))),
+        cost_note=_cost_note(run, alone),
+        cost_chart=_html(charts.cost(spent)),
+    )
+
+
+def seconds_of_step(run: Run) -> dict[str, float]:
+    """Mean seconds of a training step by what they were spent on, from the training's log."""
+    names = ('time', 'data_time', 'mentor_time')
+    whole, data, mentors = (run.mean(name) or 0.0 for name in names)
+    own = max(0.0, whole - data - mentors)
+    return {'waiting for data': data, 'mentors': mentors, 'student': own}
+
+
+def _cost_note(run: Run, alone: Run | None) -> str:
+    parts = seconds_of_step(run)
+    whole = sum(parts.values())
+    text = 'Means of a training step, without validation and checkpoints: '
+    text += ', '.join(f'{name} {value / whole:.0%}' for name, value in parts.items())
+    text += f' of {whole:.3g} s. The student: forward, backward and optimizer.'
+    memory = max((line['memory'] for line in run.steps if 'memory' in line), default=None)
+    if memory is not None:
+        text += f' Peak memory of the GPU: {memory} MiB.'
+    if alone is not None:
+        text += f' A step costs {whole / sum(seconds_of_step(alone).values()):.2f} times one alone.'
+    return text
+
+
+def _lessons(lessons: Lessons) -> dict[str, Any]:
+    figures = [charts.who_teaches_what(lessons), charts.scores_by_topic(lessons)]
+    topic = 'class' if lessons.kind == 'classes' else 'joint'
+    hidden = max(0, len(lessons.topics) - charts.SHOWN_TOPICS)
+    return dict(
+        lessons=True,
+        kind=lessons.kind,
+        lessons_note=(
+            f'The last checkpoint on {len(lessons.images)} training samples, as they are augmented '
+            f'in training. Each labelled {topic} is one lesson, which the mentors share by their '
+            'weights, or which nobody gives.'
+            + (f' {hidden} more differ less from the mean.' if hidden else '')
+        ),
+        figures=_joint_figures(lessons),
+        topic_charts=list(map(_html, figures)),
+        disagreement_chart=_html(charts.disagreement(lessons)),
+        samples_note='Bold members teach the sample; their weight is beside it.',
+        galleries=[
+            dict(
+                title=gallery.title,
+                reason=gallery.reason,
+                cards=[_card(lessons, sample) for sample in gallery.samples],
+            )
+            for gallery in galleries(lessons)
+        ],
+    )
+
+
+def _joint_figures(lessons: Lessons) -> list[dict[str, str]]:
+    if lessons.kind == 'classes' or not lessons.links:
+        return []
+    shares = charts.teaching_shares(lessons)
+    drawn = pictures.joint_figures(lessons, shares, float(np.nanmax(shares)))
+    names = [*lessons.members[1:], 'nobody']
+    colours = [*map(charts.colour_of, range(len(names) - 1)), charts.NOBODY]
+    return [
+        dict(name=name, colour=colour, picture=picture)
+        for name, colour, picture in zip(names, colours, drawn)
+    ]
+
+
+def _card(lessons: Lessons, sample: int) -> dict[str, Any]:
+    weights = lessons.sample_weight[:, sample]
+    members = []
+    for index, name in enumerate(lessons.members):
+        weight = weights[index - 1] if index else None
+        members.append(
+            dict(
+                name=name,
+                colour=charts.colour_of(index - 1) if index else charts.STUDENT,
+                score=f'{lessons.score[index, sample]:.2f}',
+                taught=bool(index and weight > 0),
+                weight='' if weight is None else f'{weight:.2f}' if weight > 0 else 'silent',
+            )
+        )
+    if lessons.kind == 'classes':
+        return _class_card(lessons, sample, members)
+    truth, *drawn = pictures.pose_pictures(lessons, sample)
+    for member, picture in zip(members, drawn):
+        member['picture'] = picture
+        if member['taught']:
+            member['weight'] = f'weight {member["weight"]}'
+    return dict(index=sample, picture=truth, members=members)
+
+
+def _class_card(lessons: Lessons, sample: int, members: list[dict[str, Any]]) -> dict[str, Any]:
+    truth = int(lessons.truth[sample])
+    for index, member in enumerate(members):
+        said = int(lessons.said[index, sample])
+        member['says'] = f'{lessons.topics[said]} {lessons.confidence[index, sample]:.0%}'
+        member['right'] = said == truth
+    picture = pictures.plain_picture(lessons.images[sample])
+    return dict(index=sample, picture=picture, truth=lessons.topics[truth], members=members)
+
+
+def _html(figure: Figure) -> _Script:
+    settings = dict(displayModeBar=False, responsive=True)
+    return _Script(figure.to_html(full_html=False, include_plotlyjs=False, config=settings))
