@@ -8,15 +8,16 @@ from pathlib import Path
 import cv2
 import pytest
 
-# Ten trainings and tests.
+# Twelve trainings and tests.
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 TOOL = Path(__file__).parents[2] / 'demo' / 'run.py'
 TITLES = [
     'mentor resnet18-w24',
     'mentor resnet18-w16',
-    'mentor resnet18-w4',
+    'mentor resnet18-w4, one epoch',
     'student alone',
-    'student in the classroom',
+    'taught by the average',
+    'in the classroom',
 ]
 
 
@@ -43,18 +44,25 @@ def first(tmp_path_factory):
 def test_table(first):
     root, output = first
     head, *rows = table(output)
-    assert head == ['model', 'parameters', 'AP', 'PCK', 'minutes']
+    assert head == ['model', 'labels', 'parameters', 'PCK', 'AP', 'minutes']
     assert [row[0] for row in rows] == TITLES
-    parameters = [float(row[1].removesuffix(' M')) for row in rows]
+    assert [row[1] for row in rows] == ['all'] * 3 + ['2'] * 3
+    parameters = [float(row[2].removesuffix(' M')) for row in rows]
     assert parameters[0] > parameters[1] > parameters[3] > parameters[2] > 0
-    assert parameters[4] == parameters[3]  # a taught student is a stock student
-    assert all(0 <= float(cell) <= 100 for row in rows for cell in row[2:4])
+    assert parameters[5] == parameters[4] == parameters[3]  # a taught student is a stock student
+    assert all(0 <= float(cell) <= 100 for row in rows for cell in row[3:5])
     assert (root / 'work_dirs' / 'demo' / 'table.md').read_text() in output
+
+
+def test_the_gain_and_who_was_silenced_are_told(first):
+    assert re.search(r'the student gained [+-]\d+\.\d PCK over the student alone, and', first[1])
+    for name in ('resnet18-w24', 'resnet18-w16', 'resnet18-w4, one epoch'):
+        assert re.search(rf'^{name} taught \d+ % of the people at first', first[1], re.M)
 
 
 def test_each_training_is_reported(first):
     for title in TITLES:
-        title += ', seed 0' * title.startswith('student')
+        title += ', seed 0' * (not title.startswith('mentor'))
         assert re.search(
             rf'\] {title}: epoch 1 of 1, step 1 of 1, loss [\d.]+, done in \d+:\d\d\n', first[1]
         )
@@ -70,8 +78,8 @@ def test_second_time_nothing_is_done_again(first):
     root, output = first
     work = root / 'work_dirs' / 'demo'
     before = {path: path.stat().st_mtime_ns for path in work.rglob('*.p[tk][hl]')}
-    # Checkpoints of five trainings, three of them copied, and predictions of two students.
-    assert len(before) == 10
+    # Checkpoints of six trainings, three of them copied, and predictions of three students.
+    assert len(before) == 12
     again = demo(root)
     assert again.returncode == 0, again.stdout + again.stderr
     assert {path: path.stat().st_mtime_ns for path in work.rglob('*.p[tk][hl]')} == before
