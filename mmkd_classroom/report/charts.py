@@ -211,7 +211,8 @@ def _heat_map(
         xgap=1,
         ygap=1,
     )
-    figure.update_layout(height=90 + 34 * len(rows), margin_b=25)
+    slanted = 50 if sum(map(len, columns)) > 110 else 0  # labels that do not fit side by side
+    figure.update_layout(height=90 + slanted + 34 * len(rows), margin_b=25)
     figure.update_yaxes(autorange='reversed', showgrid=False, automargin=True)
     figure.update_xaxes(showgrid=False, automargin=True, side='bottom')
     if square:
