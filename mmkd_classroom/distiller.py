@@ -28,7 +28,7 @@ from .registry import MODELS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
 from .statistics import Statistics, Stopwatch
 from .strategies import Strategy
-from .structures import Lesson
+from .structures import StepOutput
 
 _STRATEGY = 'strategy.'
 _KEYS = (
@@ -146,12 +146,12 @@ class Classroom:
         Raises:
             ClassroomError: :meth:`prepare` was not called before.
         """
-        output = self.teach(inputs, data_samples).output
+        output = self.distill(inputs, data_samples).output
         self.statistics.add(output.statistics)
         return _with_free_total(output.losses)
 
-    def teach(self, inputs: Tensor, data_samples: list[Any]) -> Lesson:
-        """Run all members on a batch, and let the mentors teach; see :meth:`loss`."""
+    def distill(self, inputs: Tensor, data_samples: list[Any]) -> StepOutput:
+        """Run all members on a batch, score them and compute the losses; see :meth:`loss`."""
         if not self._prepared:
             raise ClassroomError(
                 'This classroom has not seen its data yet. Outside of a Runner, call '
@@ -173,7 +173,7 @@ class Classroom:
         targets = self.adapter.targets(data_samples, inputs.device)
         scores = self.ranker([student, *mentors], targets)
         output = self.strategy(student, mentors, scores, targets, self.divergence, losses)
-        return Lesson(student, mentors, targets, scores, output)
+        return StepOutput(student, mentors, targets, scores, output)
 
     def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
         """Check training samples, match the mentors' joints with theirs, and choose the ranker.

@@ -170,7 +170,7 @@ class DistillOutput:
 
 
 @dataclass(frozen=True)
-class Lesson:
+class StepOutput:
     """All that a classroom computes for a batch.
 
     Attributes:

@@ -55,8 +55,8 @@ class MentoringHook(Hook):
         tau_max: Schedule of ``strategy.tau_max``.
         mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults), which scores the
             mentors before training; None for no check.
-        report: Whether to write ``report.html`` to the work_dir when training ends; see
-            :mod:`mmkd_classroom.report`.
+        report: Whether to write ``report.html`` to the work_dir when training ends, as
+            ``python -m mmkd_classroom.report`` does.
         **unknown: Raise an error that lists the options.
     """
 

@@ -18,7 +18,7 @@ from ..distiller import Classroom
 from ..hooks.joints import pack_input_joints
 from ..hooks.strategy_state import load_strategy
 from ..mentors.input_adapter import Normalisation
-from ..structures import ClassTargets, JointTargets, Lesson
+from ..structures import ClassTargets, JointTargets, StepOutput
 from .run import Run
 
 _BATCH = 32
@@ -120,8 +120,8 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
         samples = [dataset[int(index)] for index in indices[start : start + _BATCH]]
         data = classroom.data_preprocessor(pseudo_collate(samples), False)
         inputs = _stacked(data['inputs'])
-        lesson = classroom.teach(inputs, data['data_samples'])
-        parts.append({name: _host(value) for name, value in _arrays(lesson).items()})
+        step = classroom.distill(inputs, data['data_samples'])
+        parts.append({name: _host(value) for name, value in _arrays(step).items()})
         images += _pictures(inputs, classroom)
     first, samplewise = parts[0], {'truth', 'labelled'}
     whole = {
@@ -140,12 +140,12 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
     )
 
 
-def _arrays(lesson: Lesson) -> dict[str, Tensor]:
-    members = [lesson.student, *lesson.mentors]
-    targets, scores = lesson.targets, lesson.scores
+def _arrays(step: StepOutput) -> dict[str, Tensor]:
+    members = [step.student, *step.mentors]
+    targets, scores = step.targets, step.scores
     labelled = targets.weights > 0  # (N, K)
     unknown = ~(labelled & scores.valid)
-    weight = lesson.output.weights.expand_as(scores.item[1:])
+    weight = step.output.weights.expand_as(scores.item[1:])
     common = dict(
         labelled=labelled,
         score=scores.sample,
