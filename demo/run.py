@@ -45,6 +45,7 @@ from mmkd_classroom.errors import ClassroomError  # noqa: E402
 from mmkd_classroom.tables import markdown_table  # noqa: E402
 
 AVERAGE = dict(type='mmkd_classroom.AVER', temperature=1.0)  # the classroom's own temperature
+SILENT = 5  # percent of the people
 CLASSROOM = PROJECT / 'configs' / 'demo' / 'classroom_demo.py'
 
 
@@ -162,13 +163,12 @@ def summary(students: list[Run], store: ResultStore, record: Path) -> str:
     records = [json.loads(line) for line in record.read_text().splitlines()]
     for name in records[0]['mentors']:
         shares = [100 * record['mentors'][name]['active'] for record in records]
-        quiet = next(
-            (r['epoch'] for r, s in zip(records, shares) if s == min(shares) and s < 20), None
-        )
-        lines.append(
-            f'{name} taught {shares[0]:.0f} % of the people at first, {shares[-1]:.0f} % in the end'
-            + ('.' if quiet is None else f'; fewest, {min(shares):.0f} %, in epoch {quiet}.')
-        )
+        line = f'{name} taught {shares[0]:.0f} % of the people at first, {shares[-1]:.0f} % in the end'
+        loud = [index for index, share in enumerate(shares) if share >= SILENT]
+        if shares[-1] < SILENT:
+            epoch = records[loud[-1] + 1]['epoch'] if loud else 1
+            line += f': from epoch {epoch} on it was silenced, with less than {SILENT} %'
+        lines.append(f'{line}.')
     return '\n'.join(lines)
 
 
