@@ -163,9 +163,10 @@ def summary(students: list[Run], store: ResultStore, record: Path) -> str:
     records = [json.loads(line) for line in record.read_text().splitlines()]
     for name in records[0]['mentors']:
         shares = [100 * record['mentors'][name]['active'] for record in records]
-        line = f'{name} taught {shares[0]:.0f} % of the people at first, {shares[-1]:.0f} % in the end'
+        first, last = shares[0], shares[-1]
+        line = f'{name} taught {first:.0f} % of the people at first, {last:.0f} % in the end'
         loud = [index for index, share in enumerate(shares) if share >= SILENT]
-        if shares[-1] < SILENT:
+        if last < SILENT:
             epoch = records[loud[-1] + 1]['epoch'] if loud else 1
             line += f': from epoch {epoch} on it was silenced, with less than {SILENT} %'
         lines.append(f'{line}.')
