@@ -81,8 +81,8 @@ class Form:
         self.fields: list[Field] = []
         for index, (shape, kept) in enumerate(zip(self.shapes, self.cells)):
             if kept is None:
-                few = torch.Size(shape[1:]).numel() <= _COORDINATES
-                kind = torch.float32 if few else dtype
+                coordinates = joints is not None and len(shape) == 2 and shape[1] <= _COORDINATES
+                kind = torch.float32 if coordinates else dtype
                 self.fields.append(Field(f'values_{index}', shape, kind))
                 continue
             small = torch.Size(shape[1:]).numel() <= torch.iinfo(torch.int16).max

@@ -99,7 +99,9 @@ def test_few_cells_are_stored_densely():
 
 
 def test_coordinates_are_exact():
-    answer = Answer((torch.rand(3, 5, 4),), torch.ones(3, dtype=torch.bool))
+    joints = torch.rand(3, 5, 2)
+    finite = torch.ones(3, dtype=torch.bool)
+    answer = Answer((torch.rand(3, 5, 4),), finite, joints, joints[..., 0])
     form = form_of(answer, 1.0, 'fp16', 32)
     assert torch.equal(form.unpack(form.pack(answer)).values[0], answer.values[0])
 
