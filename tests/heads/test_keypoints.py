@@ -288,3 +288,14 @@ def test_the_student_s_joints_may_be_named_in_the_config():
     assert tuple(convert.untaught) == COCO[1:5]  # before any sample was seen
     with pytest.raises(ClassroomError, match=r"model\.mentors\[1\]\.keypoint_map names 'tail'"):
         output_adapter(student, mentor, metainfo='aic', keypoint_map={'tail': 'nose'})
+
+
+def test_joints_that_match_by_the_table_are_listed():
+    mentor = mentor_of(joints=14)
+    convert = output_adapter(adapter_of(), mentor, metainfo='crowdpose')
+    convert.bind('posetrack18')  # 17 joints, with the top of the head
+    assert convert.by_table == [('top_head', 'head_top')]
+    top = joint_names('posetrack18', 'x').index('head_top')
+    assert convert(output_of(mentor)).valid[:, top].all()
+    convert.bind('coco')
+    assert convert.by_table == []
