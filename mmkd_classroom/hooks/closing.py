@@ -49,7 +49,7 @@ def _change(start: float | None, end: float) -> str:
 def _validation(scalars: dict[str, Any]) -> list[str]:
     found = {name.removeprefix('val/'): v for name, v in scalars.items() if name.startswith('val/')}
     lines = [
-        f'{name}: {values[-1]:.2f} in the end, between {values.min():.2f} and {values.max():.2f} '
+        f'{name}: {values[-1]:.4g} in the end, between {values.min():.4g} and {values.max():.4g} '
         f'in {len(values)} validations'
         for name, values in found.items()
         if name not in _TIMES and len(values)

@@ -102,7 +102,7 @@ def _examine(run: Run, samples: int) -> Classroom:
     if metrics:
         names = list(metrics[0])[:2]
         head += names
-        rows = [[*row, *(f'{m[name]:.2f}' for name in names)] for row, m in zip(rows, metrics)]
+        rows = [[*row, *(f'{m[name]:.4g}' for name in names)] for row, m in zip(rows, metrics)]
         note += (
             f' Scores are those of the last checkpoint on {count} validation samples, without '
             'test-time augmentation.'
@@ -120,8 +120,8 @@ def _summary(run: Run, alone: Run | None) -> dict[str, Any]:
     tiles = []
     for metric in run.metrics[:2]:
         value, base = run.result(metric), alone and alone.result(metric)
-        note = '' if base is None else f'{value - base:+.2f} against {base:.2f} alone'
-        tiles.append(dict(name=metric, value=f'{value:.2f}', note=note))
+        note = '' if base is None else f'{value - base:+.3g} against {base:.4g} alone'
+        tiles.append(dict(name=metric, value=f'{value:.4g}', note=note))
     for name, values in last['mentors'].items():
         key = 'active' if 'active' in values else 'weight'
         first = run.records[0]['mentors'][name].get(key)

@@ -44,7 +44,7 @@ def test_the_summary_fits_on_a_screen(fresh_runners):
         'member   teaches       score         share of loss',
         'a        0.90 -> 0.90  0.50 -> 0.50  0.25 -> 0.25',
         'student                0.12 -> 0.50',
-        'AP: 0.50 in the end, between 0.25 and 0.75 in 3 validations',
+        'AP: 0.5 in the end, between 0.25 and 0.75 in 3 validations',
         '2.0 minutes of training steps: waiting for data 10%, mentors 50%, the rest the student',
         'Charts and samples: python -m mmkd_classroom.report work',
     ]
