@@ -95,12 +95,14 @@ def mean_shape(joints: np.ndarray, labelled: np.ndarray, rounds: int = 10) -> np
         without a label in these poses are 0.
     """
     has = labelled.sum(axis=1) == labelled.sum(axis=1).max()
-    common = labelled[has].all(axis=0) if has.any() else labelled.any(axis=0)
+    common = labelled[has].all(axis=0)
+    shape = np.zeros((joints.shape[1], 2))
+    if not common.any():
+        return shape
     poses = joints[has][:, common]
     poses = poses - poses.mean(axis=1, keepdims=True)
     sizes = np.sqrt((poses**2).sum(axis=-1).mean(axis=-1))
     poses = poses[sizes > 0] / sizes[sizes > 0, None, None]
-    shape = np.zeros((joints.shape[1], 2))
     if len(poses) == 0:
         return shape
     mean = poses[0]
