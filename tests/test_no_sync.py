@@ -78,6 +78,11 @@ class Transfers(TorchDispatchMode):
         return result
 
 
+def world(device):
+    """Where tensors of this device can be."""
+    return FakeTensorMode(allow_non_fake_inputs=True) if device == FAKE else nullcontext()
+
+
 def step(model, inputs, samples, device):
     """Forward, MMEngine's sum of the losses, and backward, twice: the first step sets things up.
 
@@ -85,7 +90,7 @@ def step(model, inputs, samples, device):
         Number of copies from the host to the device in the second step.
     """
     model.prepare(samples)
-    with FakeTensorMode(allow_non_fake_inputs=True) if device == FAKE else nullcontext():
+    with world(device):
         model = model.to(device).train()
         for _ in range(2):
             # On the device, as the data preprocessor leaves them.
@@ -108,7 +113,8 @@ devices = pytest.mark.parametrize('device', [FAKE if PRETENDS else 'meta'])
 @pytest.mark.skipif(setup is None, reason='this PyTorch cannot pretend to have a device')
 def test_all_this_on_a_pretended_device():
     """In a process of its own: PyTorch must know the device before its first backward pass."""
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-k', FAKE, __file__]
+    options = ['-q', '-p', 'no:cacheprovider', '-k', FAKE]
+    command = [sys.executable, '-m', 'pytest', *options, __file__]
     done = subprocess.run(
         command, env={**os.environ, 'PRETENDS': '1'}, capture_output=True, text=True
     )
@@ -149,7 +155,7 @@ def test_a_step_on_classes(granularity, mode, device):
 
 @devices
 @pytest.mark.parametrize(
-    'name', ['dark', 'udp', 'offsets', 'point', 'rle', 'integral', 'dsnt', 'smoothed']
+    'name', ['dark', 'udp', 'offsets', 'point', 'integral', 'dsnt', 'smoothed']
 )
 def test_the_other_codecs(name, device):
     mentors = [estimator(codec_name=kind) for kind in (name, 'msra', 'simcc', 'rle', 'offsets')]
@@ -190,11 +196,21 @@ FORMS = ['msra', 'udp', 'offsets', 'simcc', 'smoothed', 'point', 'rle', 'integra
 
 @devices
 @pytest.mark.parametrize('theirs', FORMS)
-@pytest.mark.parametrize('ours', FORMS)
+@pytest.mark.parametrize('ours', [form for form in FORMS if form != 'rle'])
 def test_every_conversion(ours, theirs, device):
     mentors = [estimator(codec_name=theirs), estimator(codec_name=theirs, input_size=(96, 128))]
     model = distiller(estimator(codec_name=ours), mentors)
     assert step(model, *pose_batch(2, codec_name=ours), device) == 1  # the targets, pinned
+
+
+@devices
+def test_rle_s_own_loss_reads_a_value_in_stock_training_too(device):
+    """Its flow builds a MultivariateNormal in each step, which checks its arguments."""
+    student = build(estimator(codec_name='rle'))
+    inputs, samples = pose_batch(2, codec_name='rle')
+    with pytest.raises((RuntimeError, NotImplementedError)), world(device):
+        student.to(device).train()
+        student.loss(inputs.to(device), [sample.to(device) for sample in samples])
 
 
 @devices
