@@ -13,6 +13,7 @@ Examples:
 """
 
 import argparse
+import copy
 import statistics
 import sys
 import tempfile
@@ -134,7 +135,7 @@ class Clock(Hook):
 
 def epoch(cfg: Config, kind: str, folder: Path) -> tuple[float, Runner]:
     """Train for an epoch; its seconds, and the Runner."""
-    cfg = cfg.copy()
+    cfg = copy.deepcopy(cfg)
     if kind == ALONE:
         remove_mentors(cfg)
     elif kind == CACHED:

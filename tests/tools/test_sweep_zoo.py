@@ -12,10 +12,7 @@ import torch
 SHUFFLENET = (
     'mmpose::body_2d_keypoint/topdown_heatmap/coco/td-hm_shufflenetv2_8xb64-210e_coco-256x192.py'
 )
-REGRESSION = (
-    'mmpose::body_2d_keypoint/topdown_regression/coco/'
-    'td-reg_mobilenetv2_rle-pretrained-8xb64-210e_coco-256x192.py'
-)
+BOTTOM_UP = 'mmpose::body_2d_keypoint/dekr/coco/dekr_hrnet-w32_8xb10-140e_coco-512x512.py'
 CIFAR = 'mmpretrain::resnet/resnet18_8xb16_cifar10.py'
 
 
@@ -36,7 +33,7 @@ def outcomes(folder):
 
 
 def test_stock_configs_in_their_roles(tool, tmp_path, capsys):
-    only = '/td-hm_shufflenetv2_.*coco-256|td-reg_mobilenetv2_rle|resnet18_.*cifar10'
+    only = '/td-hm_shufflenetv2_.*coco-256|dekr_hrnet-w32_8xb10-140e_coco|resnet18_.*cifar10'
     command = ['--only', only, '--work-dir', str(tmp_path), '--out', str(tmp_path / 'zoo.md')]
     tool.main(command)
 
@@ -45,9 +42,9 @@ def test_stock_configs_in_their_roles(tool, tmp_path, capsys):
         stock='ok', student='ok', mentor='ok', **{'mentor at 160 px': '–'}
     )
     assert found[CIFAR] == found[SHUFFLENET]
-    assert found[REGRESSION]['stock'] == '–'
+    assert found[BOTTOM_UP]['stock'] == '–'
     for role in ('student', 'mentor'):
-        assert found[REGRESSION][role].startswith(f'refused: model.{role}')
+        assert found[BOTTOM_UP][role].startswith(f'refused: model.{role}')
     table = (tmp_path / 'zoo.md').read_text()
     assert f'| {SHUFFLENET} | ok | ok | ok | – |' in table
     assert '| student | 2 | 1 |' in table
