@@ -31,7 +31,7 @@ RUN apt-get update \
 WORKDIR /mmkd_classroom
 COPY . .
 ARG PIP_INDEX_URL
-# The cache keeps mmcv, which is built here, for the next image. It is on another file system.
-RUN --mount=type=cache,target=/root/.cache UV_LINK_MODE=copy make setup
+# uv's cache keeps mmcv, which is built here, for the next image. It is on another file system.
+RUN --mount=type=cache,target=/uv-cache UV_CACHE_DIR=/uv-cache UV_LINK_MODE=copy make setup
 
 CMD ["make", "test"]

@@ -35,9 +35,9 @@ from mmengine.runner import Runner
 
 from mmkd_classroom.benchmark.plan import remove_mentors
 from mmkd_classroom.command import set_mmpretrain_dataloaders
-from mmkd_classroom.dry_run import gigaflops
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks.classroom import classroom_of
+from mmkd_classroom.hooks.overview import member_costs
 from mmkd_classroom.mentors.entry import as_entry
 
 ALONE, CACHED, ONLINE = 'the student alone', 'from the cache', 'with mentors'
@@ -155,10 +155,7 @@ def measure(cfg: Config, folder: Path, args: argparse.Namespace) -> None:
     _, runner = epoch(cfg, CACHED, folder)  # fills it
     classroom = classroom_of(runner)
     size = tuple(reversed(runner.train_dataloader.dataset[0]['inputs'].shape[1:]))
-    student = gigaflops(classroom, size)
-    mentors = [
-        gigaflops(mentor.model, mentor.input_adapter.size or size) for mentor in classroom.mentors
-    ]
+    student, *mentors = member_costs(classroom, size)
     promised = 1 + sum(mentors) / (3 * student)
     record = classroom.cache.size() / args.samples / len(classroom.mentors)
     del runner, classroom
