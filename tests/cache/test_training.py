@@ -126,8 +126,9 @@ def test_another_strategy_and_seed_share_it(kind, tmp_path, fresh_runners, ran):
     assert not ran
 
 
-def test_a_resumed_training_continues_from_it(tmp_path, fresh_runners, ran):
-    room = Room('classes', tmp_path, epochs=4)
+@kinds
+def test_a_resumed_training_continues_from_it(kind, tmp_path, fresh_runners, ran):
+    room = Room(kind, tmp_path, epochs=4)
     whole = room.train('whole')
     part = room.runner('part')
     part.register_hook(StopAfter(2))
