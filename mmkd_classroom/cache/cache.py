@@ -18,7 +18,7 @@ from ..structures import Prediction
 from .forms import Form
 from .pipelines import SHOWN, Shown
 from .store import Store
-from .views import Views
+from .views import SCHEME, Views
 from .writer import Writer
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
@@ -116,7 +116,7 @@ class MentorCache:
             key,
             mentor=mentor.settings(),
             record=dict(self._form(mentor), cells=None if self.dense else self.cells),
-            seed=self.views.seed,
+            seed=[SCHEME, self.views.seed],
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         path = self.dir / f'{mentor.name}-{digest}' / 'manifest.json'

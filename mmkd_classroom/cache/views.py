@@ -1,5 +1,6 @@
 """Views: which augmentation of a sample an epoch shows, drawn so that it can be drawn again."""
 
+import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,11 @@ import numpy as np
 import torch
 
 from ..errors import ClassroomError
+
+#: How random numbers follow from (seed, sample, view). Caches of another scheme are not read.
+SCHEME = 'shake_128'
+
+_GENERATOR = np.random.MT19937(0)  # seeded anew for each view
 
 
 class Views:
@@ -45,32 +51,65 @@ class Views:
     def view(self, sample: int) -> int:
         """The view of a sample that the epoch shows, in [0, V)."""
         cycle, position = divmod(self.epoch, self.count)
-        order = np.random.default_rng((self.seed, sample, cycle)).permutation(self.count)
-        return int(order[position])
+        keys = _words(self.count, 'order', self.seed, sample, cycle)
+        return int(keys.argsort(kind='stable')[position])
 
     @contextmanager
     def drawing(self, sample: int, view: int, pipeline: Any = None) -> Iterator[None]:
         """A block in which all random numbers are those of a sample's view.
 
-        The generators of Python, NumPy and PyTorch go on afterwards as if nothing was drawn.
+        The generators of Python, NumPy and PyTorch go on afterwards as if nothing was drawn; only
+        a second normal number that NumPy keeps from the last pair is lost.
 
         Args:
             sample: Index of the sample.
             view: Index of the view.
             pipeline: Whose transforms may have generators of their own (albumentations).
         """
-        words = np.random.SeedSequence((self.seed, sample, view)).generate_state(4)
-        before = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        random.seed(int(words[0]))
-        np.random.seed(int(words[1]))
-        torch.default_generator.manual_seed(int(words[2]))
+        words = [int(word) for word in _words(4, 'view', self.seed, sample, view)]
+        before = random.getstate(), torch.get_rng_state()
+        random.seed(words[0])
+        torch.default_generator.manual_seed(words[1])
         for transform in getattr(pipeline, 'transforms', ()):
             seeded = getattr(getattr(transform, 'aug', None), 'set_random_seed', None)
             if seeded is not None:
-                seeded(int(words[3]))
+                seeded(words[2])
+        try:
+            with _numpy_seeded(words[3]):
+                yield
+        finally:
+            random.setstate(before[0])
+            torch.set_rng_state(before[1])
+
+
+def _words(count: int, *key: str | int) -> np.ndarray:
+    """``count`` random numbers of 32 bits that follow from a key, as uint32.
+
+    A hash, because this runs for each sample, and takes a tenth of the time of a generator of
+    NumPy's that is seeded by the key.
+    """
+    digest = hashlib.shake_128(repr(key).encode()).digest(4 * count)
+    return np.frombuffer(digest, '<u4')
+
+
+@contextmanager
+def _numpy_seeded(seed: int) -> Iterator[None]:
+    """A block in which NumPy's global generator is another one.
+
+    To copy its state out and in again takes as long as all transforms of a CIFAR picture.
+    """
+    if not hasattr(np.random, 'set_bit_generator'):  # before NumPy 1.24
+        before = np.random.get_state()
+        np.random.seed(seed)
         try:
             yield
         finally:
-            random.setstate(before[0])
-            np.random.set_state(before[1])
-            torch.set_rng_state(before[2])
+            np.random.set_state(before)
+        return
+    before = np.random.get_bit_generator()
+    np.random.set_bit_generator(_GENERATOR)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        np.random.set_bit_generator(before)

@@ -86,3 +86,16 @@ def test_a_worker_sees_the_epoch_change():
     turn.set()
     assert queue.get(timeout=60) == 7
     worker.join(60)
+
+
+def test_without_the_exchange_of_generators_before_numpy_1_24(monkeypatch):
+    views = Views(2, 0)
+    with views.drawing(5, 1):
+        expected = drawn()
+    monkeypatch.delattr(np.random, 'set_bit_generator')
+    np.random.seed(1)
+    first = np.random.rand()
+    np.random.seed(1)
+    with views.drawing(5, 1):
+        assert drawn() == expected
+    assert np.random.rand() == first
