@@ -1,0 +1,35 @@
+# What makes the running advantage better on poses, one change at a time: filter, decay,
+# temperature, divergence, weight. On seeds of its own; what helps is confirmed in lspet_cpu.py.
+# Needs: what lspet_cpu.py needs.
+# Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_search.py
+_base_ = ['./lspet_cpu.py']
+
+_advantage = _base_._heatmap_classrooms[-1]
+_strategy = _advantage['strategy']
+_rise = dict(
+    type='mmkd_classroom.MentoringHook', weight=dict(type='constant', start=1.0, warmup=0.25)
+)
+_fall = dict(type='mmkd_classroom.MentoringHook', weight=dict(type='linear', start=2.0, end=0.0))
+
+seeds = [10, 11]
+baseline = 'AVER'
+methods = [
+    _base_._heatmap_rivals[0],
+    _advantage,
+    dict(name='filter by sample', strategy=dict(_strategy, filter=True)),
+    dict(name='filter by keypoint', strategy=dict(_strategy, filter=True, granularity='keypoint')),
+    dict(name='decay 0.9', strategy=dict(_strategy, decay=0.9)),
+    dict(name='decay 0.998', strategy=dict(_strategy, decay=0.998)),
+    dict(name='T = 2', strategy=dict(_strategy, temperature=2.0)),
+    dict(name='weight 2', strategy=dict(_strategy, weight=2.0)),
+    dict(name='weight 4', strategy=dict(_strategy, weight=4.0)),
+    dict(
+        name='weight rises from 0 to 1 in the first quarter',
+        strategy=_strategy,
+        options={'custom_hooks': [_rise]},
+    ),
+    dict(name='weight falls from 2 to 0', strategy=_strategy, options={'custom_hooks': [_fall]}),
+    dict(
+        name='MSE of heatmaps', strategy=_strategy, options={'model.divergence': dict(type='MSE')}
+    ),
+]
