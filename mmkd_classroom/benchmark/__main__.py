@@ -4,12 +4,14 @@ Mentors without a checkpoint are trained first, once. Each finished run adds a l
 in the plan's folder. If the command is started again, after an interruption or with a longer plan,
 it does only the missing runs. At the end it writes PLAN.md, with tables of results and costs, and
 PLAN.png. If a run fails, its logs are kept in failed/, the other runs continue, and the exit code
-is 1. Paths of data and checkpoints are relative to the current directory, as in train.
+is 1. Paths of data and checkpoints are relative to the current directory, as in train. Of several
+plans, the methods that all have are ranked.
 
 Examples:
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet.py --gpus 0 1 2 3
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py --report
+    python -m mmkd_classroom.benchmark PLAN_A.py PLAN_B.py
 """
 
 import argparse
@@ -28,6 +30,7 @@ from ..errors import ClassroomError
 from ..hub import config_file
 from .jobs import JobRunner, clock, preload
 from .plan import Plan, read_plan
+from .ranking import ranking
 from .report import Results, plot, report
 from .runner import BenchmarkRunner
 from .store import ResultStore, locked
@@ -38,8 +41,8 @@ CORES = os.cpu_count() or 1
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('plan', help="path of the plan, or 'package::path'")
-    parser.add_argument('--work-dir', help="takes runs and results, in place of the plan's folder")
+    parser.add_argument('plan', nargs='+', help="path of a plan, or 'package::path'")
+    parser.add_argument('--work-dir', help="takes runs and results, in place of a plan's folder")
     parser.add_argument(
         '--gpus', nargs='+', help='as CUDA_VISIBLE_DEVICES names them; by default all there are'
     )
@@ -57,7 +60,7 @@ def parse_args() -> argparse.Namespace:
         default={},
         help='changes to the plan, as key=value, such as seeds="[0,1]"',
     )
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def slots(args: argparse.Namespace) -> list[dict[str, str]]:
@@ -79,11 +82,11 @@ def visible_gpus() -> list[str]:
     return named.split(',') if named else [str(n) for n in range(torch.cuda.device_count())]
 
 
-def run(plan: Plan, args: argparse.Namespace) -> bool:
+def run(plan: Plan, args: argparse.Namespace) -> tuple[Results, bool]:
     """Do all runs without a result, and report all results.
 
     Returns:
-        Whether the plan is complete.
+        The results, and whether the plan is complete.
     """
     start = time.monotonic()
 
@@ -109,7 +112,7 @@ def run(plan: Plan, args: argparse.Namespace) -> bool:
     print(f'\n{text}\nThe plot: {plan.folder / plan.name}.png')
     for title, message in failures.items():
         print(f'\nFAILED {title}\n{message}', file=sys.stderr)
-    return not results.missing and not failures
+    return results, not results.missing and not failures
 
 
 def main() -> None:
@@ -131,12 +134,16 @@ def _benchmark() -> None:
     changes = dict(args.cfg_options)
     if args.work_dir:
         changes['work_dir'] = args.work_dir
-    plan = read_plan(config_file(args.plan, 'The plan'), changes)
-    plan.folder.mkdir(parents=True, exist_ok=True)
-    # A report only reads, so it works while a benchmark runs.
-    with nullcontext() if args.report else locked(plan.folder):
-        done = run(plan, args)
-    raise SystemExit(0 if done else 1)
+    plans = [read_plan(config_file(plan, 'The plan'), changes) for plan in args.plan]
+    ended = []
+    for plan in plans:
+        plan.folder.mkdir(parents=True, exist_ok=True)
+        # A report only reads, so it works while a benchmark runs.
+        with nullcontext() if args.report else locked(plan.folder):
+            ended.append(run(plan, args))
+    if len(plans) > 1:
+        print(f'\n{ranking([results for results, _ in ended])}')
+    raise SystemExit(0 if all(complete for _, complete in ended) else 1)
 
 
 if __name__ == '__main__':

@@ -227,6 +227,18 @@ def test_changed_plan_does_not_take_old_results(undisturbed):
 
 
 @pytest.mark.slow
+def test_methods_of_several_plans_are_ranked(undisturbed):
+    root, *_ = undisturbed
+    (root / 'again.py').write_text("_base_ = ['plan.py']\nwork_dir = 'work_dirs/benchmarks/plan'\n")
+    code, out, err = run(root, 'again.py', '--report')
+    assert code == 0, out + err
+    ranked = out[out.index('| method | mean rank |') :]
+    assert '| plan | again |' in ranked
+    assert 'Complete seeds: 2 in plan, 2 in again.' in ranked
+    assert '| method | mean rank |' not in run(root, '--report')[1]
+
+
+@pytest.mark.slow
 def test_two_benchmarks_do_not_share_a_folder(undisturbed):
     root, *_ = undisturbed
     with locked(root / 'work_dirs/benchmarks/plan'):
