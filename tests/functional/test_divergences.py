@@ -82,3 +82,20 @@ def test_certain_and_opposite_members_give_finite_numbers():
     value.sum().backward()
     assert value.isfinite().all() and student.grad.isfinite().all()
     assert value.item() == pytest.approx(1e4)
+
+
+@given(
+    hnp.arrays(np.float64, (4, 2, 7), elements=st.floats(-9, 9)),
+    hnp.arrays(np.float64, 3, elements=st.floats(0.1, 3)),
+    st.floats(0.5, 8),
+)
+def test_several_mentors_at_one_temperature_teach_as_their_mixture(logits, weights, tau):
+    student, *mentors = torch.from_numpy(logits)
+    student.requires_grad_()
+    taus = torch.full((2,), tau).double()
+    several = sum(w * kl_divergence(student, m, taus).sum() for w, m in zip(weights, mentors))
+    mixture = sum(w * (m / tau).softmax(-1) for w, m in zip(weights, mentors)) / weights.sum()
+    one = weights.sum() * kl_divergence(student, tau * mixture.log(), taus).sum()
+    (expected,) = torch.autograd.grad(one, student)
+    (gradient,) = torch.autograd.grad(several, student)
+    torch.testing.assert_close(gradient, expected)
