@@ -8,7 +8,7 @@ generated, so nothing is read or downloaded.
 
 Examples:
     python tools/benchmark_mentors.py pose
-    python tools/benchmark_mentors.py configs/classroomkd/hrnet_coco.py --device cuda --batch-size 64
+    python tools/benchmark_mentors.py configs/classroomkd/hrnet_coco.py --device cuda
 """
 
 import argparse
