@@ -1,4 +1,4 @@
-# How many views of a sample a cache needs: ClassroomKD from caches of 1 to 16 views, beside mentors
+# How many views of a sample a cache needs: ClassroomKD from caches of 1 to 8 views, beside mentors
 # that run in each step. ResNet-8 on 2,500 pictures of CIFAR-10 for 40 epochs, for a CPU.
 # Needs: data/cifar10 (see ../cifar10/README.md); mentors that are not there are trained first, on
 # 25,000 pictures.
@@ -24,6 +24,5 @@ methods = [
     dict(name='2 views', options={'model.cache.views': 2}),
     dict(name='4 views', options={'model.cache.views': 4}),
     dict(name='8 views', options={'model.cache.views': 8}),
-    dict(name='16 views', options={'model.cache.views': 16}),
     _base_._alone,
 ]
