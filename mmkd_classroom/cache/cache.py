@@ -22,7 +22,7 @@ from .views import SCHEME, Views
 from .writer import Writer
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
-DEFAULT_VIEWS = 4
+DEFAULT_VIEWS = 8
 
 
 class MentorCache:

@@ -44,7 +44,7 @@ def first(tmp_path_factory):
 def test_table(first):
     root, output = first
     head, *rows = table(output)
-    assert head == ['model', 'labels', 'parameters', 'PCK', 'AP', 'minutes']
+    assert head == ['model', 'labels', 'parameters', 'PCK', 'AR at OKS 0.5', 'minutes']
     assert [row[0] for row in rows] == TITLES
     assert [row[1] for row in rows] == ['all'] * 3 + ['2'] * 3
     parameters = [float(row[2].removesuffix(' M')) for row in rows]
