@@ -44,7 +44,7 @@ def _statistic(run: Run, key: str, names: Sequence[str]) -> go.Figure:
     if key == 'score':
         own = [record.get('student_score') for record in run.records]
     elif key == 'share':  # the labels' part
-        own = [1 - sum(values) for values in zip(*rows.values())]
+        own = [1 - sum(share or 0 for share in shares) for shares in zip(*rows.values())]
     if own is not None:
         figure.add_scatter(x=steps, y=own, name='student', line=dict(color=STUDENT, width=3))
     if key in _FRACTIONS:
