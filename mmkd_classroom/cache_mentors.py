@@ -35,6 +35,7 @@ from .command import (
 from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
+from .inputs import check_data, explain_inputs
 from .tables import text_table
 
 
@@ -104,9 +105,12 @@ def _runner(args: argparse.Namespace) -> Runner:
         cfg.model.cache = None
     cfg.load_from = args.student
     check_types(cfg)
+    check_data(cfg)
     register_safe_loader()
     prepare_distributed(cfg)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    explain_inputs(runner)
+    return runner
 
 
 def _keep_data_alone(cfg: Config) -> None:

@@ -211,8 +211,8 @@ def register_safe_loader() -> None:
 def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:
     """:func:`read_checkpoint` with the signature that MMEngine requires.
 
-    MMEngine's ``Runner.resume`` runs the text ``meta.config`` of a checkpoint as Python. Checkpoints
-    of MMEngine 1 have no such entry; it is left out, with a warning.
+    MMEngine's ``Runner.resume`` runs the text ``meta.config`` of a checkpoint as Python. MMEngine
+    itself writes no such entry; it is left out, with a warning.
 
     MMEngine logs "Loads checkpoint by weights_only backend", from the name of this function.
 

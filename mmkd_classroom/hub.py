@@ -4,6 +4,7 @@ The configs and tools of the repository are package data in ``.mim``, as in ever
 package: symbolic links in the repository, files in a wheel.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -14,7 +15,7 @@ import mmengine.hub
 import yaml
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
-from mmengine.fileio import YamlHandler, file_handlers
+from mmengine.fileio.handlers import YamlHandler, file_handlers
 from mmengine.utils import get_installed_path
 
 from .errors import ClassroomError, did_you_mean
@@ -72,10 +73,10 @@ def config_file(config: str, where: str) -> str:
             f'{did_you_mean(package, ["mmpose", "mmpretrain", _NAME])}.'
         )
     file = folder / path
-    if file.is_file():
+    if os.path.isfile(file):  # False for what can be no path, too
         return str(file)
     if package is None:
-        known = [other.name for other in file.parent.glob('*.py')]
+        known = os.listdir(file.parent) if os.path.isdir(file.parent) else []
         hint = did_you_mean(file.name, known)
     else:
         hint = did_you_mean(path, [f.relative_to(folder).as_posix() for f in folder.rglob('*.py')])

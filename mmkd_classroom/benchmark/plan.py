@@ -219,7 +219,7 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
             _build(kind, item, f'{key}[{index}] of {path}') for index, item in enumerate(items)
         ]
     plan = _build(Plan, {'name': Path(path).stem, **entries}, str(path))
-    if Path(plan.name).name != plan.name or '\0' in plan.name:
+    if Path(plan.name).name != plan.name or plan.name in ('', '..') or '\0' in plan.name:
         raise ClassroomError(
             f'name of {path} is {plan.name!r}: it is the name of a folder and of files, so give '
             'one without slashes. For another place give work_dir.'

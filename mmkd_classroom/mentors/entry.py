@@ -270,9 +270,10 @@ def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] 
     places = [Path(os.path.abspath(folder / Path(path).expanduser())) for folder in folders]
     places = list(dict.fromkeys(places))  # one place if the path is absolute
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # False for what can be no path, too
             return place
-    names = [file.name for place in places for file in place.parent.glob('*')]
+    folders = [place.parent for place in places if os.path.isdir(place.parent)]
+    names = [file.name for folder in folders for file in folder.glob('*')]
     raise ClassroomError(
         f'{where}: there is no such file{did_you_mean(Path(path).name, [*names, *words])}. It was '
         f'sought at {" and ".join(map(str, places))}.'
