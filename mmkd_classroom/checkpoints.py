@@ -287,8 +287,9 @@ def _refuse_archives(path: Path) -> None:
 
 
 def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines() or ['unexpected end']
-    return f'{type(error).__name__}: {lines[0][:300]}'
+    # PyTorch's own message begins with the advice to run what is in the file.
+    text = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'unexpected end'
+    return f'{type(error).__name__}: {text.splitlines()[0][:300]}'
 
 
 class _RestrictedUnpickler(pickle.Unpickler):

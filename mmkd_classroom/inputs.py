@@ -1,5 +1,6 @@
 """Say in one message, and early, what is wrong with the data or the checkpoint of a training."""
 
+import os
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
@@ -59,7 +60,11 @@ def explain_inputs(runner: Runner) -> None:
 
     def loader(given: Any, *_: Any, **__: Any) -> str:
         known = (name for name in _LOADERS if getattr(runner, f'_{name}', None) is given)
-        return f'{next(known, "A data loader")}: its data set cannot be built'
+        key = f'{next(known, "A data loader")}.dataset'
+        parts = _datasets(given.get('dataset') if isinstance(given, dict) else None, key)
+        named = [(name, part['ann_file']) for name, part in parts if part.get('ann_file')]
+        files = [f'{name}.ann_file = {file!r}' for name, file in named]
+        return ', with '.join([f'{key} cannot be built', *files])
 
     def checkpoint(filename: Any, *_: Any, **__: Any) -> str:
         return f'The checkpoint {str(filename)!r} cannot be loaded into this model'
@@ -88,13 +93,21 @@ def _told(
         except ClassroomError:
             raise
         except Exception as error:  # data sets and state dicts raise various types
-            frame = traceback.extract_tb(error.__traceback__)[-1]
             raise ClassroomError(
-                f'{what(*args, **kwargs)} ({reason(error)} in line {frame.lineno} of '
-                f'{frame.filename}). Correct the config or the file that it names.'
+                f'{what(*args, **kwargs)} ({reason(error)}{_place(error)}). Correct the config or '
+                'the file that it names.'
             ) from error
 
     return wrapped
+
+
+def _place(error: Exception) -> str:
+    """Line and file of an error, the innermost outside of Python's own modules."""
+    own = os.path.dirname(os.__file__)
+    frames = traceback.extract_tb(error.__traceback__)
+    others = [f for f in frames if not f.filename.startswith(own) or 'site-packages' in f.filename]
+    last = (others or frames)[-1]
+    return f' in line {last.lineno} of {last.filename}'
 
 
 def _not_empty(loader: Any) -> None:

@@ -60,7 +60,8 @@ def test_a_wrong_config(case, folders, run_tool, tmp_path, monkeypatch):
     monkeypatch.chdir(folders[case.kind])
     cfg = Config.fromfile('right.py')
     cfg.merge_from_dict(case.change)
-    cfg.dump(tmp_path / 'wrong.py')
+    lines = [f'{key} = {value!r}' for key, value in cfg.to_dict().items()]
+    (tmp_path / 'wrong.py').write_text('\n'.join(lines))
     with pytest.raises(SystemExit) as caught:
         run_tool('train', tmp_path / 'wrong.py', '--work-dir', tmp_path / 'work')
     said = str(caught.value).strip()
