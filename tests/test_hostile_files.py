@@ -153,14 +153,14 @@ def package(tmp_path, monkeypatch):
 
     def make(name, content):
         home = tmp_path / 'packages' / 'of_a_stranger' / '.mim'
-        (home / 'configs').mkdir(parents=True)
+        (home / 'configs' / 'some').mkdir(parents=True)
         (home.parent / '__init__.py').touch()
         (home / 'model-index.yml').write_text(f'Import: [{name}]')
         (home / name).write_bytes(content)
-        (home / 'configs' / 'x.py').write_text("model = dict(type='X')")
+        (home / 'configs' / 'some' / 'x.py').write_text("model = dict(type='X')")
         monkeypatch.syspath_prepend(home.parents[1])
         monkeypatch.setitem(MODULE2PACKAGE, 'of_a_stranger', 'of_a_stranger')
-        return 'of_a_stranger::x.py'
+        return 'of_a_stranger::some/x.py'
 
     yield make
     sys.modules.pop('of_a_stranger', None)
@@ -176,14 +176,14 @@ def test_a_metafile(kind, package, canary, tmp_path):
         (tmp_path / 'mine.py').write_text(f"_base_ = ['{name}']\nmodel = dict(x=1)")
         name = str(tmp_path / 'mine.py')
     entry = dict(config=name, checkpoint='zoo' if '::' in name else None)
-    with pytest.raises(
-        ClassroomError, match='could not be loaded .(Constructor|Reader|Scanner)Err'
-    ):
+    # MMEngine takes an index that it cannot decode for one that lacks the config.
+    said = 'lists no weights' if kind == 'pkl' else 'could not be loaded .ConstructorError'
+    with pytest.raises(ClassroomError, match=said):
         read_entry(entry, 'model.mentors[0]')
 
 
 def test_a_good_metafile_is_read(package):
-    models = b'Models: [{Config: configs/x.py, Weights: "https://x.invalid/a.pth"}]'
+    models = b'Models: [{Config: configs/some/x.py, Weights: "https://x.invalid/a.pth"}]'
     assert get_config(package('meta.yml', models), pretrained=True).model_path.endswith('a.pth')
 
 

@@ -25,7 +25,7 @@ def wrong_configs(cases: list[Any]) -> str:
     rows = []
     for case in cases:
         change = [literal(f'{key} = {value!r}') for key, value in case.change.items()]
-        lines = [f'| {literal(line)}' if line else '|' for line in case.message.splitlines()]
+        lines = [f'| {literal(line.strip())}' for line in case.message.splitlines()]
         rows.append(['\n\n'.join(change), '\n'.join(lines)])
     return rst_table(['change', 'message'], rows, [30, 70])
 
