@@ -21,6 +21,7 @@ extensions = [
     'command_help',
     'messages_table',
     'options_table',
+    'wrong_configs_table',
     'zoo_table',
 ]
 myst_enable_extensions = ['deflist', 'dollarmath']

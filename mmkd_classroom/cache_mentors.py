@@ -11,7 +11,6 @@ Examples:
 """
 
 import argparse
-import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,8 +19,9 @@ from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from . import cache_loops  # noqa: F401  (registers the loops)
-from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS
+from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS, read_manifest
 from .cache.store import Store
+from .checkpoints import register_safe_loader
 from .command import (
     add_common_arguments,
     check_types,
@@ -35,6 +35,7 @@ from .command import (
 from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
+from .inputs import check_data, explain_inputs
 from .tables import text_table
 
 
@@ -104,8 +105,12 @@ def _runner(args: argparse.Namespace) -> Runner:
         cfg.model.cache = None
     cfg.load_from = args.student
     check_types(cfg)
+    check_data(cfg)
+    register_safe_loader()
     prepare_distributed(cfg)
-    return Runner.from_cfg(cfg)
+    runner = Runner.from_cfg(cfg)
+    explain_inputs(runner)
+    return runner
 
 
 def _keep_data_alone(cfg: Config) -> None:
@@ -123,13 +128,13 @@ def list_caches(folder: Path) -> str:
     """A table of the caches in a folder.
 
     Raises:
-        ClassroomError: There is no such folder.
+        ClassroomError: There is no such folder, or a cache in it is damaged.
     """
     if not folder.is_dir():
         raise ClassroomError(f'--list {folder}: there is no such folder.')
     rows = []
     for path in sorted(folder.glob('*/manifest.json')):
-        samples = json.loads(path.read_text())['samples']
+        samples = read_manifest(path)['samples']
         stores = [Store.found(file, samples) for file in path.parent.glob('view_*[0-9]')]
         stores = [store for store in stores if '.' not in store.path.name]
         filled = sum(store.count() for store in stores) / max(1, samples * len(stores))
@@ -148,12 +153,17 @@ def prune(folder: Path, names: Sequence[str]) -> None:
         names: As :func:`list_caches` prints them.
 
     Raises:
-        ClassroomError: One of them is no cache; then none is removed.
+        ClassroomError: One of them is no cache, or a link; then none is removed.
     """
     known = sorted(path.parent.name for path in folder.glob('*/manifest.json'))
     for name in names:
         if name not in known:
             raise ClassroomError(f'--prune {name}: {folder} has {", ".join(known) or "no cache"}.')
+        if (folder / name).is_symlink():
+            raise ClassroomError(
+                f'--prune {name}: it is a link to {(folder / name).resolve()}. Remove the link '
+                'yourself; nothing outside of the folder is removed here.'
+            )
     for name in names:
         shutil.rmtree(folder / name)
         print(f'removed {folder / name}')

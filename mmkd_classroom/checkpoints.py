@@ -9,28 +9,34 @@ these by name and replaces ``getattr`` by a function that does nothing.
 import codecs
 import contextlib
 import hashlib
+import logging
 import os
 import pickle
 import re
+import socket
 import tarfile
 import types
+import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+import mmengine.runner.checkpoint
 import numpy as np
 import torch
 from mmengine.dist import barrier
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, print_log
 from mmengine.runner.checkpoint import CheckpointLoader
 from mmengine.utils import digit_version
 from torch import Tensor, nn
 
-from .errors import ClassroomError, reason
+from .errors import ClassroomError, reason, shown
 
 _SHOWN_KEYS = 10
+_PATIENCE = 60  # seconds in which a server must send something
+_INFLATED = 10  # times its size: PyTorch does not compress, so this is no checkpoint
 # OpenMMLab's file names end with the start of the SHA-256: `-f257d4e6.pth`,
 # `-71403f1c_20220913.pth`.
 _HASH = re.compile(r'-(?!20\d{6}\b)([0-9a-f]{8,64})(?:_\d{8})?\.pth$')
@@ -101,10 +107,9 @@ def read_checkpoint(
                 'and loading it could run any code. Nothing was run. If its author is trusted, '
                 'have it saved again with its `state_dict` alone.'
             ) from None
-        reason = str(error).strip().splitlines() or ['unexpected end']
         raise ClassroomError(
             f'{where} cannot be read: it is truncated, damaged or no PyTorch checkpoint '
-            f'({type(error).__name__}: {reason[0]}). Delete {path} and fetch or write it again.'
+            f'({_first_line(error)}). Delete {path} and fetch or write it again.'
         ) from error
     if not isinstance(content, dict):
         raise ClassroomError(
@@ -128,26 +133,41 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
         Path of the file.
 
     Raises:
-        ClassroomError: The download failed, or the SHA-256 differs from the one in the name.
+        ClassroomError: The download failed, the server sent nothing for a minute, or the SHA-256
+            differs from the one in the name.
     """
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
-    failure = None
+    name = _file_name(url)
+    if name in ('', '..'):
+        raise ClassroomError(f'{key} = {url!r} ends with no name of a file: give its whole URL.')
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    failure, patience = None, socket.getdefaulttimeout()
     try:
+        socket.setdefaulttimeout(patience or _PATIENCE)
         if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             digest = _HASH.search(path.name)
             torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=True)
-    except (OSError, RuntimeError) as error:
+    except Exception as error:  # urllib raises various types for odd URLs and answers
         failure = error
+    finally:
+        socket.setdefaulttimeout(patience)
     barrier()  # also after a failure, because the other processes wait here
     if not path.is_file():
-        why = failure or 'by the first process of this machine'
+        why = (failure and reason(failure)) or 'by the first process of this machine'
         raise ClassroomError(
             f'{key} = {url!r} could not be downloaded ({why}). Fetch it by other means and '
             f'write its path instead, or put it at {path}.'
         ) from failure
     check_hash(path, f'{key} = {url!r}')
     return path
+
+
+def _file_name(url: str) -> str:
+    """Last part of a URL's path; '' if it has none."""
+    try:
+        return Path(urlparse(url).path).name
+    except ValueError:  # such as 'http://['
+        return ''
 
 
 def check_hash(path: Path, where: str) -> None:
@@ -184,14 +204,36 @@ def register_safe_loader() -> None:
     """
     for prefixes in ('', ('http://', 'https://')):
         CheckpointLoader.register_scheme(prefixes, loader=load_from_weights_only, force=True)
+    # By its name in this module, torchvision://, open-mmlab:// and mmcls:// read their URLs.
+    mmengine.runner.checkpoint.load_from_http = load_from_weights_only
 
 
 def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:
     """:func:`read_checkpoint` with the signature that MMEngine requires.
 
+    MMEngine's ``Runner.resume`` runs the text ``meta.config`` of a checkpoint as Python. MMEngine
+    itself writes no such entry; it is left out, with a warning.
+
     MMEngine logs "Loads checkpoint by weights_only backend", from the name of this function.
+
+    Raises:
+        ClassroomError: See :func:`read_checkpoint`; or its weights have no names.
     """
-    return read_checkpoint(filename, map_location=map_location)
+    content = read_checkpoint(filename, map_location=map_location)
+    weights, meta = content.get('state_dict', content), content.get('meta')
+    if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
+        raise ClassroomError(
+            f'The checkpoint {str(filename)!r} holds no weights: its entry `state_dict`, or the '
+            'whole file, is no dict with names as keys.'
+        )
+    if isinstance(meta, dict) and meta.pop('config', None) is not None:
+        print_log(
+            f'{filename} has an entry meta.config, which MMEngine would run as Python to compare '
+            'the number of GPUs. It is left out.',
+            'current',
+            logging.WARNING,
+        )
+    return content
 
 
 def _made_anew(model: nn.Module) -> set[str]:
@@ -222,8 +264,7 @@ def _forgiving(model: nn.Module, names: set[str]) -> Iterator[None]:
 
 
 def _load(path: Path, map_location: Any | None) -> Any:
-    if tarfile.is_tarfile(path):  # PyTorch 0.1's format; torch.load would unpack it to disk
-        raise tarfile.TarError('a tar archive')
+    _refuse_archives(path)
     if digit_version(torch.__version__) >= digit_version('2.6.0'):
         allowed = [(value, name) for name, value in _ALLOWED.items()]
         with torch.serialization.safe_globals(allowed):
@@ -231,6 +272,24 @@ def _load(path: Path, map_location: Any | None) -> Any:
     return torch.load(
         path, map_location=map_location, weights_only=False, pickle_module=_RESTRICTED_PICKLE
     )
+
+
+def _refuse_archives(path: Path) -> None:
+    """Raise an error for files that would be unpacked to disk, or to far more than their size."""
+    with contextlib.suppress(tarfile.TarError), tarfile.open(path, 'r:'):
+        # PyTorch 0.1's format; torch.load would unpack it to disk.
+        raise ValueError('a tar archive')
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+        if unpacked > _INFLATED * path.stat().st_size:
+            raise ValueError(f'it would be unpacked to {unpacked} bytes')
+
+
+def _first_line(error: Exception) -> str:
+    # PyTorch's own message begins with the advice to run what is in the file.
+    text = str(error).rpartition('WeightsUnpickler error: ')[2].strip() or 'unexpected end'
+    return f'{type(error).__name__}: {text.splitlines()[0][:300]}'
 
 
 class _RestrictedUnpickler(pickle.Unpickler):
@@ -293,15 +352,19 @@ def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:
     """Return the weights of a checkpoint, without DDP's prefix."""
     entries = (content.get(name) for name in ('state_dict', 'model'))
     weights = next((entry for entry in entries if isinstance(entry, dict)), content)
-    if not weights or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not weights or not all(
+        isinstance(n, str) and isinstance(v, Tensor) for n, v in weights.items()
+    ):
         raise ClassroomError(
             f'{where} holds no weights: neither the whole file nor its entry `state_dict` or '
-            f'`model` is a dict of tensors. It has the entries {list(content)[:_SHOWN_KEYS]}.'
+            '`model` is a dict of names and tensors. It has the entries '
+            f'{shown(list(content)[:_SHOWN_KEYS])}.'
         )
     if not all(name.startswith('module.') for name in weights):
         return weights
     stripped = OrderedDict((name[len('module.') :], value) for name, value in weights.items())
-    with contextlib.suppress(AttributeError):  # module versions, which load hooks read
+    # Module versions, which load hooks read.
+    with contextlib.suppress(AttributeError, TypeError):
         stripped._metadata = {
             name[len('module.') :]: version for name, version in weights._metadata.items()
         }

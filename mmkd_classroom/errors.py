@@ -1,12 +1,16 @@
 """The error for configs and inputs that do not fit, and helpers for its messages."""
 
 import difflib
+import reprlib
 import textwrap
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _Item = TypeVar('_Item')
 _Result = TypeVar('_Result')
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3
+_REPR.maxstring = _REPR.maxother = 200
 
 
 class ClassroomError(ValueError):
@@ -42,6 +46,18 @@ def reason(error: BaseException) -> str:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     text = textwrap.shorten(str(text), 600, placeholder=' ...')
     return ': '.join(filter(None, [type(error).__name__, text]))
+
+
+def shown(value: Any) -> str:
+    """``repr`` of a value that came from a file, cut where it is long or deep.
+
+    A few lines of YAML can refer to each other so that the whole ``repr`` has billions of letters.
+
+    Example:
+        >>> shown([[[[[1]]]], *range(100)])
+        '[[[[...]]], 0, 1, 2, 3, 4, ...]'
+    """
+    return _REPR.repr(value)
 
 
 def each(function: Callable[[_Item], _Result], items: Iterable[_Item]) -> list[_Result]:

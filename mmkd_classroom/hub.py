@@ -4,12 +4,18 @@ The configs and tools of the repository are package data in ``.mim``, as in ever
 package: symbolic links in the repository, files in a wheel.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO, Any
 
+import mmengine.hub
+import yaml
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
+from mmengine.fileio.handlers import YamlHandler, file_handlers
 from mmengine.utils import get_installed_path
 
 from .errors import ClassroomError, did_you_mean
@@ -29,14 +35,15 @@ def register() -> None:
 
 
 def _without_scope(get_path: Callable) -> Callable:
-    """Wrap ``Config._get_cfg_path`` so that configs of this package have no scope.
+    """Wrap ``Config._get_cfg_path``: metafiles run nothing, configs of this package have no scope.
 
     MMEngine builds the parts of a base config from another package in the scope of that package.
     Our configs have parts of MMPose and MMPretrain.
     """
 
     def wrapped(cfg_path: str, filename: str) -> tuple[str, str | None]:
-        path, scope = get_path(cfg_path, filename)
+        with _plain_metafiles():
+            path, scope = get_path(cfg_path, filename)
         return path, None if scope == _NAME else scope
 
     return wrapped
@@ -66,16 +73,49 @@ def config_file(config: str, where: str) -> str:
             f'{did_you_mean(package, ["mmpose", "mmpretrain", _NAME])}.'
         )
     file = folder / path
-    if file.is_file():
+    if os.path.isfile(file):  # False for what can be no path, too
         return str(file)
     if package is None:
-        known = [other.name for other in file.parent.glob('*.py')]
+        known = os.listdir(file.parent) if os.path.isdir(file.parent) else []
         hint = did_you_mean(file.name, known)
     else:
         hint = did_you_mean(path, [f.relative_to(folder).as_posix() for f in folder.rglob('*.py')])
     raise ClassroomError(
         f'{where} {config!r}: there is no such config{hint}. It was sought at {file.absolute()}.'
     )
+
+
+def get_config(config: str, pretrained: bool = False) -> Config:
+    """:func:`mmengine.hub.get_config`, but no code in a metafile is run.
+
+    Args:
+        config: ``'package::path'``.
+        pretrained: Whether to add ``model_path``, the address of its weights.
+    """
+    with _plain_metafiles():
+        return mmengine.hub.get_config(config, pretrained=pretrained)
+
+
+@contextmanager
+def _plain_metafiles() -> Iterator[None]:
+    """A block in which MMEngine reads metafiles without running what they ask for.
+
+    Its YAML handler builds any Python object that a file names, and an index of metafiles may name
+    a pickle.
+    """
+    handlers = dict(file_handlers)
+    file_handlers.update(dict.fromkeys(('yaml', 'yml', 'pickle', 'pkl'), _SafeYaml()))
+    try:
+        yield
+    finally:
+        file_handlers.update(handlers)
+
+
+class _SafeYaml(YamlHandler):
+    """Plain values only."""
+
+    def load_from_fileobj(self, file: IO, **_: Any) -> Any:
+        return yaml.load(file, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
 
 
 def package_configs(package: str) -> Path:

@@ -31,6 +31,7 @@ from .command import (
 )
 from .distiller import student_config
 from .errors import ClassroomError
+from .inputs import check_data, explain_inputs
 
 _CLASSROOM = re.compile(r'model\.(student|mentors|strategy|ranker|divergence|adapter)\b')
 _OUT_FORMATS = ('.json', '.yaml', '.yml', '.pkl', '.pickle')
@@ -107,9 +108,11 @@ def _test() -> None:
         of_classroom = {key: options.pop(key) for key in list(options) if _CLASSROOM.match(key)}
         cfg.merge_from_dict(of_classroom)
     cfg = merge_args(student_config(cfg), args)
+    check_data(cfg, ['test_dataloader'])
     register_safe_loader()
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    explain_inputs(runner)
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
     # The runner loads the file again, for its hooks. It would only warn about wrong keys and test
     # random weights.

@@ -31,6 +31,7 @@ from .command import (
 from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
+from .inputs import check_data, explain_inputs
 from .options import type_name
 
 
@@ -128,9 +129,11 @@ def _train() -> None:
             "runner_type is 'FlexibleRunner', which does not tell a classroom when it trains: its "
             'hooks would be missing. Leave runner_type out.'
         )
+    check_data(cfg)
     register_safe_loader()
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    explain_inputs(runner)
     runner.train()
 
 

@@ -41,7 +41,7 @@ def rst_table(head: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequen
         for index, cell in enumerate(row):
             first, *others = (cell or ' ').splitlines()
             lines.append(f'   {"* -" if index == 0 else "  -"} {first}')
-            lines += [f'     {line}' for line in others]
+            lines += [f'       {line}' for line in others]
     return '\n'.join(lines)
 
 

@@ -12,9 +12,10 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, shown
 from ..heads import build_adapter
 from ..hub import config_file
+from ..json_files import is_number
 from ..mentors.entry import as_entry
 from ..options import build_part, check_options, type_name
 from ..parts import build_cache
@@ -48,14 +49,20 @@ class Metric:
         """Its scaled value in a result.
 
         Raises:
-            ClassroomError: The result does not have it.
+            ClassroomError: The result does not have it, or it is no number.
         """
         if not self.is_in(result):
             raise ClassroomError(
                 f'A metric of the plan has the key {self.key!r}, but the test of {result["name"]} '
                 f'gave {sorted(result["metrics"])}: choose from these. What has run is kept.'
             )
-        return self.scale * result['metrics'][self.key]
+        value = result['metrics'][self.key]
+        if not is_number(value):
+            raise ClassroomError(
+                f'A metric of the plan has the key {self.key!r}, which is {shown(value)} in the '
+                f'result of {result["name"]}, not a number: choose another.'
+            )
+        return self.scale * value
 
 
 @dataclass(frozen=True)
@@ -212,6 +219,11 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
             _build(kind, item, f'{key}[{index}] of {path}') for index, item in enumerate(items)
         ]
     plan = _build(Plan, {'name': Path(path).stem, **entries}, str(path))
+    if Path(plan.name).name != plan.name or plan.name in ('', '..') or '\0' in plan.name:
+        raise ClassroomError(
+            f'name of {path} is {plan.name!r}: it is the name of a folder and of files, so give '
+            'one without slashes. For another place give work_dir.'
+        )
     _check(plan, str(path))
     return plan
 

@@ -1,6 +1,6 @@
 """The report of a benchmark: tables of results, mentors and costs, and a plot."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ import matplotlib
 import numpy as np
 from scipy.stats import ttest_rel
 
+from ..errors import ClassroomError, shown
+from ..json_files import is_number
 from ..tables import markdown_table
 from .plan import Metric, Plan
 from .runs import mentor_runs, student_run
@@ -17,6 +19,13 @@ from .store import ResultStore
 matplotlib.use('Agg')  # before pyplot: there may be no display
 
 from matplotlib import pyplot as plt  # noqa: E402
+
+# What a line of results.jsonl must have, and of a training.
+_OF_A_TEST = {'name': str, 'metrics': dict}
+_OF_A_TRAINING = {
+    **_OF_A_TEST, 'seconds': float, 'memory': float, 'at_once': float, 'code': str, 'device': str,
+    'torch': str,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -35,13 +44,19 @@ class Results:
 
     @classmethod
     def load(cls, plan: Plan, store: ResultStore) -> 'Results':
-        """Find the results that belong to the plan as it is now."""
+        """Find the results that belong to the plan as it is now.
+
+        Raises:
+            ClassroomError: One of them lacks what the report needs.
+        """
         runs: dict[str, dict[int, dict[str, Any]]] = {}
         for method in plan.methods:
             made = {seed: student_run(plan, method, seed) for seed in plan.seeds}
             found = {seed: run and store.find(run.run_id) for seed, run in made.items()}
+            _check(found.values(), _OF_A_TRAINING, store)
             runs[method.name] = {seed: result for seed, result in found.items() if result}
         tested = {run.name: store.find(run.run_id) for run in mentor_runs(plan)}
+        _check(tested.values(), _OF_A_TEST, store)
         return cls(plan, runs, {name: result for name, result in tested.items() if result})
 
     @property
@@ -61,6 +76,19 @@ class Results:
     def all(self) -> list[dict[str, Any]]:
         """The results of all methods and seeds."""
         return [result for by_seed in self.runs.values() for result in by_seed.values()]
+
+
+def _check(
+    results: Iterable[dict[str, Any] | None], kinds: Mapping[str, type], store: ResultStore
+) -> None:
+    for result in filter(None, results):
+        for key, kind in kinds.items():
+            value = result.get(key)
+            if not (is_number(value) and value > 0 if kind is float else isinstance(value, kind)):
+                raise ClassroomError(
+                    f'{store.path}: the result with the run_id {result["run_id"]!r} has '
+                    f'{key} = {shown(value)}. Remove its line; its run is done again.'
+                )
 
 
 def report(results: Results) -> str:
@@ -222,7 +250,7 @@ def _explain_costs(results: Results) -> str:
 
 
 def _machine(result: dict[str, Any]) -> str:
-    threads = result['threads'] or 'all'
+    threads = result.get('threads') or 'all'
     plural = '' if threads == 1 else 's'
     return (
         f'{result["device"]}, torch {result["torch"]}; {result["at_once"]} at a time, {threads} '

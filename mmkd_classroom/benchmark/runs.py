@@ -14,12 +14,14 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 
 from ..checkpoints import read_checkpoint
+from ..errors import ClassroomError, reason
+from ..hub import get_config
 from .jobs import Job, ToolError
 from .plan import Method, Plan, mentor_name, prepare_config
 
+_LONGEST = 100  # letters of a name in the name of a folder
 TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'
 
 
@@ -195,10 +197,16 @@ def _weights_digest(path: Path, modified: int) -> str:
     content = read_checkpoint(path)
     weights = content.get('state_dict', content)
     total = hashlib.sha256()
-    for name, value in sorted(weights.items()):
-        if isinstance(value, torch.Tensor):
-            total.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
-            total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    try:
+        for name, value in sorted(weights.items()):
+            if isinstance(value, torch.Tensor):
+                total.update(f'{name} {value.dtype} {tuple(value.shape)}'.encode())
+                total.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    except Exception as error:  # no dict, names that cannot be sorted, sparse tensors
+        raise ClassroomError(
+            f'The weights in {path} are no dict of names and dense tensors ({reason(error)}). Save '
+            '`model.state_dict()` instead.'
+        ) from error
     return total.hexdigest()
 
 
@@ -222,7 +230,7 @@ def slug(name: str) -> str:
         >>> slug('ClassroomKD (batch), 3x')
         'classroomkd-batch-3x'
     """
-    return re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')
+    return re.sub(r'[^a-z0-9]+', '-', name.lower())[:_LONGEST].strip('-') or 'unnamed'
 
 
 def _mentor_config(entry: Mapping[str, Any]) -> Config:

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, shown
+from ..json_files import parse, read_lines
 
 
 class ResultStore:
@@ -21,7 +22,7 @@ class ResultStore:
         folder: Folder of the file. It is created with the first result.
 
     Raises:
-        ClassroomError: The file has results of an earlier format.
+        ClassroomError: The file has results of an earlier format, or lines that are none.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,13 +47,11 @@ class ResultStore:
             self._results[result['run_id']] = result
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        try:
-            lines = self.path.read_bytes().splitlines()
-        except FileNotFoundError:
+        if not self.path.exists():
             return
-        for line in lines:
+        for number, line in read_lines(self.path):
             try:
-                result = json.loads(line)
+                result = parse(line)
             except ValueError:
                 continue  # an incomplete line: this run is done again
             if isinstance(result, dict) and 'made_from' in result:
@@ -60,8 +59,21 @@ class ResultStore:
                     f"{self.path} has the key 'made_from', which is called 'run_id' now. To keep "
                     f"""these results: sed -i 's/"made_from"/"run_id"/' {self.path}"""
                 )
-            if isinstance(result, dict) and 'run_id' in result:
-                yield result
+            if not _is_result(result):
+                raise ClassroomError(
+                    f'{self.path}: line {number} is no result of a run: {shown(result)}. Remove '
+                    'this line; its run is done again.'
+                )
+            yield result
+
+
+def _is_result(value: Any) -> bool:
+    """Whether it has a ``run_id``, and its ``metrics`` are a dict, if it has any."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get('run_id'), str)
+        and isinstance(value.get('metrics', {}), dict)
+    )
 
 
 def _ends_with_newline(file: Any) -> bool:

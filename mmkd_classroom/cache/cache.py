@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -12,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, reason, shown
+from ..json_files import read_json
 from ..mentors import Mentor
 from ..structures import Prediction
 from .forms import Form
@@ -23,6 +25,7 @@ from .writer import Writer
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
 DEFAULT_VIEWS = 8
+_LARGEST = 2**40  # of a manifest's numbers, and of their products
 
 
 class MentorCache:
@@ -120,15 +123,8 @@ class MentorCache:
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         path = self.dir / f'{mentor.name}-{digest}' / 'manifest.json'
-        try:
-            return path.parent, json.loads(path.read_text())['shape']
-        except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError) as error:
-            raise ClassroomError(
-                f'{path} is damaged ({type(error).__name__}: {error}): remove {path.parent}; its '
-                'records will be made anew.'
-            ) from error
+        if path.exists():
+            return path.parent, read_manifest(path)['shape']
         shape = Form.shape_of(mentor.answer(inputs))
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not by a random number of torch's: the training would draw others after it.
@@ -202,6 +198,31 @@ class MentorCache:
     def flush(self) -> None:
         """Wait until all records are on disk."""
         self._writer.flush()
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a cache: ``samples``, their number, and ``shape``, the arguments of a form.
+
+    Raises:
+        ClassroomError: It is damaged, or its numbers are those of no cache.
+    """
+    try:
+        manifest = read_json(path)
+        shape = manifest['shape']
+        joints = [] if shape['joints'] is None else [[shape['joints']]]
+        for sizes in [[manifest['samples']], *joints, *shape['shapes']]:
+            if not all(type(size) is int and size > 0 for size in sizes):
+                raise ValueError(f'{shown(sizes)} are no sizes')
+            if math.prod(sizes) > _LARGEST:
+                raise ValueError(f'{shown(sizes)} is too large')
+        if set(shape) != {'shapes', 'joints'} or not all(len(each) > 1 for each in shape['shapes']):
+            raise ValueError(f'{shown(shape)} is the shape of no answer')
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise ClassroomError(
+            f'{path} is damaged ({reason(error)}): remove {path.parent}; its records will be made '
+            'anew.'
+        ) from error
+    return manifest
 
 
 def _gigabytes(count: int) -> str:

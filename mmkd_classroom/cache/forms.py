@@ -109,7 +109,17 @@ class Form:
         )
 
     def pack(self, answer: Answer) -> Tensor:
-        """Records ``(N, size)``, bytes on the answer's device."""
+        """Records ``(N, size)``, bytes on the answer's device.
+
+        Raises:
+            ClassroomError: The answer has other shapes, so the cache's manifest is wrong.
+        """
+        found = self.shape_of(answer)
+        if found != dict(shapes=list(map(list, self.shapes)), joints=self.joints):
+            raise ClassroomError(
+                f'model.cache: a mentor gives answers of the shape {found}, its manifest.json says '
+                f'{self.shapes} and {self.joints} joints. Remove this cache.'
+            )
         tensors: dict[str, Tensor] = dict(finite=answer.finite[:, None])
         for index, (values, kept) in enumerate(zip(answer.values, self.cells)):
             if kept is None:

@@ -28,7 +28,7 @@ class Store:
         size: Bytes of a record.
 
     Raises:
-        ClassroomError: The file has another size, or there is no space for it.
+        ClassroomError: The file has another size or is a link, or there is no space for it.
     """
 
     def __init__(self, path: Path, samples: int, size: int) -> None:
@@ -39,7 +39,13 @@ class Store:
 
     @classmethod
     def found(cls, path: Path, samples: int) -> 'Store':
-        """The store of a file whose record size is not known."""
+        """The store of a file whose record size is not known.
+
+        Raises:
+            ClassroomError: No record fits into the file.
+        """
+        if path.stat().st_size < samples * (_HEADER.itemsize + 1):
+            raise ClassroomError(f'{path} is too small for {samples} records: remove it.')
         return cls(path, samples, path.stat().st_size // samples - _HEADER.itemsize)
 
     @property
@@ -100,6 +106,8 @@ class Store:
     def _open(self, create: bool = False) -> tuple[np.memmap, np.memmap]:
         """The headers ``(samples,)`` and the records ``(samples, size)``."""
         if self._maps is None:
+            if self.path.is_symlink():  # records would be written over any file of this size
+                raise ClassroomError(f'{self.path} is a link, not a file of records: remove it.')
             if create and not self.path.exists():
                 self._allocate()
             found = self.path.stat().st_size

@@ -1,11 +1,13 @@
 """Match a mentor's classes with the student's."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-import mmengine
+import yaml
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, reason, shown
+from ..json_files import MAX_BYTES, read_json
 
 
 def class_indices(
@@ -27,39 +29,36 @@ def class_indices(
     """
     where = f'{key}.class_map'
     if isinstance(class_map, str):
-        try:
-            class_map = mmengine.load(class_map)
-        except Exception as error:  # the type depends on the format
-            raise ClassroomError(f'{where} = {class_map!r} cannot be read: {error}') from error
+        class_map = _read(Path(class_map), where)
     if not isinstance(class_map, (Mapping, list, tuple)):
         raise ClassroomError(
-            f'{where} is {class_map!r}: give a list, a dict or the path of a file.'
+            f'{where} is {shown(class_map)}: give a list, a dict or the path of a file.'
         )
     if not isinstance(class_map, Mapping):
         class_map = dict(enumerate(class_map))
-    class_map = {int(ours): theirs for ours, theirs in class_map.items()}
+    class_map = _by_index(class_map, where)
     unmapped = [index for index in range(classes) if index not in class_map]
     unknown = sorted(set(class_map) - set(range(classes)))
     if unmapped or unknown:
         raise ClassroomError(
             f'{where} leaves out the classes {unmapped[:10]} of the student, and names '
-            f'{unknown[:10]}, which it does not have: give one class of the mentor for each of '
-            f'the {classes}.'
+            f'{shown(unknown[:10])}, which it does not have: give one class of the mentor for each '
+            f'of the {classes}.'
         )
     indices = []
     for ours in range(classes):
         theirs = class_map[ours]
-        if names is not None and theirs in names:
+        if names is not None and isinstance(theirs, str) and theirs in names:
             if list(names).count(theirs) > 1:
                 raise ClassroomError(
                     f"{where}[{ours}] is {theirs!r}, a name of several of the mentor's classes: "
                     'give the index.'
                 )
             theirs = list(names).index(theirs)
-        if not isinstance(theirs, int) or not 0 <= theirs < mentor_classes:
+        if type(theirs) is not int or not 0 <= theirs < mentor_classes:
             raise ClassroomError(
-                f"{where}[{ours}] is {theirs!r}, which is none of the mentor's {mentor_classes} "
-                'classes: give an index, or a name of the data set in its config.'
+                f"{where}[{ours}] is {shown(theirs)}, which is none of the mentor's "
+                f'{mentor_classes} classes: give an index, or a name of the data set in its config.'
             )
         if theirs in indices:
             raise ClassroomError(
@@ -68,3 +67,32 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
+
+
+def _read(path: Path, where: str) -> Any:
+    """Read a file that can only hold plain values: no pickle, no YAML of Python objects."""
+    where = f'{where} = {str(path)!r}'
+    if path.suffix not in ('.json', '.yaml', '.yml'):
+        raise ClassroomError(f'{where}: give a file of JSON or YAML, .json, .yaml or .yml.')
+    try:
+        if path.suffix == '.json':
+            return read_json(path)
+        if path.stat().st_size > MAX_BYTES:
+            raise ValueError(f'it has more than {MAX_BYTES} bytes')
+        return yaml.safe_load(path.read_bytes())
+    except Exception as error:  # PyYAML raises various types
+        raise ClassroomError(f'{where} cannot be read ({reason(error)}).') from error
+
+
+def _by_index(class_map: Mapping, where: str) -> dict[int, Any]:
+    """The map with whole numbers as keys; those of JSON are strings."""
+    found: dict[int, Any] = {}
+    for ours, theirs in class_map.items():
+        known = type(ours) is int or (isinstance(ours, str) and ours.isdecimal() and len(ours) < 9)
+        if not known or int(ours) in found:
+            raise ClassroomError(
+                f'{where} has the key {shown(ours)}{" twice" * known}: the keys are the indices of '
+                "the student's classes."
+            )
+        found[int(ours)] = theirs
+    return found

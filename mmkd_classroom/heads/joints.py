@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, shown
 from ..metainfo import Names
 
 # Maximum number of names in a message; some data sets have 98 or 294 joints.
@@ -39,7 +39,7 @@ def match_joints(
     where = f'{key}.keypoint_map'
     if not isinstance(keypoint_map, (Mapping, type(None))):
         raise ClassroomError(
-            f"{where} is {keypoint_map!r}: give a dict of a mentor's joint and the student's."
+            f"{where} is {shown(keypoint_map)}: give a dict of a mentor's joint and the student's."
         )
     chosen: dict[int, int] = {}
     spoken_for = set()
@@ -110,10 +110,11 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _index(joint: str | int, names: Names, where: str, whose: str) -> int:
-    if isinstance(joint, int) and 0 <= joint < len(names):
+    if type(joint) is int and 0 <= joint < len(names):
         return joint
-    if joint in names:
+    if isinstance(joint, str) and joint in names:
         return names.index(joint)
     raise ClassroomError(
-        f'{where} names {joint!r}, which is none of {whose} {len(names)} joints: {_listed(names)}.'
+        f'{where} names {shown(joint)}, which is none of {whose} {len(names)} joints: '
+        f'{_listed(names)}.'
     )

@@ -3,9 +3,11 @@
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
+
+from ..errors import ClassroomError, shown
+from ..json_files import is_number, parse, read_lines
 
 # Statistics in the line, in this order; the others are only in the file and the curves.
 _SHOWN = ('active', 'weight', 'score', 'share')
@@ -33,17 +35,21 @@ class RecordFile:
 
         Returns:
             A message for the log; empty if no record was removed.
+
+        Raises:
+            ClassroomError: See :meth:`read`.
         """
         if not self.path.exists():
             return ''
-        lines = self.path.read_text(errors='replace').splitlines(keepends=True)
+        self.read()  # what is wrong with it is said now, not after the training
+        lines = [line for _, line in read_lines(self.path)]
         kept = [line for line in lines if _is_of(line, iteration)]
         if len(kept) == len(lines):
             return ''
         copy = Path(log_dir) / 'mentoring_before.jsonl'
         shutil.copyfile(self.path, copy)
         new = self.path.with_name(f'{self.path.name}.new')
-        with new.open('w') as file:
+        with new.open('wb') as file:
             file.writelines(kept)
             file.flush()
             os.fsync(file.fileno())
@@ -54,11 +60,26 @@ class RecordFile:
         )
 
     def read(self) -> list[dict[str, Any]]:
-        """Return all complete records."""
+        """Return all complete records; a crash may have cut a line short.
+
+        Raises:
+            ClassroomError: A complete line is no record.
+        """
         if not self.path.exists():
             return []
-        lines = self.path.read_text(errors='replace').splitlines(keepends=True)
-        return [json.loads(line) for line in lines if _is_of(line, sys.maxsize)]
+        records = []
+        for number, line in read_lines(self.path):
+            try:
+                record = parse(line) if line.endswith(b'\n') else None
+            except ValueError:
+                continue
+            if record is not None and not _is_record(record):
+                raise ClassroomError(
+                    f'{self.path}: line {number} is no record of a classroom: {shown(record)}. '
+                    'Remove this line.'
+                )
+            records += [] if record is None else [record]
+        return records
 
     def append(self, record: dict[str, Any]) -> None:
         """Append a record."""
@@ -66,12 +87,24 @@ class RecordFile:
             file.write(json.dumps(record) + '\n')
 
 
-def _is_of(line: str, iteration: int) -> bool:
+def _is_of(line: bytes, iteration: int) -> bool:
     """Whether a line is a complete record up to an iteration; a crash may truncate the last."""
     try:
-        return line.endswith('\n') and json.loads(line)['iter'] <= iteration
-    except ValueError:
+        return line.endswith(b'\n') and parse(line)['iter'] <= iteration
+    except (ValueError, TypeError, KeyError):
         return False
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it has an iteration, and numbers of at least one mentor."""
+    if not isinstance(value, dict) or not is_number(value.get('iter')):
+        return False
+    mentors = value.get('mentors')
+    numbers = [value[key] for key in value if key != 'mentors']
+    if not isinstance(mentors, dict) or not all(isinstance(v, dict) for v in mentors.values()):
+        return False
+    numbers += [number for values in mentors.values() for number in values.values()]
+    return bool(mentors) and all(map(is_number, numbers))
 
 
 def scalars(record: dict[str, Any]) -> dict[str, float]:

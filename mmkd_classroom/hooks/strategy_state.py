@@ -5,6 +5,7 @@ from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.runner.checkpoint import weights_to_cpu
+from torch import Tensor
 
 from ..errors import ClassroomError
 from ..strategies import Strategy
@@ -36,9 +37,12 @@ def load_strategy(strategy: Strategy, checkpoint: dict[str, Any], resume: bool) 
         resume: Whether the run resumes.
 
     Raises:
-        ClassroomError: The run resumes, but the names or shapes of the parameters differ.
+        ClassroomError: The entry holds no parameters; or the run resumes, but their names or
+            shapes differ.
     """
     weights, ours = checkpoint.get(ENTRY, {}), strategy.state_dict()
+    if not isinstance(weights, dict) or not all(isinstance(v, Tensor) for v in weights.values()):
+        raise ClassroomError(f'The entry {ENTRY!r} of the checkpoint is no dict of tensors.')
     shapes, expected = ({k: tuple(v.shape) for k, v in w.items()} for w in (weights, ours))
     if shapes == expected:
         strategy.load_state_dict(weights)

@@ -14,16 +14,17 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.logging import print_log
 
 from ..checkpoints import check_hash
-from ..errors import ClassroomError, did_you_mean, each, reason
-from ..hub import config_file
+from ..errors import ClassroomError, did_you_mean, each, reason, shown
+from ..hub import config_file, get_config
 from ..options import type_name
 from ..runner import running
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
+# A name becomes a part of a folder's name, and of the names of curves, ``mentor/NAME/score``.
+_NAME = re.compile(r'[^/\\\x00-\x1f\x7f]{1,100}')
 # The part of a config's file name after the model: batch size, epochs, data set.
 _SCHEDULE = re.compile(r'[-_]\d+xb\d+.*')
 _KINDS = {
@@ -155,7 +156,13 @@ def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str
         checkpoint = _zoo_weights(config, loaded, key)
     elif checkpoint is not None:
         checkpoint = _weights(checkpoint, search_folders(source), key)
-    return Entry(key, cfg, loaded, checkpoint)
+    entry = Entry(key, cfg, loaded, checkpoint)
+    if not _NAME.fullmatch(entry.name):
+        raise ClassroomError(
+            f'{key} has the name {shown(entry.name)}, which cannot be a part of the name of a '
+            'folder: give it a name of at most 100 letters, without slashes: name=...'
+        )
+    return entry
 
 
 def search_folders(config: Path | None = None) -> list[Path]:
@@ -263,9 +270,10 @@ def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] 
     places = [Path(os.path.abspath(folder / Path(path).expanduser())) for folder in folders]
     places = list(dict.fromkeys(places))  # one place if the path is absolute
     for place in places:
-        if place.is_file():
+        if os.path.isfile(place):  # False for what can be no path, too
             return place
-    names = [file.name for place in places for file in place.parent.glob('*')]
+    folders = [place.parent for place in places if os.path.isdir(place.parent)]
+    names = [file.name for folder in folders for file in folder.glob('*')]
     raise ClassroomError(
         f'{where}: there is no such file{did_you_mean(Path(path).name, [*names, *words])}. It was '
         f'sought at {" and ".join(map(str, places))}.'

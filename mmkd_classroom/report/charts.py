@@ -1,6 +1,10 @@
-"""Charts of a report, as Plotly figures."""
+"""Charts of a report, as Plotly figures.
+
+Plotly reads some HTML in texts, so names are escaped.
+"""
 
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 from plotly import graph_objects as go
@@ -39,12 +43,12 @@ def _statistic(run: Run, key: str, names: Sequence[str]) -> go.Figure:
     steps = [record['iter'] for record in run.records]
     rows = {n: [record['mentors'][n].get(key) for record in run.records] for n in names}
     for index, (name, values) in enumerate(rows.items()):
-        figure.add_scatter(x=steps, y=values, name=name, line_color=colour_of(index))
+        figure.add_scatter(x=steps, y=values, name=escape(name), line_color=colour_of(index))
     own = None
     if key == 'score':
         own = [record.get('student_score') for record in run.records]
     elif key == 'share':  # the labels' part
-        own = [1 - sum(values) for values in zip(*rows.values())]
+        own = [1 - sum(share or 0 for share in shares) for shares in zip(*rows.values())]
     if own is not None:
         figure.add_scatter(x=steps, y=own, name='student', line=dict(color=STUDENT, width=3))
     if key in _FRACTIONS:
@@ -79,7 +83,7 @@ def losses(run: Run, alone: Run | None) -> go.Figure:
     for name in names:
         colour = dict(loss=STUDENT, loss_mentors=MENTORS[0]).get(name)
         values = [line.get(name) for line in run.steps]
-        figure.add_scatter(x=steps, y=values, name=name, line_color=colour)
+        figure.add_scatter(x=steps, y=values, name=escape(name), line_color=colour)
     if alone is not None:
         figure.add_scatter(
             x=[line['step'] for line in alone.steps],
@@ -201,8 +205,8 @@ def _heat_map(
     few = len(columns) <= 20
     figure.add_heatmap(
         z=np.where(np.isnan(values), None, values.astype(float)).tolist(),
-        x=list(columns),
-        y=list(rows),
+        x=list(map(escape, columns)),
+        y=list(map(escape, rows)),
         colorscale=colours,
         zmin=0,
         texttemplate=f'%{{z:{form}}}' if few else None,
@@ -223,7 +227,7 @@ def _heat_map(
 def _figure(title: str, below: str = '') -> go.Figure:
     return go.Figure(
         layout=dict(
-            title=dict(text=title, font_size=15, x=0.01),
+            title=dict(text=escape(title), font_size=15, x=0.01),
             xaxis=dict(title=below, gridcolor='#eceff3'),
             yaxis=dict(gridcolor='#eceff3', zerolinecolor='#d9dde3'),
             template='plotly_white',

@@ -1,5 +1,6 @@
 """Write the report of a classroom: one HTML file that needs no network."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +133,7 @@ def _summary(run: Run, alone: Run | None) -> dict[str, Any]:
                 dict(
                     name=f'{name} {word}',
                     value=f'{values[key]:{form}}',
-                    note=f'{first:{form}} at first',
+                    note='' if first is None else f'{first:{form}} at first',
                 )
             )
     epochs = f'{last["epoch"]} epochs, ' if last.get('epoch') else ''
@@ -177,7 +178,7 @@ def seconds_of_step(run: Run) -> dict[str, float]:
 
 def _cost_note(run: Run, alone: Run | None) -> str:
     parts = seconds_of_step(run)
-    whole = sum(parts.values())
+    whole = sum(parts.values()) or math.nan  # no step was timed
     text = 'Means of a training step, without validation and checkpoints: '
     text += ', '.join(f'{name} {value / whole:.0%}' for name, value in parts.items())
     text += f' of {whole:.3g} s. The student: forward, backward and optimizer.'
@@ -185,7 +186,8 @@ def _cost_note(run: Run, alone: Run | None) -> str:
     if memory is not None:
         text += f' Peak memory of the GPU: {memory} MiB.'
     if alone is not None:
-        text += f' A step costs {whole / sum(seconds_of_step(alone).values()):.2f} times one alone.'
+        single = sum(seconds_of_step(alone).values()) or math.nan
+        text += f' A step costs {whole / single:.2f} times one alone.'
     return text
 
 

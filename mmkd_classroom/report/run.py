@@ -1,6 +1,5 @@
 """What a training wrote into its work directories, joined over resumed parts."""
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from mmengine.config import Config
 from ..distiller import is_classroom
 from ..errors import ClassroomError
 from ..hooks.records import RecordFile
+from ..json_files import is_number, parse, read_lines
 
 _NOT_METRICS = {'step', 'time', 'data_time'}
 
@@ -154,12 +154,15 @@ def _parts(work_dir: Path) -> list[Path]:
 
 
 def _read_lines(path: Path) -> Lines:
+    """What MMEngine's logger wrote: lines with a ``step``, and their numbers."""
     lines = []
-    for line in path.read_text(errors='replace').splitlines():
+    for _, text in read_lines(path):
         try:
-            lines.append(json.loads(line))
+            line = parse(text)
         except ValueError:  # a crash may truncate the last line
             continue
+        if isinstance(line, dict):
+            lines.append({key: value for key, value in line.items() if is_number(value)})
     return [line for line in lines if 'step' in line]
 
 

@@ -181,7 +181,7 @@ def test_a_resumed_run_goes_on_in_the_same_file(tmp_path, fresh_runners):
 def test_a_crash_while_the_file_is_replaced_leaves_a_whole_one(tmp_path, monkeypatch):
     file = RecordFile(tmp_path)
     for iteration in (1, 2, 3):
-        file.append(dict(iter=iteration))
+        file.append(dict(iter=iteration, mentors=dict(a={})))
     before = file.path.read_text()
     with monkeypatch.context() as patch:
         patch.setattr(Path, 'replace', lambda *_: 1 / 0)
@@ -189,7 +189,7 @@ def test_a_crash_while_the_file_is_replaced_leaves_a_whole_one(tmp_path, monkeyp
             file.start(1, new(tmp_path / 'log'))
     assert file.path.read_text() == before
     file.start(1, tmp_path / 'log')
-    assert read(file.path) == [dict(iter=1)]
+    assert read(file.path) == [dict(iter=1, mentors=dict(a={}))]
     assert file.start(1, tmp_path / 'log') == ''
 
 
