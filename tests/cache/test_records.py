@@ -94,11 +94,11 @@ import numpy as np
 from pathlib import Path
 from mmkd_classroom.cache.store import Store
 store = Store(Path(sys.argv[1]), {samples}, {size})
-print('ready', flush=True)
 while True:
     for sample in range({samples}):
         value = np.random.default_rng(sample).integers(0, 256, {size}, dtype=np.uint8)
         store.write(sample, zlib.crc32(value), value)
+        print('written', flush=True)
 """
 
 
@@ -113,7 +113,7 @@ def test_killed_writers_leave_whole_records(tmp_path):
         command = [sys.executable, '-c', code, str(path)]
         writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
         for writer in writers:
-            assert writer.stdout.readline() == b'ready\n'
+            assert writer.stdout.readline() == b'written\n'
         time.sleep(generator.uniform(0.01, 0.3))
         for writer in writers:
             os.kill(writer.pid, signal.SIGKILL)
