@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..files import disk_errors_explained
+
 # Statistics in the line, in this order; the others are only in the file and the curves.
 _SHOWN = ('active', 'weight', 'score', 'share')
 
@@ -61,8 +63,12 @@ class RecordFile:
         return [json.loads(line) for line in lines if _is_of(line, sys.maxsize)]
 
     def append(self, record: dict[str, Any]) -> None:
-        """Append a record."""
-        with self.path.open('a') as file:
+        """Append a record.
+
+        Raises:
+            ClassroomError: The disk is full, or the folder was removed.
+        """
+        with disk_errors_explained(self.path.parent), self.path.open('a') as file:
             file.write(json.dumps(record) + '\n')
 
 

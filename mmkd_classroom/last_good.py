@@ -1,0 +1,124 @@
+"""Find the last checkpoint of a training that is whole and finite, and say what is passed over."""
+
+import re
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from .checkpoints import read_checkpoint
+from .errors import ClassroomError
+
+NOT_FINITE = 'has weights that are not finite'
+_NUMBER = re.compile(r'\d+(?=\D*$)')
+
+
+def find_last_good(
+    work_dir: Path | str, parameters: Collection[str] = ()
+) -> tuple[Path | None, list[str]]:
+    """Find the checkpoint that ``--resume`` continues from.
+
+    This is the one that ``last_checkpoint`` names, as in MMEngine, if it is good. Else it is the
+    one with the greatest number that is.
+
+    Args:
+        work_dir: Folder of ``last_checkpoint``. The others are sought there, and in the folder of
+            the one that it names.
+        parameters: Names of the model's parameters; see :func:`fault_of`.
+
+    Returns:
+        The checkpoint, or None if there is none; and a line for each that was passed over.
+    """
+    passed: list[str] = []
+    for path in _candidates(Path(work_dir)):
+        fault = fault_of(path, parameters)
+        if fault is None:
+            return path, passed
+        passed.append(f'{path} {fault}')
+    return None, passed
+
+
+def fault_of(path: Path, parameters: Collection[str] = ()) -> str | None:
+    """Why a training cannot continue from a checkpoint.
+
+    Args:
+        path: A local file.
+        parameters: Names of the model's parameters, which must all be finite. Of other tensors,
+            only NaN and +inf are faults: masks of attention may hold -inf.
+
+    Returns:
+        What is wrong with it, as the rest of a sentence; None if it is good.
+    """
+    if path.is_dir():  # DeepSpeed's
+        return None
+    if not path.is_file():
+        return 'does not exist'
+    if not path.stat().st_size:
+        return 'is empty'
+    try:
+        content = read_checkpoint(path)
+        damaged = _damaged_part(path)
+    except ClassroomError as error:
+        refused = 'is refused: it asks Python to use' in str(error)
+        return 'has code in it' if refused else 'cannot be read: it was cut short or is damaged'
+    if damaged:
+        return f'is damaged ({damaged})'
+    name = not_finite(content.get('state_dict', {}), parameters)
+    return None if name is None else f'{NOT_FINITE} ({name})'
+
+
+def not_finite(
+    state_dict: Mapping[str, Any], parameters: Collection[str] | None = None
+) -> str | None:
+    """Name of the first tensor that is not finite, or None.
+
+    Args:
+        state_dict: Tensors by name.
+        parameters: See :func:`fault_of`.
+    """
+    for name, value in state_dict.items():
+        if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
+            continue
+        # NaN is in both extremes if it is anywhere. One pass, without a copy.
+        low, high = (extreme.isfinite().item() for extreme in value.detach().aminmax())
+        if not high or (not low and name in (parameters or ())):
+            return name
+    return None
+
+
+def is_resumable(path: Path) -> bool:
+    """Whether a file has the name of one of ``CheckpointHook``'s numbered checkpoints."""
+    return path.suffix == '.pth' and not path.name.startswith('best_') and number_of(path) >= 0
+
+
+def number_of(path: Path) -> int:
+    """The number in the name of a checkpoint; -1 without one."""
+    found = _NUMBER.search(path.stem)
+    return int(found[0]) if found else -1
+
+
+def _candidates(work_dir: Path) -> Iterator[Path]:
+    """The checkpoint of ``last_checkpoint``, then all others, the greatest number first."""
+    pointer = work_dir / 'last_checkpoint'
+    named = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else Path()
+    if named.name:
+        yield named
+    folders = {work_dir, named.parent} if named.name else {work_dir}
+    others = {path for folder in folders for path in folder.glob('*.pth') if is_resumable(path)}
+    if named.name:  # of the same kind only: epochs and iterations cannot be compared
+        others = {path for path in others - {named} if _kind(path) == _kind(named)}
+    yield from sorted(others, key=lambda path: (number_of(path), path.name), reverse=True)
+
+
+def _kind(path: Path) -> str:
+    return _NUMBER.sub('{}', path.stem)
+
+
+def _damaged_part(path: Path) -> str | None:
+    """The first part of a file whose checksum is wrong. PyTorch itself does not compare them."""
+    if not zipfile.is_zipfile(path):  # PyTorch's format before 1.6
+        return None
+    with zipfile.ZipFile(path) as file:
+        return file.testzip()
