@@ -82,22 +82,22 @@ def disk_errors_explained(folder: Path | str) -> Iterator[None]:
     except OSError as error:
         inside = error.filename is not None and _is_inside(Path(str(error.filename)), Path(folder))
         if error.errno in _DISK or inside:
-            raise ClassroomError(disk_message(error, error.filename or folder)) from error
+            gone = error.errno == errno.ENOENT and not Path(folder).exists()
+            path = folder if gone or error.filename is None else error.filename
+            raise ClassroomError(disk_message(error, path)) from error
         raise
 
 
 def disk_message(error: OSError, path: Path | str) -> str:
     """What to say about a file or folder that could not be written."""
-    why = error.strerror or str(error)
-    remedy = 'make space or give another --work-dir'
-    folder = Path(path).parent
-    if error.errno == errno.ENOENT and not folder.exists():
-        why, remedy = f'{folder} is gone: it was removed meanwhile', 'see who removes it'
-    elif error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        remedy = 'make it writable or give another --work-dir'
+    why, remedy = error.strerror or str(error), 'make it writable or give another --work-dir'
+    if error.errno == errno.ENOENT:
+        why, remedy = 'it was removed meanwhile', 'find out by whom'
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = 'make space or give another --work-dir'
     return (
-        f'{path} could not be written: {why}. What was finished before is kept as it is where it '
-        f'still exists; {remedy}, then go on with --resume.'
+        f'{path} could not be written: {why}. What was finished before is kept as it is, unless it '
+        f'was removed; {remedy}, then go on with --resume.'
     )
 
 

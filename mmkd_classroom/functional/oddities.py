@@ -10,16 +10,16 @@ HUGE = 1e4
 
 
 def odd_samples(tensors: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tensor]:
-    """Count the samples of which an output is constant, and those with huge values.
+    """Count the samples whose outputs are constant, and those with huge values.
 
     Args:
-        tensors: An output of finite values, ``(N, ...)`` each.
+        tensors: Outputs of finite values, ``(N, ...)`` each, such as the two axes of SimCC.
         valid: ``(N,)`` booleans: samples that count.
 
     Returns:
-        Number of samples on which all values of an output are the same, such as zeros; all samples
-        if the output is the same for each of several. And the number of samples with a magnitude
-        above :data:`HUGE`. Both are scalars on the device.
+        Number of samples on which the values of each output are all the same, such as zeros; all
+        samples if the outputs of several samples are the same. And the number of samples with a
+        magnitude above :data:`HUGE`. Both are scalars on the device.
 
     Example:
         >>> output = torch.tensor([[1.0, 2.0], [0.0, 0.0], [3.0, -2e4]])
