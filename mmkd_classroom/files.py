@@ -40,7 +40,7 @@ def write_whole(path: Path | str, content: bytes) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise ClassroomError(disk_message(error, path)) from error
+        raise _disk_error(error, path) from error
 
 
 class WholeFiles(LocalBackend):
@@ -84,18 +84,18 @@ def disk_errors_explained(folder: Path | str) -> Iterator[None]:
         if error.errno in _DISK or inside:
             gone = error.errno == errno.ENOENT and not Path(folder).exists()
             path = folder if gone or error.filename is None else error.filename
-            raise ClassroomError(disk_message(error, path)) from error
+            raise _disk_error(error, path) from error
         raise
 
 
-def disk_message(error: OSError, path: Path | str) -> str:
+def _disk_error(error: OSError, path: Path | str) -> ClassroomError:
     """What to say about a file or folder that could not be written."""
     why, remedy = error.strerror or str(error), 'make it writable or give another --work-dir'
     if error.errno == errno.ENOENT:
         why, remedy = 'it was removed meanwhile', 'find out by whom'
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = 'make space or give another --work-dir'
-    return (
+    return ClassroomError(
         f'{path} could not be written: {why}. What was finished before is kept as it is, unless it '
         f'was removed; {remedy}, then go on with --resume.'
     )

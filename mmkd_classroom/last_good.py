@@ -1,5 +1,6 @@
 """Find the last checkpoint of a training that is whole and finite, and say what is passed over."""
 
+import math
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
@@ -21,7 +22,7 @@ def find_last_good(
     """Find the checkpoint that ``--resume`` continues from.
 
     This is the one that ``last_checkpoint`` names, as in MMEngine, if it is good. Else it is the
-    one with the greatest number that is.
+    newest one that is, of those with a smaller number.
 
     Args:
         work_dir: Folder of ``last_checkpoint``. The others are sought there, and in the folder of
@@ -88,32 +89,28 @@ def not_finite(
     return None
 
 
-def is_resumable(path: Path) -> bool:
-    """Whether a file has the name of one of ``CheckpointHook``'s numbered checkpoints."""
-    return path.suffix == '.pth' and not path.name.startswith('best_') and number_of(path) >= 0
-
-
-def number_of(path: Path) -> int:
-    """The number in the name of a checkpoint; -1 without one."""
-    found = _NUMBER.search(path.stem)
-    return int(found[0]) if found else -1
-
-
 def _candidates(work_dir: Path) -> Iterator[Path]:
-    """The checkpoint of ``last_checkpoint``, then all others, the greatest number first."""
+    """The checkpoint of ``last_checkpoint``, then those before it, the newest first."""
     pointer = work_dir / 'last_checkpoint'
     named = Path(pointer.read_text(errors='replace').strip()) if pointer.is_file() else Path()
-    if named.name:
+    if not named.name:  # a kill came before it was written
+        kinds, limit, folders = ('epoch_{}', 'iter_{}'), math.inf, {work_dir}
+    else:
+        kinds, limit, folders = (_kind(named),), _number(named), {work_dir, named.parent}
         yield named
-    folders = {work_dir, named.parent} if named.name else {work_dir}
-    others = {path for folder in folders for path in folder.glob('*.pth') if is_resumable(path)}
-    if named.name:  # of the same kind only: epochs and iterations cannot be compared
-        others = {path for path in others - {named} if _kind(path) == _kind(named)}
-    yield from sorted(others, key=lambda path: (number_of(path), path.name), reverse=True)
+    files = {path for folder in folders for path in folder.glob('*.pth')}
+    others = [path for path in files if _kind(path) in kinds and _number(path) < limit]
+    # By time, because an earlier training may have left greater numbers.
+    yield from sorted(others, key=lambda path: (path.stat().st_mtime, _number(path)), reverse=True)
 
 
 def _kind(path: Path) -> str:
     return _NUMBER.sub('{}', path.stem)
+
+
+def _number(path: Path) -> int:
+    found = _NUMBER.search(path.stem)
+    return int(found[0]) if found else -1
 
 
 def _damaged_part(path: Path) -> str | None:

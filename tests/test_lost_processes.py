@@ -26,7 +26,7 @@ class Accident(Hook):
         self.kind = kind
 
     def after_train_iter(self, runner, **kwargs):
-        if runner.iter == 3 and runner.rank == 1:
+        if runner.iter == 2 and runner.rank == 1:
             if self.kind == 'dies':
                 os.kill(os.getpid(), signal.SIGKILL)
             elif self.kind == 'hangs':

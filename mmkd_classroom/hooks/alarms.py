@@ -5,28 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
 from ..errors import ClassroomError
 
-# Statistics that count samples, and what a mentor with such samples did.
-_OF_MENTORS = dict(
-    invalid=(
-        'gave values that are not finite for {count} samples; it does not teach on such samples. '
-        'They are counted in mentoring.jsonl'
-    ),
-    flat=(
-        'gave the same value everywhere, such as zeros, or the same answer to different samples, '
-        'for {count} samples: it teaches nothing there. Check its checkpoint and its input'
-    ),
-    huge=(
-        'gave values above 10,000 for {count} samples: it may drown all else. Check its '
-        "checkpoint and its input, or try precision='fp32'"
-    ),
-)
-COUNTS = tuple(_OF_MENTORS)
+# Statistics that count samples.
+COUNTS = ('invalid', 'flat', 'huge')
 
 
 class Alarms:
@@ -39,6 +25,7 @@ class Alarms:
     def __init__(self, stop: bool) -> None:
         self.stop = stop
         self._said: set[str] = set()
+        self._new: list[str] = []
 
     def check(self, runner: Runner, record: dict[str, Any], steps: int) -> None:
         """Check an interval. Every process must call it.
@@ -51,41 +38,53 @@ class Alarms:
         Raises:
             ClassroomError: Something is wrong, and ``stop`` is set.
         """
-        problems = {**_of_mentors(record), **_of_losses(runner.message_hub, record['iter'], steps)}
-        for key, text in problems.items():
-            if key not in self._said and not self.stop:
-                runner.logger.warning(f'{text}; this warning comes once.')
+        self._new = []
+        for name, values in record['mentors'].items():
+            self._check_mentor(name, values)
+        self._check_losses(runner.message_hub, record['iter'], steps)
+        if self.stop:
+            _stop(self._new, record['iter'])
+        for text in self._new:
+            runner.logger.warning(f'{text}; this warning comes once.')
+
+    def warning(self, text: str, key: str) -> None:
+        """Note a text, unless there was one for this key before."""
+        if key not in self._said:
             self._said.add(key)
-        if self.stop and _anywhere(bool(problems)):
-            elsewhere = 'Another process has a loss that is not finite'
-            raise ClassroomError(
-                f'{"; ".join(problems.values()) or elsewhere}. The training stops at iteration '
-                f'{record["iter"]} because MentoringHook.stop_on_nan is set.'
+            self._new.append(text)
+
+    def _check_mentor(self, name: str, values: dict[str, float]) -> None:
+        invalid, flat, huge = (values.get(key) for key in COUNTS)
+        if invalid:
+            self.warning(
+                f'Mentor {name} gave values that are not finite for {invalid} samples; it does not '
+                'teach on such samples. They are counted in mentoring.jsonl',
+                f'{name} invalid',
+            )
+        if flat:
+            self.warning(
+                f'Mentor {name} gave the same value everywhere, such as zeros, or the same answer '
+                f'to different samples, for {flat} samples: it teaches nothing there. Check its '
+                'checkpoint and its input',
+                f'{name} flat',
+            )
+        if huge:
+            self.warning(
+                f'Mentor {name} gave values above 10,000 for {huge} samples: it may drown all '
+                "else. Check its checkpoint and its input, or try precision='fp32'",
+                f'{name} huge',
             )
 
-
-def _of_mentors(record: dict[str, Any]) -> dict[str, str]:
-    return {
-        f'{name} {key}': f'Mentor {name} {text.format(count=values[key])}'
-        for name, values in record['mentors'].items()
-        for key, text in _OF_MENTORS.items()
-        if values.get(key)
-    }
-
-
-def _of_losses(hub: MessageHub, iteration: int, steps: int) -> dict[str, str]:
-    """Losses of the last iterations that are not finite, all in one sentence."""
-    found = dict(_first_not_finite(hub, steps))
-    if not found:
-        return {}
-    names = ', '.join(found)
-    first = iteration - steps + 1 + min(found.values())
-    return {
-        'loss': (
+    def _check_losses(self, hub: MessageHub, iteration: int, steps: int) -> None:
+        found = dict(_first_not_finite(hub, steps))
+        if not found:
+            return
+        names, first = ', '.join(found), iteration - steps + 1 + min(found.values())
+        self.warning(
             f"The student's losses are not finite since iteration {first} ({names}). Lower the "
-            'learning rate, or clip gradients (optim_wrapper.clip_grad)'
+            'learning rate, or clip gradients (optim_wrapper.clip_grad)',
+            'losses',
         )
-    }
 
 
 def _first_not_finite(hub: MessageHub, steps: int) -> Iterator[tuple[str, int]]:
@@ -97,10 +96,14 @@ def _first_not_finite(hub: MessageHub, steps: int) -> Iterator[tuple[str, int]]:
                 yield name.removeprefix('train/'), int(bad[0])
 
 
-def _anywhere(flag: bool) -> bool:
-    """Whether it is so in any process: all of them must stop."""
-    if get_world_size() == 1:
-        return flag
-    total = torch.tensor(float(flag))
-    all_reduce(total, op='max')
-    return total.item() > 0
+def _stop(problems: list[str], iteration: int) -> None:
+    """Raise an error in all processes if there is a problem in any."""
+    count = torch.tensor(float(len(problems)))
+    all_reduce(count, op='max')
+    if count.item() == 0:
+        return
+    problem = '; '.join(problems) or 'Another process has a loss that is not finite'
+    raise ClassroomError(
+        f'{problem}. The training stops at iteration {iteration} because '
+        'MentoringHook.stop_on_nan is set.'
+    )

@@ -139,10 +139,10 @@ def _last_good(runner: Runner) -> str | None:
     for line in passed:
         runner.logger.warning(f'Not resumed: {line}.')
     if path is None and passed:
+        faults = '\n'.join(passed)
         raise ClassroomError(
-            f'--resume: no checkpoint in {runner.work_dir} is good:\n'
-            + ''.join(f'  {line}\n' for line in passed)
-            + 'Remove them to begin anew, or give a good one: --resume PATH.'
+            f'--resume: no checkpoint in {runner.work_dir} is good:\n{faults}\nRemove them to '
+            'begin anew, or give a good one: --resume PATH.'
         )
     if path is None or (not passed and named):
         return None
@@ -173,7 +173,10 @@ def _checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
 
 
 def _parameters(runner: Runner) -> set[str]:
-    return {name for name, _ in _model(runner).named_parameters()}
+    model = _model(runner)
+    if not isinstance(model, torch.nn.Module):  # a FlexibleRunner has not built it yet
+        return set()
+    return {name for name, _ in model.named_parameters()}
 
 
 def _model(runner: Runner) -> torch.nn.Module:
