@@ -1,5 +1,6 @@
 """Two processes by dist_train.sh: one dies, hangs, or is told to end; the other ends, too."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -39,7 +40,7 @@ class Accident(Hook):
 CONFIG = """
 _base_ = ['classroom.py']
 custom_imports = dict(imports=['accidents'])
-env_cfg = dict(dist_cfg=dict(backend='gloo', timeout=20))
+env_cfg = dict(dist_cfg=dict(backend='gloo', timeout=30))
 custom_hooks = [*_base_.custom_hooks, dict(type='Accident', kind={kind!r})]
 default_hooks = dict(logger=dict(interval=100))
 val_cfg = val_dataloader = val_evaluator = None
@@ -47,7 +48,9 @@ train_dataloader = dict(batch_size=2)
 """
 
 
-def start(folder, kind, *flags, epochs=4):
+@contextlib.contextmanager
+def started(folder, kind, *flags, epochs=4):
+    """A training by two processes, which the end of the block ends in any case."""
     runs.config('classes', folder, epochs=epochs)
     (folder / 'accidents.py').write_text(ACCIDENTS)
     (folder / 'killed.py').write_text(CONFIG.format(kind=kind))
@@ -59,21 +62,27 @@ def start(folder, kind, *flags, epochs=4):
         os.environ, PYTHON=sys.executable, PYTHONPATH=path, PORT=str(port), OMP_NUM_THREADS='1'
     )
     command = ['bash', TOOLS / 'dist_train.sh', folder / 'killed.py', '2']
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, '--work-dir', folder / 'work', *flags],
         cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.terminate()  # the shell passes it on
+        process.communicate()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('kind', ['dies', 'hangs'])
 def test_the_other_process_ends_with_one_message(kind, tmp_path):
-    process = start(tmp_path, kind)
-    _, err = process.communicate(timeout=280)
+    with started(tmp_path, kind) as process:
+        _, err = process.communicate(timeout=280)
     assert process.returncode not in (0, 143)
     last = err.strip().splitlines()[-1]
     assert last.endswith('go on with --resume.') or 'Another process of this training' in last
-    if kind == 'hangs':  # the other one has waited for 20 seconds
+    if kind == 'hangs':  # the other one has waited for 30 seconds
         assert err.count('did not answer in time') == 1
         assert 'env_cfg.dist_cfg.timeout' in last
     # Two steps an epoch: the first was finished.
@@ -81,13 +90,14 @@ def test_the_other_process_ends_with_one_message(kind, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_told_to_end_both_save_and_end_together(tmp_path):
-    process = start(tmp_path, 'told', '--save-on-sigterm', epochs=1000)
-    while not (tmp_path / 'now').exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)  # to the shell alone, which passes it on
-    _, err = process.communicate(timeout=100)
+    with started(tmp_path, 'told', '--save-on-sigterm', epochs=1000) as process:
+        while not (tmp_path / 'now').exists():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)  # to the shell alone, which passes it on
+        _, err = process.communicate(timeout=100)
     assert process.returncode == 143, err
     last = Path((tmp_path / 'work/last_checkpoint').read_text())
     saved = torch.load(last, weights_only=True)['meta']
