@@ -3,8 +3,9 @@
 import argparse
 import gc
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 
+from .distributed import lost_peer
 from .environment import EnvironmentProblem, explained
-from .errors import ClassroomError, did_you_mean
+from .errors import ClassroomError, did_you_mean, reason
 from .hub import config_file
 from .registry import HOOKS, MODELS
 
@@ -26,12 +28,9 @@ def run(main: Callable[[], None]) -> None:
     print one line.
     """
     try:
-        with explained():
+        with explained(), _lost_peers_explained():
             main()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            # Its threads must end before the interpreter does, or a run that is done may abort.
-            gc.collect()  # the Runner, whose model has a part of them
-            torch.distributed.destroy_process_group()
+        _leave_group()
     except (ClassroomError, EnvironmentProblem) as error:
         folder = os.environ.get('CLASSROOM_ERRORS')
         if folder is not None:
@@ -42,6 +41,30 @@ def run(main: Callable[[], None]) -> None:
         if rank > 0:
             raise SystemExit(f'process {rank}: {str(error).splitlines()[0]}') from None
         raise SystemExit(f'\n{error}') from None
+
+
+def _leave_group() -> None:
+    """Leave the process group, if there is one."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # Its threads must end before the interpreter does, or a run that is done may abort.
+        gc.collect()  # the Runner, whose model has a part of them
+        torch.distributed.destroy_process_group()
+
+
+@contextmanager
+def _lost_peers_explained() -> Iterator[None]:
+    """Say in one message that another process is lost, instead of gloo's or NCCL's traceback."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not lost_peer(error):
+            raise
+        raise ClassroomError(
+            'Another process of this training has ended, or did not answer in time; this one waited'
+            ' for it in vain. What was saved is complete: go on with --resume. If that process was '
+            'only slow, such as in a validation or at a slow disk, wait for longer: '
+            f'env_cfg.dist_cfg.timeout, in seconds. ({reason(error)})'
+        ) from error
 
 
 def read_config(config: str) -> Config:
@@ -173,7 +196,9 @@ def prepare_distributed(cfg: Config) -> None:
     """
     if cfg.launcher != 'pytorch' or get_device() != 'cpu':
         return
-    torch.distributed.init_process_group('gloo')
+    seconds = ((cfg.get('env_cfg') or {}).get('dist_cfg') or {}).get('timeout')
+    timeout = None if seconds is None else timedelta(seconds=seconds)
+    torch.distributed.init_process_group('gloo', timeout=timeout)
     defaults = dict(
         type='MMDistributedDataParallel',
         broadcast_buffers=False,

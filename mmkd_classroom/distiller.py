@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from .cache import MentorCache
 from .divergences import Divergence
 from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded
+from .functional import odd_samples
 from .heads import HeadAdapter
 from .mentors import MentorBank
 from .options import type_name
@@ -28,7 +30,7 @@ from .registry import MODELS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
 from .statistics import Statistics, Stopwatch
 from .strategies import Strategy
-from .structures import StepOutput
+from .structures import Prediction, StepOutput
 
 _STRATEGY = 'strategy.'
 _KEYS = (
@@ -146,9 +148,9 @@ class Classroom:
         Raises:
             ClassroomError: :meth:`prepare` was not called before.
         """
-        output = self.distill(inputs, data_samples).output
-        self.statistics.add(output.statistics)
-        return _with_free_total(output.losses)
+        step = self.distill(inputs, data_samples)
+        self.statistics.add({**step.output.statistics, **_oddities(step.mentors)})
+        return _with_free_total(step.output.losses)
 
     def distill(self, inputs: Tensor, data_samples: list[Any]) -> StepOutput:
         """Run all members on a batch, score them and compute the losses; see :meth:`loss`."""
@@ -335,6 +337,13 @@ def _stock_type(classroom: Classroom) -> type[nn.Module]:
 
 def _revive(stock: type[nn.Module]) -> Classroom:
     return object.__new__(_classroom_type(stock))
+
+
+def _oddities(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
+    """Number of samples with constant and with huge outputs of each mentor, ``(M,)`` each."""
+    counts = [odd_samples(mentor.values, mentor.valid.any(dim=1)) for mentor in mentors]
+    flat, huge = (torch.stack(count) for count in zip(*counts))
+    return dict(flat=flat, huge=huge)
 
 
 def _with_free_total(losses: dict[str, Tensor]) -> dict[str, Tensor]:

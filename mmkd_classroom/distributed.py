@@ -1,4 +1,4 @@
-"""Gather the samples of all processes, for losses that compare samples with each other."""
+"""Gather the samples of all processes, and recognise that one of them is lost."""
 
 from typing import Any
 
@@ -48,3 +48,14 @@ class _Joined(torch.autograd.Function):
         total = gradient.clone(memory_format=torch.contiguous_format)
         torch.distributed.all_reduce(total)
         return total[ctx.own], None
+
+
+# Messages of RuntimeErrors that gloo raises; NCCL's have types of their own.
+_LOST = ('Connection closed by peer', 'Connection reset by peer', 'Timed out waiting', 'gloo/')
+
+
+def lost_peer(error: BaseException) -> bool:
+    """Whether an error says that another process of the training has ended, or does not answer."""
+    kind = getattr(torch.distributed, 'DistError', None)
+    known = kind is not None and isinstance(error, kind)
+    return known or any(text in str(error) for text in _LOST)

@@ -21,6 +21,7 @@ _HOOKS = (
     'CacheHook',
     'MentoringHook',
     'PlainCheckpointHook',
+    'SafeCheckpointHook',
     'EpochSeedHook',
 )
 
@@ -69,4 +70,6 @@ def register_classroom_hooks(runner: Runner) -> None:
                 f'custom_hooks has {len(present)} hooks of the kind {name}: keep one.'
             )
         if not present:
-            runner.register_hook(dict(type=kind))
+            hook = HOOKS.build(dict(type=kind))
+            runner.register_hook(hook)
+            hook.before_run(runner)  # which MMEngine has called already

@@ -31,6 +31,7 @@ from .command import (
 from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
+from .files import disk_errors_explained
 from .inputs import check_data, explain_inputs
 from .options import type_name
 
@@ -53,6 +54,11 @@ def parse_args() -> argparse.Namespace:
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by the batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument(
+        '--save-on-sigterm',
+        action='store_true',
+        help='at SIGTERM save what --resume continues exactly from, and end with code 143',
     )
     add_classroom_arguments(parser)
     add_cache_argument(parser)
@@ -88,7 +94,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         model = cfg.model.get('student', cfg.model)
         model.setdefault('data_preprocessor', cfg.preprocess_cfg)
     cfg.merge_from_dict(args.cfg_options)
-    _add_plain_checkpoints(cfg)
+    _add_hooks(cfg, args.save_on_sigterm)
     return cfg
 
 
@@ -109,10 +115,13 @@ def _set_amp(cfg: Config) -> None:
         model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)
 
 
-def _add_plain_checkpoints(cfg: Config) -> None:
+def _add_hooks(cfg: Config, save_on_sigterm: bool) -> None:
+    """Add the hooks of every training by this command, unless the config has them."""
+    names = ['PlainCheckpointHook', 'SafeCheckpointHook', *(['SigtermHook'] * save_on_sigterm)]
     hooks = list(cfg.get('custom_hooks') or [])
-    if 'PlainCheckpointHook' not in map(type_name, hooks):
-        cfg.custom_hooks = [*hooks, ConfigDict(type='mmkd_classroom.PlainCheckpointHook')]
+    present = set(map(type_name, hooks))
+    added = [ConfigDict(type=f'mmkd_classroom.{name}') for name in names if name not in present]
+    cfg.custom_hooks = [*hooks, *added]
 
 
 def main() -> None:
@@ -132,9 +141,10 @@ def _train() -> None:
     check_data(cfg)
     register_safe_loader()
     prepare_distributed(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    explain_inputs(runner)
-    runner.train()
+    with disk_errors_explained(cfg.work_dir):
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        explain_inputs(runner)
+        runner.train()
 
 
 if __name__ == '__main__':

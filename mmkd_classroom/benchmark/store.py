@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClassroomError, shown
+from ..files import disk_errors_explained
 from ..json_files import parse, read_lines
 
 
@@ -35,16 +36,23 @@ class ResultStore:
         return self._results.get(run_id)
 
     def add(self, result: dict[str, Any]) -> None:
-        """Append a result, which has a ``run_id``, and wait until it is on the disk."""
+        """Append a result, which has a ``run_id``, and wait until it is on the disk.
+
+        Raises:
+            ClassroomError: The disk is full or read-only.
+        """
         with self._lock:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open('ab+') as file:
-                line = json.dumps(result).encode() + b'\n'
-                # An interruption may have left an incomplete line; start a new one.
-                file.write(line if _ends_with_newline(file) else b'\n' + line)
-                file.flush()
-                os.fsync(file.fileno())
+            with disk_errors_explained(self.path.parent):
+                self._append(json.dumps(result).encode() + b'\n')
             self._results[result['run_id']] = result
+
+    def _append(self, line: bytes) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open('ab+') as file:
+            # An interruption may have left an incomplete line; start a new one.
+            file.write(line if _ends_with_newline(file) else b'\n' + line)
+            file.flush()
+            os.fsync(file.fileno())
 
     def _read(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():

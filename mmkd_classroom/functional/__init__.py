@@ -11,6 +11,7 @@ from .divergences import (
 from .drawing import log_gaussian, log_laplace
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .finite import finite_samples
+from .oddities import odd_samples
 from .relations import (
     hint_distance,
     relation_angle_loss,
@@ -65,6 +66,7 @@ __all__ = [
     'log_laplace',
     'log_likelihood',
     'masked_softmax',
+    'odd_samples',
     'oks',
     'patches',
     'pck',

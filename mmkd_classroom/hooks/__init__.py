@@ -8,6 +8,8 @@ from .joints import InputJointsHook
 from .mentor_check import MentorCheck
 from .mentoring import MentoringHook
 from .plain_checkpoint import PlainCheckpointHook
+from .safe_checkpoint import SafeCheckpointHook
+from .sigterm import SigtermHook
 
 __all__ = [
     'CacheHook',
@@ -18,4 +20,6 @@ __all__ = [
     'InputJointsHook',
     'MentoringHook',
     'PlainCheckpointHook',
+    'SafeCheckpointHook',
+    'SigtermHook',
 ]

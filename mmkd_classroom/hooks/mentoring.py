@@ -14,6 +14,7 @@ from ..errors import ClassroomError
 from ..options import refuse_unknown
 from ..registry import HOOKS
 from ..strategies import Strategy
+from .alarms import COUNTS, Alarms
 from .classroom import classroom_of
 from .closing import closing_summary
 from .mentor_check import build_mentor_check
@@ -42,7 +43,9 @@ class MentoringHook(Hook):
       better, and the mean over student and mentors is M / (M + 1),
     - ``temperature``, ``weight``: their means,
     - ``share``: the mentor's fraction of the total loss,
-    - ``invalid``: number of samples on which its output was not finite.
+    - ``invalid``: number of samples on which its output was not finite,
+    - ``flat``, ``huge``: number of samples on which its output was constant, or above 10,000; only
+      where there are any.
 
     TensorBoard's tab *Custom Scalars* has one chart for each of them with all mentors. The mean
     time in seconds that the mentors take in a step is ``mentor_time`` in MMEngine's log, beside
@@ -57,6 +60,9 @@ class MentoringHook(Hook):
             mentors before training; None for no check.
         report: Whether to write ``report.html`` to the work_dir when training ends, as
             ``python -m mmkd_classroom.report`` does.
+        stop_on_nan: Whether training stops with an error at the first record with a loss of the
+            student that is not finite, or with an ``invalid``, ``flat`` or ``huge`` answer of a
+            mentor. By default, each is warned of once.
         **unknown: Raise an error that lists the options.
     """
 
@@ -70,6 +76,7 @@ class MentoringHook(Hook):
         tau_max: float | dict | None = None,
         mentor_check: dict | None = None,
         report: bool = False,
+        stop_on_nan: bool = False,
         **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, MentoringHook, 'MentoringHook')
@@ -78,8 +85,9 @@ class MentoringHook(Hook):
                 f'MentoringHook.interval is {interval!r}: give a whole number of at least 1, or '
                 "None for the logger's."
             )
-        if not isinstance(report, bool):
-            raise ClassroomError(f'MentoringHook.report is {report!r}: give True or False.')
+        for name, value in dict(report=report, stop_on_nan=stop_on_nan).items():
+            if not isinstance(value, bool):
+                raise ClassroomError(f'MentoringHook.{name} is {value!r}: give True or False.')
         self.interval = interval
         self.schedules = {
             name: build_schedule(cfg, f'MentoringHook.{name}')
@@ -88,7 +96,7 @@ class MentoringHook(Hook):
         }
         self.mentor_check = None if mentor_check is None else build_mentor_check(mentor_check)
         self.report = report
-        self._broken: set[str] = set()
+        self._alarms = Alarms(stop_on_nan)
         self._has_layout = False
         self._loud: list[float] = []
 
@@ -160,10 +168,12 @@ class MentoringHook(Hook):
             for index, mentor in enumerate(classroom.mentors)
         }
         for values in record['mentors'].values():
-            if 'invalid' in values:  # convert the mean back to a count
-                values['invalid'] = round(values['invalid'] * steps * get_world_size())
+            for name in values.keys() & COUNTS:  # convert the mean back to a count
+                values[name] = round(values[name] * steps * get_world_size())
+                if name != 'invalid' and not values[name]:
+                    del values[name]
         self._write(runner, record)
-        self._warn_of_broken(runner, record)
+        self._alarms.check(runner, record, steps)
         self._warn_of_loud(runner, record)
 
     def _write(self, runner: Runner, record: dict[str, Any]) -> None:
@@ -178,17 +188,6 @@ class MentoringHook(Hook):
                 add_layout(runner, record)
                 self._has_layout = True
         runner.logger.info(f'Mentors [{record["iter"]}/{runner.max_iters}]  {summary(record)}')
-
-    def _warn_of_broken(self, runner: Runner, record: dict[str, Any]) -> None:
-        for name, values in record['mentors'].items():
-            count = values.get('invalid')
-            if count and name not in self._broken:
-                self._broken.add(name)
-                runner.logger.warning(
-                    f'Mentor {name} gave values that are not finite for {count} samples; it does '
-                    'not teach on such samples. They are counted in mentoring.jsonl; this warning '
-                    'comes once.'
-                )
 
     def _warn_of_loud(self, runner: Runner, record: dict[str, Any]) -> None:
         if len(self._loud) == _PATIENCE:  # warned already

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ClassroomError, shown
+from ..files import disk_errors_explained
 from ..json_files import is_number, parse, read_lines
 
 # Statistics in the line, in this order; the others are only in the file and the curves.
@@ -82,8 +83,12 @@ class RecordFile:
         return records
 
     def append(self, record: dict[str, Any]) -> None:
-        """Append a record."""
-        with self.path.open('a') as file:
+        """Append a record.
+
+        Raises:
+            ClassroomError: The disk is full, or the folder was removed.
+        """
+        with disk_errors_explained(self.path.parent), self.path.open('a') as file:
             file.write(json.dumps(record) + '\n')
 
 
