@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 import time
+from multiprocessing import forkserver
 from pathlib import Path
-from types import SimpleNamespace
 
 import mmengine.config.config
 import mmengine.runner.runner
@@ -21,8 +21,6 @@ import numpy as np
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
-
-from mmkd_classroom.benchmark import jobs
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 _fork = multiprocessing.get_context('fork')
@@ -50,10 +48,7 @@ def _in_child(module, arguments, folder, log):
     # the layout of configs in checkpoints.
     mmengine.runner.runner.collect_env = dict
     mmengine.config.config.FormatCode = lambda text, **_: (text, True)
-    # A benchmark forks its tools from here, instead of from a server of its own.
-    jobs.multiprocessing = SimpleNamespace(
-        get_context=lambda _: _fork, parent_process=multiprocessing.parent_process
-    )
+    forkserver._forkserver._forkserver_pid = None  # a benchmark starts its own
     os.chdir(folder)
     sys.path.insert(0, str(folder))
     sys.argv = arguments
