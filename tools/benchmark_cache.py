@@ -114,9 +114,22 @@ def prepared(cfg: Config, folder: Path, args: argparse.Namespace) -> Config:
     cfg.model.mentors = [
         dict(as_entry(mentor, 'model.mentors'), checkpoint=None) for mentor in cfg.model.mentors
     ]
+    remove_pretrained(cfg.model)
     # The same random weights in each training: they are part of the key of a cache.
     cfg.randomness = dict(seed=0)
     return cfg
+
+
+def remove_pretrained(part: Any) -> None:
+    """Remove what would download first weights from a config, also from its inner parts."""
+    if isinstance(part, dict):
+        if 'Pretrained' in str(part.get('init_cfg')):
+            part['init_cfg'] = None
+        for inner in part.values():
+            remove_pretrained(inner)
+    elif isinstance(part, list):
+        for inner in part:
+            remove_pretrained(inner)
 
 
 class Clock(Hook):

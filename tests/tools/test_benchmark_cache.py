@@ -12,8 +12,11 @@ from mmkd_classroom.mentors import Mentor
 def test_the_three_take_turns_and_ratios_are_printed(kind, run_tool, tmp_path, capsys, monkeypatch):
     ran, run = [], Mentor._run
     monkeypatch.setattr(Mentor, '_run', lambda self, x: ran.append(len(x)) or run(self, x))
-    runs.config(kind, tmp_path)
+    cfg = runs.config(kind, tmp_path)
+    # Not fetched.
+    cfg.model.student.backbone.init_cfg = dict(type='Pretrained', checkpoint='http://x.invalid/a')
     path = tmp_path / 'classroom.py'
+    cfg.dump(path)
     run_tool('benchmark_cache', path, '--samples', 8, '--rounds', 2, '--online-rounds', 1)
     out = capsys.readouterr().out
     # To fill the cache, with the shapes; in the one epoch with mentors; and for its table.
