@@ -25,6 +25,7 @@ from .writer import Writer
 
 DEFAULT_DIR = 'work_dirs/mentor_cache'
 DEFAULT_VIEWS = 8
+_CELLS = 32
 _LARGEST = 2**40  # of a manifest's numbers, and of their products
 
 
@@ -36,9 +37,10 @@ class MentorCache:
             could change a record: a change of the pipeline, the data or a mentor is another cache.
         views: V, number of views of a sample. Caches with fewer and more views share records.
         seed: Of the views. Not that of a run: runs with other seeds share a cache.
-        dense: Store all values of an answer. By default the largest ``cells`` of each heatmap and
-            SimCC axis, and all logits of up to 1,000 classes.
-        cells: See ``dense``.
+        dense: Store all values of an answer.
+        cells: How many of the largest values of each distribution are stored, with one value for
+            the others. By default 32 of a heatmap and of the logits of more than 1,000 classes, and
+            all of a SimCC axis, whose mass is spread over more. Fewer logits are always all stored.
         precision: ``'fp16'`` or ``'fp32'``, of the stored values. Joints are always float32.
 
     Raises:
@@ -51,7 +53,7 @@ class MentorCache:
         views: int = DEFAULT_VIEWS,
         seed: int = 0,
         dense: bool = False,
-        cells: int = 32,
+        cells: int | None = None,
         precision: str = 'fp16',
     ) -> None:
         self.dir = Path(dir)
@@ -85,10 +87,7 @@ class MentorCache:
         self.forms, self.stores = [], []
         for mentor in mentors:
             folder, shape = self._folder(mentor, inputs, dict(key, samples=samples))
-            # Few classes are cheap: all of them are stored.
-            few = shape['joints'] is None and shape['shapes'][0][-1] <= 1000
-            cells = None if self.dense or few else self.cells
-            form = Form(**shape, **self._form(mentor), cells=cells)
+            form = Form(**shape, **self._form(mentor), cells=self._cells(**shape))
             self.forms.append(form)
             self.stores.append(
                 [Store(folder / f'view_{v}', samples, form.size) for v in range(self.views.count)]
@@ -107,6 +106,13 @@ class MentorCache:
     def _form(self, mentor: Mentor) -> dict[str, Any]:
         return dict(factor=mentor.output_adapter.factor, precision=self.precision)
 
+    def _cells(self, shapes: Sequence[Sequence[int]], joints: int | None) -> int | None:
+        """How many cells of each distribution are stored; None stores all."""
+        if self.dense or (joints is None and shapes[0][-1] <= 1000):
+            return None
+        axes = joints is not None and len(shapes[0]) == 2
+        return self.cells if self.cells is not None or axes else _CELLS
+
     def _folder(
         self, mentor: Mentor, inputs: Tensor, key: dict[str, Any]
     ) -> tuple[Path, dict[str, Any]]:
@@ -118,7 +124,7 @@ class MentorCache:
         content = dict(
             key,
             mentor=mentor.settings(),
-            record=dict(self._form(mentor), cells=None if self.dense else self.cells),
+            record=dict(self._form(mentor), cells='all' if self.dense else self.cells),
             seed=[SCHEME, self.views.seed],
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
