@@ -211,7 +211,8 @@ def compare(
         mean size; ``divergence``, ``(M,)``, the relative difference of the mean divergence from the
         student; ``active``, ``(M,)``, the share of samples on which the mentor's score is on the
         other side of the student's; ``ranks``, the share of samples with another order of the
-        members; ``gradient``, the cosine of the gradients of the distillation losses.
+        members; ``gradient``, the cosine of the gradients of the distillation losses, 1 if they
+        are equal.
     """
     student, losses = classroom.adapter.loss(
         classroom,
@@ -247,10 +248,16 @@ def compare(
                 divergence=(divergences - expected[1]).abs() / expected[1].abs(),
                 active=(above[0] != above[1]).double().mean(1),
                 ranks=(orders[0] != orders[1]).any(0).double().mean(),
-                gradient=torch.cosine_similarity(gradient, expected[2], dim=0),
+                gradient=_cosine(gradient, expected[2]),
             )
         )
     return results
+
+
+def _cosine(gradient: Tensor, expected: Tensor) -> Tensor:
+    """1 also for equal gradients of 0, of a batch that nobody teaches."""
+    equal = (gradient == expected).all()
+    return torch.where(equal, 1.0, torch.cosine_similarity(gradient, expected, dim=0))
 
 
 def _error(exact: Prediction, other: Prediction) -> Tensor:
