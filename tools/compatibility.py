@@ -275,14 +275,24 @@ def check(row: Row) -> dict[str, Any]:
         run(f'{row.name}: check_env.py', [row.interpreter, 'tools/check_env.py'], row.log)
     said = row.log.read_bytes()[start:].decode(errors='replace')
     # Where the environment lies says nothing to a reader.
-    output = said.replace(f'{row.interpreter} -m pip', 'pip')
-    problems = re.findall(r'^(\S+) \(for (\S+)\): (.*)$', output, re.M)
+    return remarks(said.replace(f'{row.interpreter} -m pip', 'pip'))
+
+
+def remarks(output: str) -> dict[str, Any]:
+    """What check_env.py says: what is ready, the problems, and their remedies.
+
+    The packages of the documentation are not installed here, so they are not a problem.
+    """
     ready = re.search(r'^Ready for: (.*)\.$', output, re.M)
-    return dict(
-        ready=ready[1].split(', ') if ready else [],
-        problems=[f'{name}: {what}' for name, _, what in problems],
-        remedies=re.findall(r'^    (\S.*)$', output, re.M),
+    found: dict[str, Any] = dict(
+        ready=ready[1].split(', ') if ready else [], problems=[], remedies=[]
     )
+    for block in re.finditer(r'((?:^\S+ \(for \S+\): .*\n)+)    (\S.*)$', output, re.M):
+        problems = re.findall(r'^(\S+) \(for (\S+)\): (.*)$', block[1], re.M)
+        if {use for _, use, _ in problems} != {'docs'}:
+            found['problems'] += [f'{name}: {what}' for name, _, what in problems]
+            found['remedies'].append(block[2])
+    return found
 
 
 def test(row: Row) -> dict[str, Any]:

@@ -86,3 +86,22 @@ def test_joined_sources_are_all_there_and_neighbours_apart(tool, tmp_path):
     assert (tmp_path / 'joined_0.cpp').read_text() == '#include "a.inc"\n#include "b.inc"\n'
     assert (tmp_path / 'joined_1.cpp').read_text() == '#include "a_rotated.inc"\n'
     assert (tmp_path / 'b.inc').read_text() == '// b\n'
+
+
+def test_remarks_are_those_of_check_env(tool):
+    output = """Device: no GPU
+
+mmcv (for core): OSError: odd
+mmpose (for pose): OSError: odd
+    pip install mmcv
+
+sphinx (for docs): not installed; >=8 is needed.
+    pip install sphinx
+
+Ready for: tests, report.
+"""
+    assert tool.remarks(output) == dict(
+        ready=['tests', 'report'],
+        problems=['mmcv: OSError: odd', 'mmpose: OSError: odd'],
+        remedies=['pip install mmcv'],
+    )
