@@ -246,12 +246,14 @@ def build_mmcv(row: Row) -> dict[str, Any]:
 def join(folder: Path, parts: int) -> None:
     """Join C++ sources into a few: nearly all of the time goes into torch's headers.
 
-    Neighbours by name go into different parts, because they define functions of the same name.
+    Neighbours by name go into different parts, because they define functions of the same name. The
+    headers come first, because sources define macros, such as max.
     """
     sources = sorted(path for path in folder.glob('*.cpp') if path.stem != 'pybind')
     for part in range(parts):
         renamed = [path.rename(path.with_suffix('.inc')) for path in sources[part::parts]]
-        lines = [f'#include "{path.name}"\n' for path in renamed]
+        quoted = [f'"{path.name}"' for path in renamed]
+        lines = [f'#include {name}\n' for name in ('<torch/extension.h>', *quoted)]
         (folder / f'joined_{part}.cpp').write_text(''.join(lines))
 
 

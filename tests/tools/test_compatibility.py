@@ -83,8 +83,9 @@ def test_joined_sources_are_all_there_and_neighbours_apart(tool, tmp_path):
     assert sorted(path.name for path in tmp_path.glob('*.cpp')) == [
         'joined_0.cpp', 'joined_1.cpp', 'pybind.cpp',
     ]  # fmt: skip
-    assert (tmp_path / 'joined_0.cpp').read_text() == '#include "a.inc"\n#include "b.inc"\n'
-    assert (tmp_path / 'joined_1.cpp').read_text() == '#include "a_rotated.inc"\n'
+    head = '#include <torch/extension.h>\n'
+    assert (tmp_path / 'joined_0.cpp').read_text() == head + '#include "a.inc"\n#include "b.inc"\n'
+    assert (tmp_path / 'joined_1.cpp').read_text() == head + '#include "a_rotated.inc"\n'
     assert (tmp_path / 'b.inc').read_text() == '// b\n'
 
 
