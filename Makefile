@@ -20,6 +20,7 @@
 #   make test TESTS=tests/hooks JOBS=1  some of the tests; how many run at a time (2)
 #   make test PYTEST_ARGS='-m "not slow"'   without the tests that take more than about 10 s
 #   make docs                           the documentation site in build/docs; its examples are run
+#   make gpu-check                      on a machine with GPUs: does all work there, and how fast
 #   make check-env                      what is installed, what fits together, and the remedies
 #   make lint                           ruff and the contract on imports
 #   make clean / make distclean         remove caches / and the environment made here
@@ -44,7 +45,7 @@ SETUP_PYTHON := $(or $(BASE_PYTHON),python3)
 # An environment that was not made here need not have us installed.
 IN_TREE := PYTHONPATH='$(CURDIR)$(if $(PYTHONPATH),:$(PYTHONPATH))'
 
-.PHONY: demo test docs setup check-env lint format clean distclean
+.PHONY: demo test docs setup check-env gpu-check lint format clean distclean
 .DEFAULT_GOAL := test
 
 demo:
@@ -67,6 +68,10 @@ setup:
 
 check-env:
 	@'$(ENV_PYTHON)' tools/check_env.py
+
+gpu-check:
+	@$(call prepare,pose classification tests)
+	$(IN_TREE) '$(ENV_PYTHON)' tools/gpu_check.py $(GPU_CHECK_ARGS)
 
 lint:
 	@$(call prepare,tests)

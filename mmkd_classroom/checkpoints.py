@@ -301,7 +301,7 @@ class _RestrictedUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         name = f'{"builtins" if module == "__builtin__" else module}.{name}'  # Python 2's name
-        allowed = {**torch._weights_only_unpickler._get_allowed_globals(), **_ALLOWED}
+        allowed = {**torch._weights_only_unpickler._get_allowed_globals(), **_PLAIN, **_ALLOWED}
         if name not in allowed:
             raise pickle.UnpicklingError(f'GLOBAL {name} is not allowed')
         return allowed[name]
@@ -346,6 +346,15 @@ def _allowed_globals() -> dict[str, Any]:
 
 
 _ALLOWED = _allowed_globals()
+
+# What `weights_only` allows only in later versions, and PlainCheckpointHook writes in all.
+_PLAIN = {
+    'builtins.set': set,
+    'builtins.complex': complex,
+    'builtins.bytearray': bytearray,
+    'torch.device': torch.device,
+    **{str(value): value for value in vars(torch).values() if isinstance(value, torch.dtype)},
+}
 
 
 def _state_dict(content: dict[str, Any], where: str) -> dict[str, Tensor]:

@@ -24,6 +24,14 @@ from pathlib import Path
 DOMAINS = ('pose', 'classification')
 """What one can distil. A user of one needs nothing of the other."""
 
+FORKS = {
+    'mmengine': 'onedl-mmengine',
+    'mmcv': 'onedl-mmcv',
+    'mmpretrain': 'onedl-mmpretrain',
+    'mmdet': 'onedl-mmdetection',
+}
+"""Maintained forks by the stock distribution whose modules they hold. There is none of MMPose."""
+
 PIP = f'{shlex.quote(sys.executable)} -m pip'
 
 # `CUDA_VISIBLE_DEVICES=` leaves out MMCV's CUDA ops: no model here uses them, and building them
@@ -85,8 +93,8 @@ PACKAGES = (
     Package('torch', '>=2.1', 'core', _INSTALL_TORCH, 'import torch; torch.ones(1) + 1'),
     Package('torchvision', '>=0.16', 'core', _INSTALL_TORCH, 'import torchvision'),
     Package('mmengine', '>=0.10,<1', 'core', _INSTALL_MMENGINE, 'import mmengine.runner'),
-    # MMCV 2.2 is refused by MMDetection alone: see `metadata_problem`.
-    Package('mmcv', '>=2.0.0,<2.3.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
+    # 2.3 is the fork's. From 2.2 on the stock MMDetection alone refuses it: `metadata_problem`.
+    Package('mmcv', '>=2.0.0,<2.4.0', 'core', _BUILD_MMCV, 'import mmcv.ops'),
     Package(
         'mmpose',
         '>=1.3,<2',
@@ -111,7 +119,7 @@ PACKAGES = (
     ),
     Package(
         'mmdet',
-        '>=3.0,<3.4',
+        '>=3.0,<4',
         'detection-ops',
         _pip('mmdet==3.3.0', 'pycocotools scipy shapely six terminaltables tqdm'),
         _REGISTER.format('mmdet'),
@@ -210,11 +218,11 @@ def release(version: str) -> tuple[int, ...]:
 
 
 def installed_version(name: str) -> str | None:
-    """Return the version of an installed distribution, or None where there is none."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    """Return the version of an installed distribution, or else of its fork; None without both."""
+    for distribution in filter(None, (name, FORKS.get(name))):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return None
 
 
 def has_compiled_ops() -> bool:
@@ -240,7 +248,11 @@ def metadata_problem(package: Package) -> Problem | None:
         what = f'{version} is installed; {package.range} is needed.'
     elif package.name == 'mmcv' and not has_compiled_ops():
         what = f'{version} is installed without mmcv._ext (its compiled ops), which MMPose imports.'
-    elif package.name == 'mmdet' and release(mmcv := installed_version('mmcv') or '')[:2] == (2, 2):
+    elif (
+        package.name == 'mmdet'
+        and release(version) < (3, 4)  # the fork refuses none
+        and release(mmcv := installed_version('mmcv') or '') >= (2, 2)
+    ):
         # MMPose imports an installed MMDetection, whose assertion on MMCV's version then ends it.
         what = (
             f'mmdet {version} refuses mmcv {mmcv}, and MMPose imports mmdet where it is installed.'

@@ -104,6 +104,12 @@ class TestReading:
         assert there in path.read_bytes()
         assert read_checkpoint(path)['a'].tolist() == [0, 1, 2]
 
+    def test_what_older_versions_refuse_though_it_is_plain(self, each_unpickler, tmp_path):
+        """PlainCheckpointHook leaves these as they are."""
+        values = [{1, 2}, 2j, b'x', bytearray(b'y'), torch.uint8, torch.device('cpu')]
+        torch.save(dict(state_dict={}, meta=values), tmp_path / 'x.pth')
+        assert read_checkpoint(tmp_path / 'x.pth')['meta'] == values
+
     def test_statistics_of_live_histories_stay(self, each_unpickler, model, tmp_path):
         path = tmp_path / 'epoch_1.pth'
         torch.save(mmengine_checkpoint(model.state_dict()), path)

@@ -30,6 +30,12 @@ SOUND = {
     'mmpretrain': '1.2.0',
     'mmdet': '3.3.0',
 }
+FORKS = {
+    'onedl_mmcv': '2.3.6',
+    'onedl_mmengine': '0.10.12',
+    'onedl_mmpretrain': '1.3.6',
+    'onedl_mmdetection': '3.5.1',
+}
 
 
 @pytest.fixture
@@ -67,6 +73,9 @@ def message_of_check():
         {'mmpretrain': '1.0.0'},  # too old, but poses can be distilled
         {'mmcv': '2.2.0', 'mmdet': None},  # only mmdet refuses it
         {'mmcv': '2.2.0', 'mmpose': None},  # ... and only MMPose imports mmdet
+        # the forks, all or some
+        {'mmcv': None, 'mmengine': None, 'mmpretrain': None, 'mmdet': None, **FORKS},
+        {'mmcv': None, 'mmdet': None, 'onedl_mmcv': '2.3.6'},
         {'mmcv_lite': '2.1.0'},  # beside a full mmcv whose ops are there
     ],
 )
@@ -82,9 +91,9 @@ def test_a_set_that_works_is_accepted(pretend, changes):
         ({'torch': '2.0.1'}, 'torch: 2.0.1 is installed; >=2.1', 'install torch==2.11.0'),
         ({'mmengine': '0.9.1'}, 'mmengine: 0.9.1 is installed; >=0.10,<1', 'mmengine==0.10.7'),
         ({'mmengine': '1.0.0'}, 'mmengine: 1.0.0 is installed; >=0.10,<1', 'mmengine==0.10.7'),
-        ({'mmcv': None}, 'mmcv: not installed; >=2.0.0,<2.3.0', '--no-build-isolation'),
+        ({'mmcv': None}, 'mmcv: not installed; >=2.0.0,<2.4.0', '--no-build-isolation'),
         ({'mmcv': '1.7.2'}, 'mmcv: 1.7.2 is installed', 'mmcv==2.1.0'),
-        ({'mmcv': '2.3.0'}, 'mmcv: 2.3.0 is installed', 'mmcv==2.1.0'),
+        ({'mmcv': '2.4.0'}, 'mmcv: 2.4.0 is installed', 'mmcv==2.1.0'),
         (
             {'mmcv': None, 'mmcv_lite': '2.1.0', 'compiled_ops': False},
             'mmcv: mmcv-lite 2.1.0 is installed; the full mmcv 2.x is needed',
@@ -120,6 +129,12 @@ def test_a_set_that_works_is_accepted(pretend, changes):
             'mmdet 3.3.0 refuses mmcv 2.2.0',
             'uninstall -y mmdet',
         ),
+        (
+            {'mmcv': None, 'onedl_mmcv': '2.3.6', 'mmpretrain': None},
+            'mmdet 3.3.0 refuses mmcv 2.3.6',
+            'uninstall -y mmdet',
+        ),
+        ({'mmcv': None, 'onedl_mmcv': '2.4.0'}, 'mmcv: 2.4.0 is installed', 'mmcv==2.1.0'),
     ],
 )
 def test_a_set_that_cannot_work_is_refused_with_the_remedy(pretend, changes, said, remedy):
@@ -321,7 +336,7 @@ def run(*command, path=(), cwd='/'):
 def test_check_env_accepts_a_complete_environment_from_any_folder(fake_stack, tmp_path):
     result = run('-S', CHECK_ENV, path=[fake_stack], cwd=tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert re.search(r'^mmcv +2\.1\.0 +>=2\.0\.0,<2\.3\.0 +core +ok$', result.stdout, re.M)
+    assert re.search(r'^mmcv +2\.1\.0 +>=2\.0\.0,<2\.4\.0 +core +ok$', result.stdout, re.M)
     assert re.search(r'Ready for: classification, detection-ops, pose', result.stdout)
 
 
@@ -385,7 +400,7 @@ def test_a_config_s_type_says_so_too(tmp_path):
         'MODELS.build(dict(type="mmkd_classroom.MultiMentorDistiller"))'
     )
     result = run('-W', 'ignore', '-c', code, path=[tmp_path, ROOT])
-    assert 'mmcv: 1.7.2 is installed; >=2.0.0,<2.3.0 is needed' in result.stderr
+    assert 'mmcv: 1.7.2 is installed; >=2.0.0,<2.4.0 is needed' in result.stderr
 
 
 def test_importing_the_package_imports_nothing_heavy():

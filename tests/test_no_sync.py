@@ -48,7 +48,10 @@ CODECS = dict(heatmap='msra', simcc='simcc')
 def distiller(student, mentors, strategy=None, **parts):
     return MultiMentorDistiller(
         student=build(student),
-        mentors=[dict(config=dict(model=mentor), checkpoint=None) for mentor in mentors],
+        mentors=[
+            dict(checkpoint=None, **(m if 'config' in m else dict(config=dict(model=m))))
+            for m in mentors
+        ],
         strategy=dict(dict(type='mmkd_classroom.ClassroomKD'), **(strategy or {})),
         **parts,
     )
@@ -191,7 +194,18 @@ def test_a_step_with_the_other_strategies(name, task, device):
         assert step(model, *class_batch(3), device) == 0
 
 
-FORMS = ['msra', 'udp', 'offsets', 'simcc', 'smoothed', 'point', 'rle', 'integral', 'dsnt']
+FORMS = [
+    'msra',
+    'udp',
+    'megvii',
+    'offsets',
+    'simcc',
+    'smoothed',
+    'point',
+    'rle',
+    'integral',
+    'dsnt',
+]
 
 
 @devices
@@ -201,6 +215,33 @@ def test_every_conversion(ours, theirs, device):
     mentors = [estimator(codec_name=theirs), estimator(codec_name=theirs, input_size=(96, 128))]
     model = distiller(estimator(codec_name=ours), mentors)
     assert step(model, *pose_batch(2, codec_name=ours), device) == 1  # the targets, pinned
+
+
+def entry(model, **options):
+    return dict(config=dict(model=model), **options)
+
+
+@devices
+@pytest.mark.parametrize('granularity', ['sample', 'keypoint'])
+@pytest.mark.parametrize('form', ['msra', 'simcc', 'point'])
+def test_mentors_of_other_joints_and_precision(form, granularity, device):
+    mentors = [
+        entry(estimator(out_channels=14), metainfo='crowdpose', keypoint_map={'top_head': 'nose'}),
+        entry(estimator(codec_name='simcc'), precision='bf16', channels_last=True),
+        entry(other_pixels(estimator(codec_name='udp')), precision='fp16'),
+    ]
+    parts = dict(adapter=dict(metainfo='coco'))
+    model = distiller(estimator(codec_name=form), mentors, dict(granularity=granularity), **parts)
+    assert step(model, *pose_batch(2, codec_name=form), device) == 1
+
+
+@devices
+def test_mentors_of_other_classes_and_precision(device):
+    mentors = [
+        entry(classifier(num_classes=7), class_map=[6, 0, 3, 2]),
+        entry(classifier(16), precision='bf16'),
+    ]
+    assert step(distiller(classifier(), mentors), *class_batch(3), device) == 0
 
 
 @devices

@@ -26,6 +26,7 @@ _CODECS = dict(
         label_smooth_weight=0.1,
         simcc_split_ratio=2.0,
     ),
+    megvii=dict(type='MegviiHeatmap', kernel_size=11),
     offsets=dict(type='UDPHeatmap', heatmap_type='combined'),
     point=dict(type='RegressionLabel'),
     rle=dict(type='RegressionLabel'),
@@ -38,8 +39,8 @@ def codec(name: str = 'msra', input_size: tuple[int, int] = INPUT_SIZE) -> dict:
     """Config of a codec.
 
     Args:
-        name: ``'msra'``, ``'dark'``, ``'udp'``, ``'simcc'``, ``'smoothed'``, ``'offsets'``,
-            ``'point'``, ``'rle'``, ``'integral'`` or ``'dsnt'``.
+        name: ``'msra'``, ``'dark'``, ``'udp'``, ``'megvii'``, ``'simcc'``, ``'smoothed'``,
+            ``'offsets'``, ``'point'``, ``'rle'``, ``'integral'`` or ``'dsnt'``.
         input_size: Width and height of the input.
     """
     size = dict(input_size=input_size)
@@ -178,6 +179,7 @@ def _dsnt_head(channels: int, coder: dict) -> dict:
 _HEADS = dict(
     MSRAHeatmap=_heatmap_head,
     UDPHeatmap=_heatmap_head,
+    MegviiHeatmap=_heatmap_head,
     SimCCLabel=_simcc_head,
     offsets=_offset_head,
     point=_point_head,

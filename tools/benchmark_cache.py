@@ -186,6 +186,8 @@ def measure(cfg: Config, folder: Path, args: argparse.Namespace) -> None:
         f'{statistics.median(online):.2f} times, by FLOPs of the steps {promised:.2f}; '
         f'{record:,.0f} bytes a record'
     )
+    rates = (f'{args.samples / statistics.median(times[kind]):.1f} {kind}' for kind in times)
+    print(f'samples/s: {", ".join(rates)}')
 
 
 def main(argv: Sequence[str] | None = None) -> None:

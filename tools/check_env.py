@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 ROOT = Path(__file__).resolve().parent.parent
-PROBE_TIMEOUT_S = 300  # a cold disk: torch and MMPose are hundreds of megabytes
+PROBE_TIMEOUT_S = 900  # a cold disk, a busy machine: torch and MMPose are hundreds of megabytes
 
 
 def load_environment() -> ModuleType:

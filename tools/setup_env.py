@@ -191,10 +191,11 @@ def told(output: bytes) -> list[str]:
 
 
 def last_step(output: bytes) -> str:
-    """Return how far it is by the log: what pip or uv do, or how much of mmcv is compiled."""
-    words = rb'Collecting|Download|Resolved|Buil|Prepared|Installed'
-    steps = re.findall(rb'^ *((?:%b).{,80}|DEBUG \[\d+/\d+\])' % words, output, re.MULTILINE)
-    return steps[-1].decode().replace('DEBUG', 'files compiled:') if steps else ''
+    """Return how far it is by the log: what pip or uv do, files of mmcv compiled, or the test."""
+    words = rb'Collecting|Download|Resolved|Buil|Prepared|Installed \d|tests/'
+    steps = re.findall(rb'^ *((?:%b).{,80}|(?:DEBUG )?\[\d+/\d+\])' % words, output, re.MULTILINE)
+    step = steps[-1].decode().removeprefix('DEBUG ') if steps else ''
+    return f'files compiled: {step}' if step.startswith('[') else step
 
 
 def parallel_jobs() -> int:

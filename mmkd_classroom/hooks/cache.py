@@ -1,7 +1,6 @@
 """The cache of the mentors' answers around training."""
 
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -11,6 +10,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..cache import ReplayedPipeline, check_replayable, fingerprint, owners, replay
 from ..distiller import Classroom
+from ..environment import installed_version
 from ..errors import ClassroomError
 from ..registry import HOOKS
 from .classroom import classroom_of
@@ -113,13 +113,7 @@ def _precision(runner: Runner) -> str:
 
 
 def _versions() -> dict[str, str]:
-    versions = {}
-    for name in _DRAW:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
+    return {name: version for name in _DRAW if (version := installed_version(name))}
 
 
 def _check_batches(classroom: Classroom) -> None:

@@ -10,9 +10,11 @@ from fixtures import write_pose_config, write_pose_dataset
 from mmengine.config import Config, ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner, load_checkpoint
+from mmengine.utils import digit_version
 from mmpose.apis import init_model
 from torch import nn
 
+from mmkd_classroom import checkpoints
 from mmkd_classroom.hooks import plain_checkpoint
 from mmkd_classroom.hooks.plain_checkpoint import plain
 
@@ -25,8 +27,10 @@ Point = namedtuple('Point', 'x y')
 
 
 def loads_plainly(value, path):
-    """Save and load as PyTorch does by default since 2.6."""
+    """Save and load as PyTorch does by default since 2.6; before, as :func:`read_checkpoint`."""
     torch.save(value, path)
+    if digit_version(torch.__version__) < digit_version('2.6.0'):
+        return checkpoints._load(path, None)
     return torch.load(path, weights_only=True)
 
 

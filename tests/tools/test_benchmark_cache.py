@@ -34,5 +34,8 @@ def test_the_three_take_turns_and_ratios_are_printed(kind, run_tool, tmp_path, c
     )
     ratio, low, high, _, promised, size = (float(word.replace(',', '')) for word in found.groups())
     assert low <= ratio <= high
+    rates = re.search(rf'^samples/s: (\S+) {alone}, (\S+) {cached}, (\S+) {online}$', out, re.M)
+    seconds = float(re.search(rf': {online} (\S+) s$', out, re.M)[1])
+    assert float(rates[3]) == pytest.approx(8 / seconds, rel=0.1)
     assert promised == pytest.approx(1 + 2 / 3, abs=0.01)  # two mentors that are like the student
     assert size == (8 + 3 * 2 + 1 if kind == 'classes' else 8 + 17 * (4 * 32 + 2 + 12) + 1)
