@@ -141,11 +141,12 @@ def test_ledgers_on_a_full_disk_keep_what_they_have(disk):
     store, records = ResultStore(disk), RecordFile(disk)
     long = 'x' * 3000
     store.add(dict(run_id='a', text=long))
-    records.append(dict(iter=1, text=long))
+    record = dict(iter=1, mentors={long: dict(share=0.5)})
+    records.append(record)
     fill(disk, leave=0)
     for write in (
         lambda: [store.add(dict(run_id=f'b{i}', text=long)) for i in range(3)],
-        lambda: [records.append(dict(iter=2, text=long)) for _ in range(3)],
+        lambda: [records.append(dict(record, iter=2)) for _ in range(3)],
     ):
         with pytest.raises(ClassroomError, match='could not be written: No space left on device'):
             write()
@@ -154,7 +155,7 @@ def test_ledgers_on_a_full_disk_keep_what_they_have(disk):
     assert store.find('a')['text'] == long
     store.add(dict(run_id='c'))
     assert {'a', 'c'} <= set(ResultStore(disk)._results)
-    assert records.read()[0] == dict(iter=1, text=long)
+    assert records.read()[0] == record
 
 
 def test_errors_of_data_go_through_as_they_are(tmp_path):
