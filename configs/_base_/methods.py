@@ -17,6 +17,11 @@ _advantage = dict(
     name='running advantage',
     strategy=dict(mentor_weights='advantage', filter=False, temperature_mode='fixed'),
 )
+# Schedules of the distillation weight.
+_rise = dict(
+    type='mmkd_classroom.MentoringHook', weight=dict(type='constant', start=1.0, warmup=0.25)
+)
+_fall = dict(type='mmkd_classroom.MentoringHook', weight=dict(type='linear', start=2.0, end=0.0))
 
 # One switch of the classroom changed at a time.
 _switches = [

@@ -5,10 +5,6 @@
 _base_ = ['./cifar10_cpu.py']
 
 _strategy = _base_._advantage['strategy']
-_rise = dict(
-    type='mmkd_classroom.MentoringHook', weight=dict(type='constant', start=1.0, warmup=0.25)
-)
-_fall = dict(type='mmkd_classroom.MentoringHook', weight=dict(type='linear', start=2.0, end=0.0))
 
 seeds = [10, 11]
 baseline = 'KD, best mentor'
@@ -27,13 +23,17 @@ methods = [
     dict(
         name='weight rises from 0 to 1 in the first quarter',
         strategy=_strategy,
-        options={'custom_hooks': [_rise]},
+        options={'custom_hooks': [_base_._rise]},
     ),
-    dict(name='weight falls from 2 to 0', strategy=_strategy, options={'custom_hooks': [_fall]}),
+    dict(
+        name='weight falls from 2 to 0',
+        strategy=_strategy,
+        options={'custom_hooks': [_base_._fall]},
+    ),
     dict(
         name='DKD, weight rises from 0 to 1 in the first quarter',
         strategy=_strategy,
-        options={'model.divergence': dict(type='DKD', beta=2.0), 'custom_hooks': [_rise]},
+        options={'model.divergence': dict(type='DKD', beta=2.0), 'custom_hooks': [_base_._rise]},
     ),
     dict(name='DIST', strategy=_strategy, options={'model.divergence': dict(type='DIST')}),
     dict(

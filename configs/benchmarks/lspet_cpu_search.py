@@ -6,10 +6,6 @@ _base_ = ['./lspet_cpu.py']
 
 _advantage = _base_._heatmap_classrooms[-1]
 _strategy = _advantage['strategy']
-_rise = dict(
-    type='mmkd_classroom.MentoringHook', weight=dict(type='constant', start=1.0, warmup=0.25)
-)
-_fall = dict(type='mmkd_classroom.MentoringHook', weight=dict(type='linear', start=2.0, end=0.0))
 
 seeds = [10, 11]
 baseline = 'AVER'
@@ -26,9 +22,13 @@ methods = [
     dict(
         name='weight rises from 0 to 1 in the first quarter',
         strategy=_strategy,
-        options={'custom_hooks': [_rise]},
+        options={'custom_hooks': [_base_._rise]},
     ),
-    dict(name='weight falls from 2 to 0', strategy=_strategy, options={'custom_hooks': [_fall]}),
+    dict(
+        name='weight falls from 2 to 0',
+        strategy=_strategy,
+        options={'custom_hooks': [_base_._fall]},
+    ),
     dict(
         name='MSE of heatmaps', strategy=_strategy, options={'model.divergence': dict(type='MSE')}
     ),
