@@ -43,6 +43,10 @@ _HASH = re.compile(r'-(?!20\d{6}\b)([0-9a-f]{8,64})(?:_\d{8})?\.pth$')
 _REFUSED = re.compile(r'GLOBAL (\S+)')
 
 
+class UnsafeCheckpointError(ClassroomError):
+    """A checkpoint asks Python for more than weights need. Nothing of it was run."""
+
+
 def load_weights(model: nn.Module, checkpoint: str | Path, *, key: str = 'checkpoint') -> None:
     """Load a checkpoint into a model. The keys of both must be the same.
 
@@ -102,7 +106,7 @@ def read_checkpoint(
     except Exception as error:  # torch raises various types for damaged files
         refused = _REFUSED.search(str(error))
         if isinstance(error, pickle.UnpicklingError) and refused:
-            raise ClassroomError(
+            raise UnsafeCheckpointError(
                 f'{where} is refused: it asks Python to use {refused[1]}, which no weights need, '
                 'and loading it could run any code. Nothing was run. If its author is trusted, '
                 'have it saved again with its `state_dict` alone.'

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any
 
-import mmengine.hub
 import yaml
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
@@ -92,6 +91,8 @@ def get_config(config: str, pretrained: bool = False) -> Config:
         config: ``'package::path'``.
         pretrained: Whether to add ``model_path``, the address of its weights.
     """
+    import mmengine.hub  # slow: it imports torch
+
     with _plain_metafiles():
         return mmengine.hub.get_config(config, pretrained=pretrained)
 

@@ -9,9 +9,11 @@ from typing import Any
 
 from torch import Tensor
 
-from .checkpoints import read_checkpoint
+from .checkpoints import UnsafeCheckpointError, read_checkpoint
 from .errors import ClassroomError
 
+HAS_CODE = 'has code in it. Nothing was run'
+NO_WEIGHTS = 'holds no weights'
 NOT_FINITE = 'has weights that are not finite'
 _NUMBER = re.compile(r'\d+(?=\D*$)')
 
@@ -61,12 +63,16 @@ def fault_of(path: Path, parameters: Collection[str] = ()) -> str | None:
     try:
         content = read_checkpoint(path)
         damaged = _damaged_part(path)
-    except ClassroomError as error:
-        refused = 'is refused: it asks Python to use' in str(error)
-        return 'has code in it' if refused else 'cannot be read: it was cut short or is damaged'
+    except UnsafeCheckpointError:
+        return HAS_CODE
+    except ClassroomError:
+        return 'cannot be read: it was cut short or is damaged'
     if damaged:
         return f'is damaged ({damaged})'
-    name = not_finite(content.get('state_dict', {}), parameters)
+    weights = content.get('state_dict', {})
+    if not isinstance(weights, dict):
+        return NO_WEIGHTS
+    name = not_finite(weights, parameters)
     return None if name is None else f'{NOT_FINITE} ({name})'
 
 

@@ -1,7 +1,8 @@
 """The directive ``command-help``: what a command of the package prints for ``--help``."""
 
-import argparse
+import contextlib
 import importlib
+import io
 import os
 import sys
 from unittest import mock
@@ -28,24 +29,16 @@ def command_help(name: str) -> str:
     Args:
         name: Name of the module, such as ``mmkd_classroom.train``.
     """
-    parsers = []
-
-    def capture(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        parsers.append(parser)
-        raise SystemExit
-
     module = importlib.import_module(name)
-    program = name.removesuffix('.__main__')
+    program = f'python -m {name.removesuffix(".__main__")}'
     with (
-        mock.patch.object(argparse.ArgumentParser, 'parse_args', capture),
-        mock.patch.object(sys, 'argv', [program]),
+        mock.patch.object(sys, 'argv', [program, '--help']),
         mock.patch.dict(os.environ, COLUMNS='96', NO_COLOR='1'),
+        contextlib.redirect_stdout(io.StringIO()) as printed,
+        contextlib.suppress(SystemExit),
     ):
-        try:
-            module.parse_args()
-        except SystemExit:
-            parsers[0].prog = f'python -m {program}'
-            return parsers[0].format_help()
+        module.parse_args()
+    return printed.getvalue()
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

@@ -50,9 +50,9 @@ def messages(read: Callable[[ast.Call], ast.expr | None]) -> dict[str, list[str]
 
 
 def error_message(call: ast.Call) -> ast.expr | None:
-    """Message of a ``ClassroomError``, or of a requirement on an option of a strategy."""
+    """Message of an error for the user, or of a requirement on an option of a strategy."""
     name = getattr(call.func, 'id', None)
-    if name == 'ClassroomError':
+    if name in ('ClassroomError', 'UnsafeCheckpointError'):
         return call.args[0]
     if name == 'require' and len(call.args) == 4:
         what = _parts(call.args[3])

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ..errors import ClassroomError
 from ..files import WholeFiles, register_whole_files
-from ..last_good import NOT_FINITE, fault_of, find_last_good, not_finite
+from ..last_good import HAS_CODE, NO_WEIGHTS, NOT_FINITE, fault_of, find_last_good, not_finite
 from ..registry import HOOKS
 
 
@@ -157,7 +157,7 @@ def _named(runner: Runner) -> None:
     if '://' in source or not path.is_file():  # MMEngine, or our loader, says it
         return
     fault = fault_of(path, _parameters(runner))
-    if fault is None or fault == 'has code in it':  # the loader says what that means
+    if fault in (None, HAS_CODE, NO_WEIGHTS):  # the loader says what that means
         return
     if NOT_FINITE in fault:  # it can be read: MMEngine would go on, and so do we
         runner.logger.warning(f'{path} {fault}: a training from it cannot learn.')

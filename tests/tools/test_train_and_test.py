@@ -317,7 +317,7 @@ def test_flags_are_mmposes(run_tool, capsys, tool):
             run_tool(script, '--help')
         usage = capsys.readouterr().out
         flags.append(set(re.findall(r'--[a-z_-]+', usage.split('\n\n')[0])))
-    ours = {'--mentors', '--strategy', '--cache'} if tool == 'train' else set()
+    ours = {'--mentors', '--strategy', '--cache', '--save-on-sigterm'} if tool == 'train' else set()
     assert flags[0] - ours == flags[1] and ours < flags[0]
 
 
