@@ -26,6 +26,9 @@ _STEP = re.compile(
     r'(?:Epoch|Iter)\((?P<mode>\w+)\) *(?:\[ *(?P<epoch>\d+)\])?\[ *(?P<step>\d+)/ *(?P<of>\d+)\]'
     r'(?:.*? loss: (?P<loss>\S+))?'
 )
+# glibc returns the memory of a large tensor to the kernel, which clears it again for the next one.
+# Without this, a training step of a small network on a CPU takes a fifth less time.
+_KEEP_MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(2**30), 'MALLOC_TRIM_THRESHOLD_': str(2**33)}
 _TAIL = 12  # lines of the log that are shown when a tool fails
 
 
@@ -85,6 +88,8 @@ class JobRunner:
         self.log = log
         self.fresh = fresh
         self.interval = interval
+        for name, value in _KEEP_MEMORY.items():  # read when the fork server starts
+            os.environ.setdefault(name, value)
         self._context = multiprocessing.get_context('forkserver')
         self._context.set_forkserver_preload(list(preload))
         self._stopped = False

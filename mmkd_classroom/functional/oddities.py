@@ -32,7 +32,8 @@ def odd_samples(tensors: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tenso
     for tensor in tensors:
         values = tensor.detach().flatten(1)
         low, high = values.amin(dim=1), values.amax(dim=1)
-        flat = flat & (low == high)
+        # A single value, such as a logit of two classes, is equal to itself.
+        flat = flat & (low == high) & (values.shape[1] > 1)
         same = same & (values == values[:1]).all(dim=1)
         huge = huge | (high > HUGE) | (low < -HUGE)
     if len(valid) > 1:

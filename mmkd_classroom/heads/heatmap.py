@@ -14,7 +14,6 @@ from ..functional import (
     without_autocast,
 )
 from ..registry import TASK_UTILS
-from ..structures import Prediction
 from .conversion import Function, converts, interpolation_matrices
 from .keypoints import KeypointAdapter, is_top_down, pose_head
 
@@ -105,18 +104,10 @@ class HeatmapAdapter(KeypointAdapter):
         )
         return (self.unit * y[..., :, None] * x[..., None, :],)
 
-    def prediction(
-        self,
-        values: tuple[Tensor],
-        joints: Tensor,
-        confidences: Tensor,
-        valid: Tensor | None = None,
-    ) -> Prediction:
-        """See :meth:`KeypointAdapter.prediction`."""
-        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+    def loss_scales(self, batch_size: int) -> tuple[float]:
+        """See :meth:`KeypointAdapter.loss_scales`."""
         # The head's own squared error grows with the square of the heatmaps' height.
-        scale = self.unit**2 / (self.cells[0] * self.cells[1])
-        return Prediction(values, self.factor, (scale,), valid, joints, confidences)
+        return (self.unit**2 / (self.cells[0] * self.cells[1]),)
 
     def stock_joints(self, joints: Tensor) -> Tensor:
         """See :meth:`KeypointAdapter.stock_joints`."""

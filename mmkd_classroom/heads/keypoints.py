@@ -126,6 +126,13 @@ class KeypointAdapter(HeadAdapter):
         """
 
     @abstractmethod
+    def loss_scales(self, batch_size: int) -> tuple[float, ...]:
+        """Factor of the divergence of each of the values that are taught.
+
+        They bring the divergence to the scale of the head's own loss. Values beyond the last factor
+        are not taught.
+        """
+
     def prediction(
         self,
         values: tuple[Tensor, ...],
@@ -134,6 +141,9 @@ class KeypointAdapter(HeadAdapter):
         valid: Tensor | None = None,
     ) -> Prediction:
         """Build a prediction from values of this head; ``valid`` is ``(N, K)``, default all."""
+        scales = self.loss_scales(len(joints))
+        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
+        return Prediction(values[: len(scales)], self.factor, scales, valid, joints, confidences)
 
     @abstractmethod
     def draw(self, joints: Tensor) -> tuple[Tensor, ...]:

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from ..errors import ClassroomError
 from ..functional import at_least_float32, heatmap_peaks, without_autocast
 from ..registry import TASK_UTILS
-from ..structures import Prediction
 from .conversion import Function, converts, interpolation_matrices
 from .keypoints import KeypointAdapter, is_top_down, pose_head
 from .megvii import opencv_kernel
@@ -103,17 +102,9 @@ class OffsetAdapter(KeypointAdapter):
         )
         return ((y[..., :, None] + x[..., None, :] <= self.radius**2).to(joints),)
 
-    def prediction(
-        self,
-        values: tuple[Tensor, ...],
-        joints: Tensor,
-        confidences: Tensor,
-        valid: Tensor | None = None,
-    ) -> Prediction:
-        """See :meth:`KeypointAdapter.prediction`; of the discs, which are the first values."""
-        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
-        scale = 1 / (self.cells[0] * self.cells[1])
-        return Prediction(values[:1], self.factor, (scale,), valid, joints, confidences)
+    def loss_scales(self, batch_size: int) -> tuple[float]:
+        """See :meth:`KeypointAdapter.loss_scales`; of the discs, which are the first values."""
+        return (1 / (self.cells[0] * self.cells[1]),)
 
     def stock_joints(self, joints: Tensor) -> Tensor:
         """See :meth:`KeypointAdapter.stock_joints`."""

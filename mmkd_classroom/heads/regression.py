@@ -112,16 +112,9 @@ class RegressionAdapter(KeypointAdapter):
         values = tuple(value.detach() for value in self.read(output))
         return self.prediction(self.axes(output), *self.decode(values))
 
-    def prediction(
-        self,
-        values: tuple[Tensor, Tensor],
-        joints: Tensor,
-        confidences: Tensor,
-        valid: Tensor | None = None,
-    ) -> Prediction:
-        """See :meth:`KeypointAdapter.prediction`; ``values`` are as from :meth:`axes`."""
-        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
-        return Prediction(values, self.factor, self._scales, valid, joints, confidences)
+    def loss_scales(self, batch_size: int) -> tuple[float, float]:
+        """See :meth:`KeypointAdapter.loss_scales`; of the two axes."""
+        return self._scales
 
     def loss(
         self,

@@ -93,17 +93,9 @@ class SimCCAdapter(KeypointAdapter):
             logits = logits.exp() * (height * self._label_beta)
         return _as_values(logits, self)
 
-    def prediction(
-        self,
-        values: tuple[Tensor, Tensor],
-        joints: Tensor,
-        confidences: Tensor,
-        valid: Tensor | None = None,
-    ) -> Prediction:
-        """See :meth:`KeypointAdapter.prediction`."""
-        valid = torch.ones_like(confidences, dtype=torch.bool) if valid is None else valid
-        scales = tuple(len(joints) / bins for bins in self.cells)
-        return Prediction(values, self.factor, scales, valid, joints, confidences)
+    def loss_scales(self, batch_size: int) -> tuple[float, float]:
+        """See :meth:`KeypointAdapter.loss_scales`."""
+        return tuple(batch_size / bins for bins in self.cells)
 
     def loss(
         self,

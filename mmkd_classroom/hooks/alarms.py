@@ -105,5 +105,5 @@ def _stop(problems: list[str], iteration: int) -> None:
     problem = '; '.join(problems) or 'Another process has a loss that is not finite'
     raise ClassroomError(
         f'{problem}. The training stops at iteration {iteration} because '
-        'MentoringHook.stop_on_nan is set.'
+        'MentoringHook.stop_on_alarm is set.'
     )

@@ -60,7 +60,7 @@ class MentoringHook(Hook):
             mentors before training; None for no check.
         report: Whether to write ``report.html`` to the work_dir when training ends, as
             ``python -m mmkd_classroom.report`` does.
-        stop_on_nan: Whether training stops with an error at the first record with a loss of the
+        stop_on_alarm: Whether training stops with an error at the first record with a loss of the
             student that is not finite, or with an ``invalid``, ``flat`` or ``huge`` answer of a
             mentor. By default, each is warned of once.
         **unknown: Raise an error that lists the options.
@@ -76,7 +76,7 @@ class MentoringHook(Hook):
         tau_max: float | dict | None = None,
         mentor_check: dict | None = None,
         report: bool = False,
-        stop_on_nan: bool = False,
+        stop_on_alarm: bool = False,
         **unknown: Any,
     ) -> None:
         refuse_unknown(unknown, MentoringHook, 'MentoringHook')
@@ -85,7 +85,7 @@ class MentoringHook(Hook):
                 f'MentoringHook.interval is {interval!r}: give a whole number of at least 1, or '
                 "None for the logger's."
             )
-        for name, value in dict(report=report, stop_on_nan=stop_on_nan).items():
+        for name, value in dict(report=report, stop_on_alarm=stop_on_alarm).items():
             if not isinstance(value, bool):
                 raise ClassroomError(f'MentoringHook.{name} is {value!r}: give True or False.')
         self.interval = interval
@@ -96,7 +96,7 @@ class MentoringHook(Hook):
         }
         self.mentor_check = None if mentor_check is None else build_mentor_check(mentor_check)
         self.report = report
-        self._alarms = Alarms(stop_on_nan)
+        self._alarms = Alarms(stop_on_alarm)
         self._has_layout = False
         self._loud: list[float] = []
 

@@ -100,8 +100,8 @@ def test_each_bad_mentor_is_said_once_by_name(tmp_path, fresh_runners):
 
 @pytest.mark.parametrize('name', ['nan_since_the_fourth_step', 'zeros', 'huge'])
 def test_a_bad_mentor_stops_the_training_if_told_to(name, tmp_path, fresh_runners):
-    with pytest.raises(ClassroomError, match=rf'Mentor {name} gave .*stop_on_nan is set') as stop:
-        train(tmp_path, [name], stop_on_nan=True)
+    with pytest.raises(ClassroomError, match=rf'Mentor {name} gave .*stop_on_alarm is set') as stop:
+        train(tmp_path, [name], stop_on_alarm=True)
     assert f'iteration {4 if "fourth" in name else 2} ' in str(stop.value)
     assert not list((tmp_path / 'work').glob('epoch_3.pth'))
 
@@ -123,7 +123,7 @@ def test_a_student_that_diverges_is_said_once(tmp_path, fresh_runners):
 
 def test_a_student_that_diverges_stops_if_told_to(tmp_path, fresh_runners):
     with pytest.raises(ClassroomError, match='not finite since iteration 4 .*stops at iteration 4'):
-        train(tmp_path, hook=Diverge(), stop_on_nan=True)
+        train(tmp_path, hook=Diverge(), stop_on_alarm=True)
 
 
 def test_a_loss_of_one_step_is_found_in_its_interval():
@@ -153,4 +153,5 @@ def test_odd_samples():
     assert odd_samples([torch.zeros(4, 2), torch.ones(4, 3, 2)], valid)[0] == 3
     same = output[:1].repeat(4, 1)
     assert odd_samples([same], valid)[0] == 3
+    assert odd_samples([output[:, :1]], valid)[0] == 0  # one value a sample is not constant
     assert odd_samples([same[:1]], valid[:1])[0] == 0  # a batch of one is not the same as others
