@@ -28,7 +28,7 @@ methods = [
     _base_._advantage,
 ]
 # One loading process is enough for a training of one thread.
-options = {'train_dataloader.num_workers': 1}
-mentor_options = options
+mentor_options = {'train_dataloader.num_workers': 1}
+options = {**mentor_options, 'custom_hooks': [_base_._channels_last]}
 # As many views as epochs: each method sees as many pictures as with mentors that run.
 cache = dict(views=8)

@@ -4,7 +4,7 @@
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_few.py
 _base_ = ['./cifar10_cpu.py']
 
-options = {
+_few = {
     **_base_.mentor_options,
     'train_dataloader.dataset.indices': range(0, 50000, 20),
     'train_cfg.max_epochs': 80,
@@ -15,4 +15,5 @@ options = {
     'param_scheduler.1.end': 80,
     'default_hooks.checkpoint.interval': 80,
 }
+options = {**_few, 'custom_hooks': [_base_._channels_last]}
 cache = dict(views=8)

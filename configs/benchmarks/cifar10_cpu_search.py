@@ -23,17 +23,20 @@ methods = [
     dict(
         name='weight rises from 0 to 1 in the first quarter',
         strategy=_strategy,
-        options={'custom_hooks': [_base_._rise]},
+        options={'custom_hooks': [_base_._channels_last, _base_._rise]},
     ),
     dict(
         name='weight falls from 2 to 0',
         strategy=_strategy,
-        options={'custom_hooks': [_base_._fall]},
+        options={'custom_hooks': [_base_._channels_last, _base_._fall]},
     ),
     dict(
         name='DKD, weight rises from 0 to 1 in the first quarter',
         strategy=_strategy,
-        options={'model.divergence': dict(type='DKD', beta=2.0), 'custom_hooks': [_base_._rise]},
+        options={
+            'model.divergence': dict(type='DKD', beta=2.0),
+            'custom_hooks': [_base_._channels_last, _base_._rise],
+        },
     ),
     dict(name='DIST', strategy=_strategy, options={'model.divergence': dict(type='DIST')}),
     dict(

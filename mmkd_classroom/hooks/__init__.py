@@ -1,6 +1,7 @@
 """Hooks of a classroom's training."""
 
 from .cache import CacheHook
+from .channels_last import ChannelsLastHook
 from .classroom import ClassroomHook
 from .cost import CostHook
 from .epoch_seed import EpochSeedHook
@@ -13,6 +14,7 @@ from .sigterm import SigtermHook
 
 __all__ = [
     'CacheHook',
+    'ChannelsLastHook',
     'ClassroomHook',
     'CostHook',
     'MentorCheck',
