@@ -27,8 +27,14 @@ methods = [
     *_base_._classrooms,
     _base_._advantage,
 ]
-# One loading process is enough for a training of one thread.
 mentor_options = {'train_dataloader.num_workers': 1}
-options = {**mentor_options, 'custom_hooks': [_base_._channels_last]}
+# To pass 128 small pictures between processes takes longer than a training step with them.
+_fast = {
+    f'{loader}_dataloader.{option}': value
+    for loader in ('train', 'val', 'test')
+    for option, value in (('num_workers', 0), ('persistent_workers', False))
+}
+_fast['custom_hooks'] = [_base_._channels_last]
+options = _fast
 # As many views as epochs: each method sees as many pictures as with mentors that run.
 cache = dict(views=8)

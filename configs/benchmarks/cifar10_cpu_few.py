@@ -15,5 +15,5 @@ _few = {
     'param_scheduler.1.end': 80,
     'default_hooks.checkpoint.interval': 80,
 }
-options = {**_few, 'custom_hooks': [_base_._channels_last]}
+options = {**_few, **_base_._fast}
 cache = dict(views=8)

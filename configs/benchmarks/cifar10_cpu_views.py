@@ -5,7 +5,7 @@
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_views.py
 _base_ = ['./cifar10_cpu_few.py']
 
-# Without the base plan's hook: these tables were made before it.
+# Not the base plan's faster loading and hook: these tables were made before.
 options = {
     '_delete_': True,
     **_base_._few,
