@@ -21,10 +21,10 @@ val_pipeline = [
     dict(type='PackPoseInputs'),
 ]
 
+# Passing small pictures between processes takes longer than drawing them.
 train_dataloader = dict(
     batch_size=32,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
         type=dataset_type,
@@ -37,8 +37,7 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=50,
-    num_workers=1,
-    persistent_workers=True,
+    num_workers=0,
     drop_last=False,
     sampler=dict(type='DefaultSampler', shuffle=False, round_up=False),
     dataset=dict(
