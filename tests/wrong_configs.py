@@ -362,7 +362,7 @@ PARTS = [
         'classes',
         {'custom_hooks': [{'type': HOOK, 'intervall': 5}]},
         "MentoringHook has no option 'intervall' (did you mean 'interval'?). It takes: "
-        'interval, weight, tau_max, mentor_check, report.',
+        'interval, weight, tau_max, mentor_check, report, stop_on_alarm.',
     ),
     Case(
         'classes',

@@ -36,6 +36,7 @@ def test_the_three_take_turns_and_ratios_are_printed(kind, run_tool, tmp_path, c
     assert low <= ratio <= high
     rates = re.search(rf'^samples/s: (\S+) {alone}, (\S+) {cached}, (\S+) {online}$', out, re.M)
     seconds = float(re.search(rf': {online} (\S+) s$', out, re.M)[1])
-    assert float(rates[3]) == pytest.approx(8 / seconds, rel=0.1)
+    # Printed to a hundredth of a second, of which a round may have only a few.
+    assert 8 / float(rates[3]) == pytest.approx(seconds, abs=0.006)
     assert promised == pytest.approx(1 + 2 / 3, abs=0.01)  # two mentors that are like the student
     assert size == (8 + 3 * 2 + 1 if kind == 'classes' else 8 + 17 * (4 * 32 + 2 + 12) + 1)
