@@ -4,6 +4,8 @@ import math
 import re
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,29 @@ from torch import Tensor
 from .checkpoints import UnsafeCheckpointError, read_checkpoint
 from .errors import ClassroomError
 
-HAS_CODE = 'has code in it. Nothing was run'
-NO_WEIGHTS = 'holds no weights'
-NOT_FINITE = 'has weights that are not finite'
 _NUMBER = re.compile(r'\d+(?=\D*$)')
+
+
+class FaultKind(Enum):
+    """Kinds of faults of a checkpoint."""
+
+    DAMAGED = auto()  # or missing, empty, cut short: it cannot be read
+    HAS_CODE = auto()
+    NO_WEIGHTS = auto()
+    NOT_FINITE = auto()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Why a training cannot continue from a checkpoint.
+
+    Attributes:
+        kind: Kind of the fault.
+        text: What is wrong, as the rest of a sentence that begins with the checkpoint.
+    """
+
+    kind: FaultKind
+    text: str
 
 
 def find_last_good(
@@ -39,41 +60,40 @@ def find_last_good(
         fault = fault_of(path, parameters)
         if fault is None:
             return path, passed
-        passed.append(f'{path} {fault}')
+        passed.append(f'{path} {fault.text}')
     return None, passed
 
 
-def fault_of(path: Path, parameters: Collection[str] = ()) -> str | None:
-    """Why a training cannot continue from a checkpoint.
+def fault_of(path: Path, parameters: Collection[str] = ()) -> Fault | None:
+    """Why a training cannot continue from a checkpoint; None if it can.
 
     Args:
         path: A local file.
         parameters: Names of the model's parameters, which must all be finite. Of other tensors,
             only NaN and +inf are faults: masks of attention may hold -inf.
-
-    Returns:
-        What is wrong with it, as the rest of a sentence; None if it is good.
     """
     if path.is_dir():  # DeepSpeed's
         return None
     if not path.is_file():
-        return 'does not exist'
+        return Fault(FaultKind.DAMAGED, 'does not exist')
     if not path.stat().st_size:
-        return 'is empty'
+        return Fault(FaultKind.DAMAGED, 'is empty')
     try:
         content = read_checkpoint(path)
         damaged = _damaged_part(path)
     except UnsafeCheckpointError:
-        return HAS_CODE
+        return Fault(FaultKind.HAS_CODE, 'has code in it. Nothing was run')
     except ClassroomError:
-        return 'cannot be read: it was cut short or is damaged'
+        return Fault(FaultKind.DAMAGED, 'cannot be read: it was cut short or is damaged')
     if damaged:
-        return f'is damaged ({damaged})'
+        return Fault(FaultKind.DAMAGED, f'is damaged ({damaged})')
     weights = content.get('state_dict', {})
     if not isinstance(weights, dict):
-        return NO_WEIGHTS
+        return Fault(FaultKind.NO_WEIGHTS, 'holds no weights')
     name = not_finite(weights, parameters)
-    return None if name is None else f'{NOT_FINITE} ({name})'
+    if name is None:
+        return None
+    return Fault(FaultKind.NOT_FINITE, f'has weights that are not finite ({name})')
 
 
 def not_finite(

@@ -28,7 +28,7 @@ methods = [
     _base_._advantage,
 ]
 mentor_options = {'train_dataloader.num_workers': 1}
-# To pass 128 small pictures between processes takes longer than a training step with them.
+# Without loading processes: passing small pictures between processes is slow.
 _fast = {
     f'{loader}_dataloader.{option}': value
     for loader in ('train', 'val', 'test')

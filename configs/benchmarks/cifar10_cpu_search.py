@@ -1,9 +1,10 @@
 # What makes the running advantage better on classification, one change at a time: temperature,
 # filter, decay, divergence, weight. On seeds of its own; what helps is confirmed in cifar10_cpu.py.
-# Needs: what cifar10_cpu.py needs.
+# Needs: what cifar10_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_search.py
 _base_ = ['./cifar10_cpu.py']
 
+work_dir = 'work_dirs/benchmarks/cifar10_cpu'
 _strategy = _base_._advantage['strategy']
 
 seeds = [10, 11]

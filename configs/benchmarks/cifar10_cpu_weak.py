@@ -1,8 +1,9 @@
 # Weak mentors: as cifar10_cpu.py, with one strong mentor and two that end below the student.
-# Needs: what cifar10_cpu.py needs.
+# Needs: what cifar10_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_weak.py
 _base_ = ['./cifar10_cpu.py']
 
+work_dir = 'work_dirs/benchmarks/cifar10_cpu'
 classroom = '{{fileDirname}}/../classroomkd/resnet8_cifar10_weak_cpu.py'
 methods = [
     _base_._alone,

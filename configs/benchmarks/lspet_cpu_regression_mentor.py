@@ -7,7 +7,7 @@ _base_ = ['./lspet_cpu.py']
 
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet_rle_cpu.py'
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
-seeds = [0, 1, 2]
+seeds = [20, 21, 22]
 methods = [
     _base_._alone,
     dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),

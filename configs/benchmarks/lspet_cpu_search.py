@@ -1,9 +1,10 @@
 # What makes the running advantage better on poses, one change at a time: filter, decay,
 # temperature, divergence, weight. On seeds of its own; what helps is confirmed in lspet_cpu.py.
-# Needs: what lspet_cpu.py needs.
+# Needs: what lspet_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_search.py
 _base_ = ['./lspet_cpu.py']
 
+work_dir = 'work_dirs/benchmarks/lspet_cpu'
 _advantage = _base_._heatmap_classrooms[-1]
 _strategy = _advantage['strategy']
 

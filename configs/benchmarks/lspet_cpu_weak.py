@@ -1,8 +1,9 @@
 # Weak mentors: as lspet_cpu.py, with one strong mentor and two that end below the student.
-# Needs: what lspet_cpu.py needs.
+# Needs: what lspet_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_weak.py
 _base_ = ['./lspet_cpu.py']
 
+work_dir = 'work_dirs/benchmarks/lspet_cpu'
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet_weak_cpu.py'
 methods = [
     _base_._alone,

@@ -27,7 +27,7 @@ _STEP = re.compile(
     r'(?:.*? loss: (?P<loss>\S+))?'
 )
 # glibc returns the memory of a large tensor to the kernel, which clears it again for the next one.
-# Without this, a training step of a small network on a CPU takes a fifth less time.
+# With these values it keeps it, and training small networks on a CPU is faster.
 _KEEP_MEMORY = {'MALLOC_MMAP_THRESHOLD_': str(2**30), 'MALLOC_TRIM_THRESHOLD_': str(2**33)}
 _TAIL = 12  # lines of the log that are shown when a tool fails
 

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 
 from ..errors import ClassroomError
 from ..files import WholeFiles, register_whole_files
-from ..last_good import HAS_CODE, NO_WEIGHTS, NOT_FINITE, fault_of, find_last_good, not_finite
+from ..last_good import FaultKind, fault_of, find_last_good, not_finite
 from ..registry import HOOKS
 
 
@@ -157,15 +157,15 @@ def _named(runner: Runner) -> None:
     if '://' in source or not path.is_file():  # MMEngine, or our loader, says it
         return
     fault = fault_of(path, _parameters(runner))
-    if fault in (None, HAS_CODE, NO_WEIGHTS):  # the loader says what that means
-        return
-    if NOT_FINITE in fault:  # it can be read: MMEngine would go on, and so do we
-        runner.logger.warning(f'{path} {fault}: a training from it cannot learn.')
+    if fault is None or fault.kind in (FaultKind.HAS_CODE, FaultKind.NO_WEIGHTS):
+        return  # the loader says what that means
+    if fault.kind is FaultKind.NOT_FINITE:  # it can be read: MMEngine would go on, and so do we
+        runner.logger.warning(f'{path} {fault.text}: a training from it cannot learn.')
         return
     good, _ = find_last_good(path.parent, _parameters(runner))
     remedy = 'no other checkpoint in its folder is good' if good is None else f'{good} is good'
     option = '--resume' if runner._resume else 'load_from'
-    raise ClassroomError(f'{option} = {source!r} {fault}; {remedy}. Give another one.')
+    raise ClassroomError(f'{option} = {source!r} {fault.text}; {remedy}. Give another one.')
 
 
 def _checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:

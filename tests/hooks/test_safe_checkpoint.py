@@ -70,15 +70,15 @@ def test_a_file_cut_at_any_tenth_is_known(train, tmp_path):
     for tenths in range(1, 10):
         shutil.copy(good, part)
         cut(part, tenths)
-        assert fault_of(part) == 'cannot be read: it was cut short or is damaged', tenths
+        assert fault_of(part).text == 'cannot be read: it was cut short or is damaged', tenths
     cut(part, 0)
-    assert fault_of(part) == 'is empty'
-    assert fault_of(tmp_path / 'none.pth') == 'does not exist'
+    assert fault_of(part).text == 'is empty'
+    assert fault_of(tmp_path / 'none.pth').text == 'does not exist'
     content = bytearray(good.read_bytes())
     middle = content.find(b'\0' * 8, len(content) // 2)  # of the tensors' bytes
     content[middle + 4] ^= 1
     part.write_bytes(content)
-    assert fault_of(part).startswith('is damaged (')
+    assert fault_of(part).text.startswith('is damaged (')
 
 
 @pytest.mark.parametrize('accident', ['cut', 'empty', 'absent', 'no pointer', 'empty pointer'])

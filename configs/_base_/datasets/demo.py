@@ -21,7 +21,7 @@ val_pipeline = [
     dict(type='PackPoseInputs'),
 ]
 
-# Passing small pictures between processes takes longer than drawing them.
+# The demo trains two models at a time, each in one process: on two cores, more are in the way.
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
