@@ -2,11 +2,10 @@
 
 import copy
 import json
-import os
-import socket
 
 import pytest
 import torch
+import two_processes
 from mmengine.model import MMDistributedDataParallel
 from mmengine.runner import Runner
 from runs import assert_unchanged, config, snapshot
@@ -49,14 +48,8 @@ def build_case(kind, options):
     return classroom_of(kind, **options).double().eval(), inputs.double(), samples
 
 
-def work(rank, port, folder):
-    """What each process does; it leaves its results in ``folder/RANK.pth``."""
-    torch.set_num_threads(1)
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-    )  # fmt: skip
-    torch.distributed.init_process_group('gloo')
+def work(rank, folder):
+    """What each process does."""
     result = dict(gradients=[], losses=[], statistics=[], trained=[])
     for kind, options in CASES:
         classroom, inputs, samples = build_case(kind, options)
@@ -72,8 +65,7 @@ def work(rank, port, folder):
         result['statistics'].append(classroom.statistics.read())
     for kind in SETTINGS:
         result['trained'].append(train(kind, folder, rank))
-    torch.save(result, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
+    return result
 
 
 def train(kind, folder, rank):
@@ -116,12 +108,7 @@ def config_of(kind, folder, rank):
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
     """Both processes' results, computed once for all tests here."""
-    folder = tmp_path_factory.mktemp('processes')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (port, folder), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+    return two_processes.run(work, tmp_path_factory.mktemp('processes'))
 
 
 @pytest.mark.parametrize('index', range(len(CASES)))

@@ -1,12 +1,11 @@
 """Two processes train from one cache, with the weights that training with mentors gives."""
 
 import copy
-import os
-import socket
 
 import pytest
 import runs
 import torch
+import two_processes
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
@@ -16,14 +15,8 @@ KINDS = ('classes', 'pose', 'simcc')
 ONLINE = 'online'
 
 
-def work(rank, port, folder):
-    """What each process does; it leaves its results in ``folder/RANK.pth``."""
-    torch.set_num_threads(1)
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
-        WORLD_SIZE='2',
-    )  # fmt: skip
-    torch.distributed.init_process_group('gloo')
+def work(rank, folder):
+    """What each process does."""
     ran, run = [], Mentor._run
     Mentor._run = lambda self, x: ran.append(len(x)) or run(self, x)
     from_cache = MentorCache.predict
@@ -36,8 +29,7 @@ def work(rank, port, folder):
             weights = train(kind, folder, name, rank)
             MentorCache.predict = from_cache
             results[kind, name] = weights, sum(ran)
-    torch.save(results, folder / f'{rank}.pth')
-    torch.distributed.destroy_process_group()
+    return results
 
 
 def train(kind, folder, name, rank):
@@ -71,12 +63,7 @@ def train(kind, folder, name, rank):
 @pytest.fixture(scope='module')
 def results(tmp_path_factory):
     """Both processes' results, computed once for all tests here."""
-    folder = tmp_path_factory.mktemp('processes')
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(work, (port, folder), nprocs=2)
-    return [torch.load(folder / f'{rank}.pth') for rank in range(2)]
+    return two_processes.run(work, tmp_path_factory.mktemp('processes'))
 
 
 @pytest.mark.parametrize('kind', KINDS)
