@@ -134,7 +134,9 @@ def fill(venv: Path, base_python: str | None) -> None:
         run('an empty environment', [base_python, '-m', 'venv', str(venv)], log)
     if not (venv / 'bin' / 'uv').exists():
         run('uv', [str(python), '-m', 'pip', 'install', '-c', 'requirements.txt', 'uv'], log)
-    packages = ['--no-deps', '-r', 'requirements.txt', '-e', '.']
+    # Byte code now: in containers PYTHONDONTWRITEBYTECODE is common, and without it each start of a
+    # tool compiles thousands of files.
+    packages = ['--compile-bytecode', '--no-deps', '-r', 'requirements.txt', '-e', '.']
     run(
         'the packages of requirements.txt',
         [str(venv / 'bin' / 'uv'), '-v', 'pip', 'install', '--python', str(python), *packages],
@@ -192,7 +194,7 @@ def told(output: bytes) -> list[str]:
 
 def last_step(output: bytes) -> str:
     """Return how far it is by the log: what pip or uv do, files of mmcv compiled, or the test."""
-    words = rb'Collecting|Download|Resolved|Buil|Prepared|Installed \d|tests/'
+    words = rb'Collecting|Download|Resolved|Buil|Prepared|Installed \d|Bytecode|tests/'
     steps = re.findall(rb'^ *((?:%b).{,80}|(?:DEBUG )?\[\d+/\d+\])' % words, output, re.MULTILINE)
     step = steps[-1].decode().removeprefix('DEBUG ') if steps else ''
     return f'files compiled: {step}' if step.startswith('[') else step
