@@ -5,6 +5,10 @@ import runpy
 import sys
 from pathlib import Path
 
+import mmdet.models  # noqa: F401
+import mmengine
+import mmpose.models  # noqa: F401
+import mmpretrain.models  # noqa: F401
 import pytest
 import torch
 from hypothesis import settings
@@ -22,6 +26,10 @@ settings.register_profile(
 )
 settings.load_profile('suite')
 torch.set_num_threads(1)  # two test processes with two threads each are slower than with one
+# Half of the time of a small training is the layout of its config, which MMEngine prints and saves.
+mmengine.config.config.FormatCode = lambda text, **_: (text, True)
+# Data sets collect garbage when they are built. What was imported is none.
+gc.freeze()
 
 
 def pytest_addoption(parser):
