@@ -11,6 +11,7 @@ Examples:
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet.py --gpus 0 1 2 3
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py --report
+    python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py --report --baseline AVER
     python -m mmkd_classroom.benchmark PLAN_A.py PLAN_B.py
 """
 
@@ -53,6 +54,9 @@ def parse_args() -> argparse.Namespace:
         'up to two cores. Times are comparable where each run has its machine or GPU to itself',
     )
     parser.add_argument('--report', action='store_true', help='run nothing, show what is there')
+    parser.add_argument(
+        '--baseline', help="the method that gains and costs are relative to, in place of the plan's"
+    )
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -134,6 +138,8 @@ def _benchmark() -> None:
     changes = dict(args.cfg_options)
     if args.work_dir:
         changes['work_dir'] = args.work_dir
+    if args.baseline:
+        changes['baseline'] = args.baseline
     plans = [read_plan(config_file(plan, 'The plan'), changes) for plan in args.plan]
     ended = []
     for plan in plans:

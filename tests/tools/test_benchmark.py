@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -235,7 +236,17 @@ def test_methods_of_several_plans_are_ranked(undisturbed):
     ranked = out[out.index('| method | mean rank |') :]
     assert '| plan | again |' in ranked
     assert 'Complete seeds: 2 in plan, 2 in again.' in ranked
-    assert '| method | mean rank |' not in run(root, '--report')[1]
+
+
+@pytest.mark.slow
+def test_gains_are_relative_to_the_baseline_that_is_named(undisturbed):
+    root, *_ = undisturbed
+    code, out, _ = run(root, '--report', '--baseline', 'classroom')
+    assert code == 0 and '| method | mean rank |' not in out
+    assert 'differences from **classroom**' in out
+    (alone,) = [line for line in out.splitlines() if line.startswith('| alone | 2 |')]
+    assert re.search(r'\[.+, .+\]', alone)
+    run(root, '--report')  # its file again
 
 
 @pytest.mark.slow
