@@ -1,7 +1,7 @@
 """The members of a classroom: sizes, and scores by the config's own metric."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,51 +13,74 @@ from mmengine.registry import DATASETS
 
 from ..distiller import Classroom
 from ..hooks.mentor_check import quiet, restrict, spread
+from ..mentors import Mentor
 
 _BATCH = 32
 
 
+Metrics = dict[str, float]
+
+
+def evaluation(cfg: Config) -> tuple[str, Any, Any] | None:
+    """What a config evaluates a model with: its validation, or else its test.
+
+    Returns:
+        ``'val'`` or ``'test'``, the config of the data set and that of the evaluator; None if there
+        is neither.
+    """
+    for stage in ('val', 'test'):
+        loader, evaluator = (cfg.get(f'{stage}_{part}') for part in ('dataloader', 'evaluator'))
+        if loader is not None and evaluator is not None:
+            return stage, loader.dataset, evaluator
+    return None
+
+
 @torch.no_grad()
 def member_scores(
-    classroom: Classroom, cfg: Config, count: int
-) -> tuple[int, list[dict[str, float]]]:
-    """Score all members alike, without test-time augmentation, on a part of the validation data.
+    classroom: Classroom, cfg: Config, count: int, student_alone: bool = False
+) -> tuple[int, list[Metrics]]:
+    """Score all members alike, without test-time augmentation, on a part of the evaluation data.
 
     Args:
         classroom: In evaluation mode.
         cfg: Its config.
         count: Number of samples, at equal distances; more if an image has several.
+        student_alone: Whether to leave out the mentors.
 
     Returns:
         The number of samples, and the metrics of the student and of each mentor; no metrics if the
-        config does not validate.
+        config does not evaluate.
     """
-    if cfg.get('val_evaluator') is None or cfg.get('val_dataloader') is None:
+    parts = evaluation(cfg)
+    if parts is None:
         return 0, []
-    dataset = DATASETS.build(cfg.val_dataloader.dataset)
+    _, dataset, evaluator = parts
+    dataset, evaluator = DATASETS.build(dataset), Evaluator(evaluator)
     indices = spread(dataset, count)
-    evaluator = Evaluator(cfg.val_evaluator)
     evaluator.dataset_meta = dataset.metainfo
     restrict(evaluator, dataset, indices)
-    judges = [copy.deepcopy(evaluator) for _ in range(1 + len(classroom.mentors))]
+    mentors = () if student_alone else classroom.mentors
+    judges = [copy.deepcopy(evaluator) for _ in range(1 + len(mentors))]
     for start in range(0, len(indices), _BATCH):
         batch = pseudo_collate([dataset[index] for index in indices[start : start + _BATCH]])
-        for judge, samples in zip(judges, _predictions(classroom, batch)):
+        for judge, samples in zip(judges, _predictions(classroom, mentors, batch)):
             judge.process(data_samples=samples, data_batch=batch)
     with quiet():
         metrics = [judge.evaluate(len(indices)) for judge in judges]
     return len(indices), [{name: float(value) for name, value in m.items()} for m in metrics]
 
 
-def _predictions(classroom: Classroom, batch: dict) -> Iterator[list[Any]]:
-    """Samples with the predictions of each member."""
+def _predictions(
+    classroom: Classroom, mentors: Iterable[Mentor], batch: dict
+) -> Iterator[list[Any]]:
+    """Samples with the predictions of the student, and of each mentor."""
     data = classroom.data_preprocessor(copy.deepcopy(batch), False)
     inputs, samples = data['inputs'], data['data_samples']
     if isinstance(inputs, (list, tuple)):
         inputs = torch.stack(list(inputs))
     with _without_flip_test(classroom):
         yield classroom.predict(inputs, copy.deepcopy(samples))
-    for mentor in classroom.mentors:
+    for mentor in mentors:
         yield classroom.adapter.write(mentor.predict(inputs), samples, classroom)
 
 

@@ -11,12 +11,13 @@ from jinja2 import Environment, PackageLoader
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
+from ..checkpoints import load_weights
 from ..errors import ClassroomError
 from ..hooks.overview import HEAD, member_costs, member_rows, method_of
 from . import charts, pictures
 from .choice import galleries
 from .lessons import Lessons, build_classroom, run_lessons
-from .members import member_scores
+from .members import evaluation, member_scores
 from .run import Run, read_classroom, read_run
 
 _TEMPLATE = 'page.html'
@@ -52,8 +53,8 @@ def write_report(
         out: HTML file to write.
         alone: Work directory of the same student's training alone, to compare with.
         samples: Number of training samples that show who teaches what, and of validation samples
-            that score the members. With 0 no model is built, and the report has only what was
-            logged.
+            (or test samples, if there is no validation) that score the members. With 0 no model is
+            built, and the report has only what was logged.
 
     Returns:
         ``out``.
@@ -67,7 +68,7 @@ def write_report(
     single = None if alone is None else read_run([alone])
     if single is not None and single.records:
         raise ClassroomError(f'--alone {alone} is a classroom, too: name the student alone.')
-    classroom = _examine(run, samples) if samples else _logged(run)
+    classroom = _examine(run, single, samples) if samples else _logged(run)
     environment = Environment(
         loader=PackageLoader('mmkd_classroom.report', '.'),
         autoescape=True,
@@ -91,7 +92,7 @@ class _Script(str):
         return self
 
 
-def _examine(run: Run, samples: int) -> Classroom:
+def _examine(run: Run, alone: Run | None, samples: int) -> Classroom:
     """Build the classroom again, score its members, and let them answer."""
     model, dataset = build_classroom(run)
     lessons = run_lessons(model, dataset, samples)
@@ -101,11 +102,16 @@ def _examine(run: Run, samples: int) -> Classroom:
     head, rows = [*HEAD], member_rows(model, size, member_costs(model, size))
     note = method_of(model)
     if metrics:
+        if alone is not None:
+            load_weights(model, alone.checkpoint, key='--alone')
+            metrics += member_scores(model, run.config, samples, student_alone=True)[1]
+            rows.append(['student alone', *rows[0][1:]])
         names = list(metrics[0])[:2]
         head += names
         rows = [[*row, *(f'{m[name]:.4g}' for name in names)] for row, m in zip(rows, metrics)]
+        data = dict(val='validation', test='test')[evaluation(run.config)[0]]
         note += (
-            f' Scores are those of the last checkpoint on {count} validation samples, without '
+            f' Scores are those of the last checkpoint on {count} {data} samples, without '
             'test-time augmentation.'
         )
     return Classroom(head, rows, note, lessons)
@@ -149,7 +155,7 @@ def _classroom(run: Run, classroom: Classroom) -> dict[str, Any]:
     return dict(
         classroom=classroom,
         classroom_note=classroom.note,
-        colours=[charts.STUDENT, *map(charts.colour_of, range(count))],
+        colours=[charts.STUDENT, *map(charts.colour_of, range(count)), charts.ALONE],
     )
 
 

@@ -6,6 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+from mmengine.evaluator import BaseMetric
+from mmengine.registry import METRICS
 from mmengine.runner import Runner
 from runs import config
 
@@ -28,6 +31,18 @@ def browse(page: Path, profile: Path) -> tuple[str, list[str]]:
     command = [CHROMIUM, *FLAGS, f'--user-data-dir={profile}', page.resolve().as_uri()]
     result = subprocess.run(command, capture_output=True, text=True, timeout=240)
     return result.stdout, re.findall(r'CONSOLE.*?"(.*)", source', result.stderr)
+
+
+@METRICS.register_module()
+class MeanTrueProbability(BaseMetric):
+    """Accuracy on eight pictures is too coarse to tell two trainings apart."""
+
+    def process(self, data_batch, data_samples):
+        for sample in data_samples:
+            self.results.append(sample['pred_score'][sample['gt_label']].item())
+
+    def compute_metrics(self, results):
+        return dict(probability=sum(results) / len(results))
 
 
 def train(kind, folder, epochs=2, **options):
@@ -57,6 +72,32 @@ def test_the_page_of_a_training(kind, tmp_path, fresh_runners):
     assert charts >= 9
     assert document.count('class="plotly-graph-div js-plotly-plot"') == charts
     assert document.count('<svg class="main-svg"') >= charts
+
+
+@pytest.mark.slow
+def test_without_validation_the_test_data_scores_the_members_and_the_student_alone(
+    tmp_path, fresh_runners
+):
+    off = dict(val_cfg=None, val_dataloader=None, val_evaluator=None)
+    taught, alone = config('classes', tmp_path, epochs=1), Config.fromfile(tmp_path / 'student.py')
+    alone.merge_from_dict({**off, 'work_dir': str(tmp_path / 'alone'), 'randomness.seed': 3})
+    expected = []
+    for cfg in (taught, alone):
+        fresh_runners()
+        cfg.update(off)
+        cfg.test_evaluator = dict(type='MeanTrueProbability')
+        runner = Runner.from_cfg(cfg)
+        runner.train()
+        expected.append(runner.test()['probability'])
+    assert expected[0] != expected[1]
+    fresh_runners()
+    page = write_report([tmp_path / 'work'], tmp_path / 'report.html', tmp_path / 'alone', 8)
+    text = page.read_text()
+    assert '8 test samples' in text and 'This training did not validate' in text
+    rows = re.findall(r'<tr>(.*?)</tr>', text, re.DOTALL)
+    for name, value in zip(('student', 'student alone'), expected):
+        (row,) = [row for row in rows if f'</span>{name}</td>' in row]
+        assert f'>{value:.4g}</td>' in row
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason='no Chromium')
