@@ -81,7 +81,7 @@ class JobRunner:
         log: Callable[[str], None],
         preload: Sequence[str] = (),
         fresh: bool = False,
-        interval: float = 20,
+        interval: float = 15,
     ) -> None:
         self.folder = folder
         self.slots = [{}] * slots if isinstance(slots, int) else list(slots)
