@@ -25,6 +25,7 @@ CASES = [
     ('pose', dict(granularity='sample', task_weight='score')),
     ('pose', dict(granularity='keypoint')),
     ('classes', dict(type='mmkd_classroom.EBKD')),
+    ('pose', dict(type='mmkd_classroom.RunningAdvantage')),
     ('pose', CAMKD),
     ('classes', AMTML),
     ('pose', AMTML),

@@ -37,6 +37,7 @@ if PRETENDS:
 OTHERS = dict(
     aver=dict(type='mmkd_classroom.AVER'),
     ebkd=dict(type='mmkd_classroom.EBKD'),
+    advantage=dict(type='mmkd_classroom.RunningAdvantage'),
     camkd=dict(type='mmkd_classroom.CAMKD', mentor_stages='layer2'),
     amtml=dict(
         type='mmkd_classroom.AMTML', hints=[dict(student='layer2', mentor=1, stage='layer3')]
@@ -133,7 +134,7 @@ def test_a_step_on_poses(granularity, mode, device):
     for switch in (True, False):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            mentor_weights='rank' if switch else 'advantage', ties=not switch,
+            mentor_weights='rank' if switch else 'one', ties=not switch,
             task_weight='score' if switch else 'one',
         )  # fmt: skip
         model = distiller(estimator(), [other_pixels(estimator())], strategy)
@@ -147,7 +148,7 @@ def test_a_step_on_classes(granularity, mode, device):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            mentor_weights='rank' if switch else 'advantage', ties=not switch,
+            mentor_weights='rank' if switch else 'one', ties=not switch,
             task_weight='score' if switch else 'one',
         )  # fmt: skip
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None

@@ -262,14 +262,14 @@ PARTS = [
         {'model.strategy': {'type': 'ClasroomKD'}},
         "model.strategy.type is 'ClasroomKD', which is not known (did you mean "
         "'ClassroomKD'?). The prefix of what comes with this package is 'mmkd_classroom.'; it "
-        'has AMTML, AVER, CAMKD, ClassroomKD, EBKD.',
+        'has AMTML, AVER, CAMKD, ClassroomKD, EBKD, RunningAdvantage.',
     ),
     Case(
         'classes',
         {'model.strategy': {'taumax': 2.0}},
         "model.strategy has no option 'taumax' (did you mean 'tau_max'?). It takes: weight, "
         'tau_max, granularity, filter, ties, temperature_mode, temperature, mentor_weights, '
-        'decay, require_correct, task_weight.',
+        'require_correct, task_weight.',
     ),
     Case(
         'classes',

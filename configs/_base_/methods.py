@@ -12,11 +12,8 @@ _classrooms = [
     dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
     dict(name='ClassroomKD, sample'),
 ]
-# Of this project: weights by the running advantage over the student, for all samples alike.
-_advantage = dict(
-    name='running advantage',
-    strategy=dict(mentor_weights='advantage', filter=False, temperature_mode='fixed'),
-)
+# Of this project.
+_advantage = dict(name='running advantage', strategy=dict(type='mmkd_classroom.RunningAdvantage'))
 # Convolutions of small networks are faster in this format on a CPU.
 _channels_last = dict(type='mmkd_classroom.ChannelsLastHook')
 # Schedules of the distillation weight.
@@ -59,7 +56,7 @@ _heatmap_rivals = [
 _heatmap_classrooms = [
     *_classrooms,
     dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
-    dict(_advantage, strategy=dict(_advantage['strategy'], temperature=1.0)),
+    _advantage,
 ]
 # In ablations tau_max is 4: at 0 there is no temperature to switch.
 _heatmap_ablation = [

@@ -1,20 +1,17 @@
-# What makes the running advantage better on poses, one change at a time: filter, decay,
-# temperature, divergence, weight. On seeds of its own; what helps is confirmed in lspet_cpu.py.
+# What makes the running advantage better on poses, one change at a time: decay, temperature,
+# weight, divergence. On seeds of its own; what helps is confirmed in lspet_cpu.py.
 # Needs: what lspet_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_search.py
 _base_ = ['./lspet_cpu.py']
 
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
-_advantage = _base_._heatmap_classrooms[-1]
-_strategy = _advantage['strategy']
+_strategy = _base_._advantage['strategy']
 
 seeds = [10, 11]
 baseline = 'AVER'
 methods = [
     _base_._heatmap_rivals[0],
-    _advantage,
-    dict(name='filter by sample', strategy=dict(_strategy, filter=True)),
-    dict(name='filter by keypoint', strategy=dict(_strategy, filter=True, granularity='keypoint')),
+    _base_._advantage,
     dict(name='decay 0.9', strategy=dict(_strategy, decay=0.9)),
     dict(name='decay 0.998', strategy=dict(_strategy, decay=0.998)),
     dict(name='T = 2', strategy=dict(_strategy, temperature=2.0)),

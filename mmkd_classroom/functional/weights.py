@@ -88,25 +88,33 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
 def advantage_weights(quality: Tensor, valid: Tensor) -> Tensor:
     r"""Running advantage: mentors weigh by how much better than the student they are.
 
-    .. math:: w_m = \frac{\max(0, Q_m - Q_s)}{\sum_{m'} \max(0, Q_{m'} - Q_s)}
+    .. math::
+        w_m = \frac{\max(0, Q_m - Q)}{\sum_{m'} \max(0, Q_{m'} - Q)}, \quad
+        Q = \min\Big(Q_s, \frac1M\sum_{m'} Q_{m'}\Big)
 
-    Of this project. The sum is over the valid mentors.
+    Of this project. The sums are over the valid mentors, and M is their number. A student that is
+    better than the mean of its mentors is compared with this mean, so that the better half goes on
+    teaching. If all are equally good, so are their weights.
 
     Args:
         quality: :math:`Q`, ``(M + 1, ...)``, of the student and the mentors.
         valid: ``(M, ...)`` booleans.
 
     Returns:
-        ``(M, ...)``; sums to 1 over M, or to 0 if no valid mentor is better than the student.
+        ``(M, ...)``; sums to 1 over M, or to 0 if none is valid.
 
     Example:
-        >>> quality = torch.tensor([0.5, 0.8, 0.6, 0.1])
-        >>> advantage_weights(quality, torch.ones(3, dtype=torch.bool))
+        >>> valid = torch.ones(3, dtype=torch.bool)
+        >>> advantage_weights(torch.tensor([0.5, 0.8, 0.6, 0.1]), valid)
+        tensor([0.7500, 0.2500, 0.0000])
+        >>> advantage_weights(torch.tensor([0.9, 0.8, 0.6, 0.1]), valid)
         tensor([0.7500, 0.2500, 0.0000])
     """
-    advantage = (quality[1:] - quality[:1]).clamp(min=0) * valid
+    count = valid.sum(dim=0).clamp(min=1)
+    mean = (quality[1:] * valid).sum(dim=0) / count
+    advantage = (quality[1:] - torch.minimum(quality[0], mean)).clamp(min=0) * valid
     total = advantage.sum(dim=0)
-    return advantage / torch.where(total > 0, total, 1.0)
+    return torch.where(total > 0, advantage / torch.where(total > 0, total, 1.0), valid / count)
 
 
 def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Distillation algorithms. One strategy per file."""
 
+from .advantage import RunningAdvantage
 from .amtml import AMTML
 from .aver import AVER
 from .base import Strategy
@@ -8,4 +9,13 @@ from .classroom import ClassroomKD
 from .ebkd import EBKD
 from .weighted import WeightedKD
 
-__all__ = ['AMTML', 'AVER', 'CAMKD', 'ClassroomKD', 'EBKD', 'Strategy', 'WeightedKD']
+__all__ = [
+    'AMTML',
+    'AVER',
+    'CAMKD',
+    'ClassroomKD',
+    'EBKD',
+    'RunningAdvantage',
+    'Strategy',
+    'WeightedKD',
+]

@@ -79,6 +79,7 @@ class CAMKD(WeightedKD):
         mentor_channels: Sequence[dict[str, int]],
     ) -> None:
         """See :meth:`Strategy.build`."""
+        super().build(student, mentors, student_channels, mentor_channels)
         if self.feature_weight:
             (channels,) = student_channels.values()
             self.transforms.extend(

@@ -3,14 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine import dist
 from torch import Tensor
 
 from ..divergences import Divergence
 from ..errors import ClassroomError
 from ..functional import (
     active_mentors,
-    advantage_weights,
     dtkd_temperatures,
     gap,
     ranks,
@@ -25,7 +23,7 @@ from .summary import invalid_samples, labelled_mean, share_of
 _CHOICES = {
     'granularity': ('sample', 'batch', 'keypoint'),
     'temperature_mode': ('gap', 'fixed', 'dtkd'),
-    'mentor_weights': ('rank', 'one', 'advantage'),
+    'mentor_weights': ('rank', 'one'),
     'task_weight': ('one', 'score'),
 }
 
@@ -55,10 +53,7 @@ class ClassroomKD(Strategy):
         ties: Whether a mentor with the same rank as the student is active, as in the released code.
         temperature_mode: ``'gap'`` as above, ``'fixed'``, or ``'dtkd'`` for DTKD's temperatures.
         temperature: Temperature for ``'fixed'``, and reference temperature for ``'dtkd'``.
-        mentor_weights: Weights of the active mentors: their ``'rank'`` r; ``'one'``; or
-            ``'advantage'``, the running advantage over the student
-            (:func:`mmkd_classroom.functional.advantage_weights`), which sums to 1 over the mentors.
-        decay: Of the running mean of the members' scores, per step, for ``'advantage'``.
+        mentor_weights: Weights of the active mentors: their ``'rank'`` r, or ``'one'``.
         require_correct: Whether a mentor must also be correct to be active: ``argmax = y``, or for
             poses a score of at least the ranker's ``correct_thr``.
         task_weight: :math:`w_s`: ``'one'``, or ``'score'``, the student's own score (for classes
@@ -78,7 +73,6 @@ class ClassroomKD(Strategy):
         temperature_mode: str = 'gap',
         temperature: float = 4.0,
         mentor_weights: str = 'rank',
-        decay: float = 0.98,
         require_correct: bool = False,
         task_weight: str = 'one',
     ) -> None:
@@ -94,7 +88,6 @@ class ClassroomKD(Strategy):
         require(tau_max is None or tau_max >= 0, 'tau_max', tau_max, 'must not be negative')
         require(weight >= 0, 'weight', weight, 'must not be negative')
         require(temperature > 0, 'temperature', temperature, 'must be positive')
-        require(0 <= decay < 1, 'decay', decay, 'must be at least 0 and less than 1')
         self.weight = weight
         self.tau_max = tau_max
         self.granularity = granularity
@@ -103,7 +96,6 @@ class ClassroomKD(Strategy):
         self.temperature_mode = temperature_mode
         self.temperature = temperature
         self.mentor_weights = mentor_weights
-        self.decay = decay
         self.require_correct = require_correct
         self.task_weight = task_weight
         self.needs_per_sample_loss = task_weight == 'score' and granularity != 'batch'
@@ -131,9 +123,6 @@ class ClassroomKD(Strategy):
         """See :meth:`Strategy.build`."""
         if self.tau_max is None:
             self.tau_max = student.tau_max
-        if self.mentor_weights == 'advantage':
-            # Not corrected for its start at 0: the weights do not depend on its scale.
-            self.register_buffer('quality', torch.zeros(1 + len(mentors)))
 
     def forward(
         self,
@@ -149,7 +138,7 @@ class ClassroomKD(Strategy):
         rank = ranks(score)
         active = self._active(rank, scores)  # (M, N, K)
         psi = gap(rank)
-        weights = active * self._mentor_weights(rank, scores)
+        weights = active * (rank[1:] if self.mentor_weights == 'rank' else 1.0)
 
         taught, temperatures = [], []
         for index, mentor in enumerate(mentors):
@@ -180,21 +169,6 @@ class ClassroomKD(Strategy):
         if self.require_correct:
             active = active & scores.correct[1:, :, None]
         return active & scores.valid[1:]
-
-    def _mentor_weights(self, rank: Tensor, scores: Scores) -> Tensor:
-        """Weights of the mentors if they are active: ``(M, N or 1, K or 1)``."""
-        if self.mentor_weights == 'rank':
-            return rank[1:]
-        if self.mentor_weights == 'one':
-            return torch.ones_like(rank[1:])
-        return advantage_weights(self._running_quality(scores)[:, None, None], scores.valid[1:])
-
-    @torch.no_grad()
-    def _running_quality(self, scores: Scores) -> Tensor:
-        """Running mean of each member's score over the samples of all processes, ``(M + 1,)``."""
-        score = scores.sample.mean(dim=-1).to(self.quality)
-        dist.all_reduce(score, op='mean')
-        return self.quality.lerp_(score, 1 - self.decay)
 
     def _temperatures(
         self, psi: Tensor, student: Prediction, mentor: Prediction

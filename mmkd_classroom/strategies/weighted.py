@@ -1,4 +1,4 @@
-"""Base class of AVER, EBKD and CA-MKD: all mentors teach, with one temperature."""
+"""Base class of AVER, EBKD, CA-MKD and the running advantage: one temperature for all mentors."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..divergences import Divergence
 from ..functional import item_weights
+from ..heads import HeadAdapter
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Strategy, require
 from .summary import labelled_mean, member_statistics, share_of
@@ -25,19 +26,31 @@ class WeightedKD(Strategy):
     is used.
 
     Args:
-        temperature: :math:`T`, of student and mentors.
+        temperature: :math:`T`, of student and mentors; None for 4 with classes and 1 with joints.
         weight: :math:`\lambda`, weight of the distillation loss.
 
     Raises:
         ClassroomError: An option has an invalid value.
     """
 
-    def __init__(self, temperature: float = 4.0, weight: float = 1.0) -> None:
+    def __init__(self, temperature: float | None = 4.0, weight: float = 1.0) -> None:
         super().__init__()
-        require(temperature > 0, 'temperature', temperature, 'must be positive')
+        valid = temperature is None or temperature > 0
+        require(valid, 'temperature', temperature, 'must be positive')
         require(weight >= 0, 'weight', weight, 'must not be negative')
         self.temperature = temperature
         self.weight = weight
+
+    def build(
+        self,
+        student: HeadAdapter,
+        mentors: Sequence[str],
+        student_channels: dict[str, int],
+        mentor_channels: Sequence[dict[str, int]],
+    ) -> None:
+        """See :meth:`Strategy.build`."""
+        if self.temperature is None:
+            self.temperature = 4.0 if student.kind == 'classes' else 1.0
 
     @abstractmethod
     def mentor_weights(

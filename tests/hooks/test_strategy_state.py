@@ -16,6 +16,7 @@ from mmkd_classroom.hooks.strategy_state import load_strategy
 STRATEGIES = dict(
     average=dict(type='mmkd_classroom.AVER'),
     entropy=dict(type='mmkd_classroom.EBKD'),
+    advantage=dict(type='mmkd_classroom.RunningAdvantage'),
     confidence=dict(type='mmkd_classroom.CAMKD', feature_weight=1.0, mentor_stages='layer3'),
     amtml=dict(
         type='mmkd_classroom.AMTML',
@@ -25,7 +26,7 @@ STRATEGIES = dict(
         ],
     ),
 )
-LEARNED = dict(average=0, entropy=0, confidence=4, amtml=4)
+LEARNED = dict(average=0, entropy=0, advantage=1, confidence=4, amtml=4)
 EMA = "custom_hooks = [dict(type='EMAHook', momentum=0.1)]"
 
 

@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given
-from hypothesis import strategies as st
 from members import Room, keypoint_adapter, prediction
 from mmpose.codecs import MSRAHeatmap
 from toys import build, classifier
 
 from mmkd_classroom.divergences import MSE, KLDivergence
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.functional import advantage_weights, item_weights
+from mmkd_classroom.functional import item_weights
 from mmkd_classroom.heads import HeatmapAdapter, build_adapter
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.strategies import AVER, ClassroomKD
@@ -168,7 +166,7 @@ def by_the_formula(room, student, options):
                     above = False
                 if not above:
                     continue
-                share = dict(rank=rank[m], one=1.0, advantage=advantage(room, m))
+                share = dict(rank=rank[m], one=1.0)
                 share = share[options['mentor_weights']]
                 total += item_weight * share * divergence(room, student, m, i, j, rank, options)
     losses = room.task_losses(student)
@@ -227,19 +225,6 @@ def output_with(strategy, room, members, losses):
     return ready.output(strategy, losses)
 
 
-def advantage(room, mentor):
-    """Weight of a mentor by its mean score over one batch, compared with the student's."""
-    samples = range(len(room.weights))
-
-    def quality(member):
-        scores = [room.score(member, i, j) * w
-                  for i in samples for j, w in enumerate(room.weights[i])]  # fmt: skip
-        return sum(scores) / len(samples)
-
-    above = [max(0.0, quality(m) - quality(0)) for m in range(1, len(room.values))]
-    return above[mentor - 1] / sum(above) if sum(above) else 0.0
-
-
 def total(output):
     """As MMEngine's ``parse_losses`` sums."""
     return sum(value.mean() for name, value in output.losses.items() if 'loss' in name)
@@ -271,7 +256,7 @@ ROOMS = dict(
 def test_every_combination_of_options_is_the_formula(room, granularity, mode):
     room = ROOMS[room]()
     losses = set()
-    bools, weightings = [True, False], ['rank', 'one', 'advantage']
+    bools, weightings = [True, False], ['rank', 'one']
     for *switches, weighting in itertools.product(bools, bools, bools, weightings):
         names = ('filter', 'ties', 'require_correct')
         options = dict(
@@ -567,39 +552,3 @@ def test_classes_have_no_keypoints():
     student = build_adapter(build(classifier()))
     with pytest.raises(ClassroomError, match=r"granularity is 'keypoint'.*'sample' or 'batch'"):
         ClassroomKD(granularity='keypoint').check(student, KLDivergence())
-
-
-# --- the running advantage ------------------------------------------------------------------------
-
-
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
-def test_advantage_weights_sum_to_one_over_the_mentors_that_are_better(quality, data):
-    valid = data.draw(st.lists(st.booleans(), min_size=len(quality) - 1, max_size=len(quality) - 1))
-    weights = advantage_weights(
-        torch.tensor(quality, dtype=torch.float64), torch.tensor(valid)
-    ).tolist()
-    better = [q > quality[0] and v for q, v in zip(quality[1:], valid)]
-    assert [w > 0 for w in weights] == better
-    assert sum(weights) == pytest.approx(float(any(better)))
-
-
-def test_the_advantage_is_that_of_the_running_mean():
-    room = ROOMS['classes']()
-    strategy = strategy_of(room, dict(DEFAULTS, mentor_weights='advantage', decay=0.9))
-    expected = torch.zeros_like(strategy.quality)
-    for step in range(3):
-        scores = scores_of(room)
-        scores = replace(scores, sample=scores.sample * (step + 1) / 3)
-        strategy._mentor_weights(None, scores)
-        expected = 0.9 * expected + 0.1 * scores.sample.mean(1)
-        torch.testing.assert_close(strategy.quality, expected.to(strategy.quality))
-    other = strategy_of(room, dict(DEFAULTS, mentor_weights='advantage', decay=0.9))
-    other.load_state_dict(strategy.state_dict())
-    assert torch.equal(other.quality, strategy.quality) and 'quality' in strategy.state_dict()
-    assert not strategy_of(room, DEFAULTS).state_dict()
-
-
-@pytest.mark.parametrize('decay', [-0.1, 1.0])
-def test_a_decay_out_of_range(decay):
-    with pytest.raises(ClassroomError, match=r'model\.strategy\.decay is'):
-        ClassroomKD(decay=decay)

@@ -1,0 +1,64 @@
+"""The running advantage: mentors that have been better than the student so far have more weight."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine import dist
+from torch import Tensor
+
+from ..functional import advantage_weights
+from ..heads import HeadAdapter
+from ..registry import MODELS
+from ..structures import Prediction, Scores, Targets
+from .base import require
+from .weighted import WeightedKD
+
+
+@MODELS.register_module()
+class RunningAdvantage(WeightedKD):
+    r"""Weight mentors by their running advantage over the student; see :class:`WeightedKD`.
+
+    Of this project. The weights are V times those of
+    :func:`mmkd_classroom.functional.advantage_weights` (V is the number of valid mentors), where
+    :math:`Q` is the running mean of a member's score over the samples of all processes. All samples
+    have the same weights, so the noise of the score of one sample has no effect.
+
+    Args:
+        temperature: :math:`T`, of student and mentors. Default: 4 for classes, 1 for joints
+            (``docs/benchmarks.md``).
+        weight: :math:`\lambda`, weight of the distillation loss.
+        decay: Of the running mean, per step.
+
+    Raises:
+        ClassroomError: An option has an invalid value.
+    """
+
+    def __init__(
+        self, temperature: float | None = None, weight: float = 1.0, decay: float = 0.98
+    ) -> None:
+        super().__init__(temperature, weight)
+        require(0 <= decay < 1, 'decay', decay, 'must be at least 0 and less than 1')
+        self.decay = decay
+
+    def build(
+        self,
+        student: HeadAdapter,
+        mentors: Sequence[str],
+        student_channels: dict[str, int],
+        mentor_channels: Sequence[dict[str, int]],
+    ) -> None:
+        """See :meth:`Strategy.build`."""
+        super().build(student, mentors, student_channels, mentor_channels)
+        # Not corrected for its start at 0: the weights do not depend on its scale.
+        self.register_buffer('quality', torch.zeros(1 + len(mentors)))
+
+    @torch.no_grad()
+    def mentor_weights(
+        self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
+    ) -> Tensor:
+        """See :meth:`WeightedKD.mentor_weights`."""
+        score = scores.sample.mean(dim=-1).to(self.quality)
+        dist.all_reduce(score, op='mean')
+        self.quality.lerp_(score, 1 - self.decay)
+        valid = scores.valid[1:]
+        return advantage_weights(self.quality[:, None, None], valid) * valid.sum(dim=0)

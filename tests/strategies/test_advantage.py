@@ -1,0 +1,131 @@
+"""The running advantage against its formula, over several steps."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from members import KINDS, room
+from toys import SETTINGS, classroom_of
+
+from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.functional import advantage_weights
+from mmkd_classroom.strategies import AVER, RunningAdvantage
+
+kinds = pytest.mark.parametrize('kind', KINDS)
+
+
+def strategy_for(classroom, **options):
+    """As in a classroom: it knows its number of mentors."""
+    strategy = RunningAdvantage(**dict(dict(temperature=3.0), **options))
+    strategy.build(None, [f'mentor_{m}' for m in range(len(classroom.mentors))], {}, [])
+    return strategy.double()
+
+
+def loss_by_the_formula(classroom, quality, temperature):
+    """The distillation loss, one mentor, sample and item at a time."""
+    targets, samples, total = classroom.targets, len(classroom.targets.weights), 0.0
+    divergences = [
+        classroom.divergence(classroom.student, mentor, targets, temperature)
+        for mentor in classroom.mentors
+    ]
+    for i in range(samples):
+        for k, item in enumerate(targets.weights[i]):
+            there = [m for m, mentor in enumerate(classroom.mentors, 1) if mentor.valid[i, k]]
+            if not there:
+                continue
+            mean = sum(quality[m] for m in there) / len(there)
+            above = {m: max(0.0, quality[m] - min(quality[0], mean)) for m in there}
+            for m in there:
+                weight = above[m] / sum(above.values()) if any(above.values()) else 1 / len(there)
+                total = total + item * weight * divergences[m - 1][i, k]
+    return total / samples
+
+
+@kinds
+@pytest.mark.parametrize('mentors', [1, 2, 4])
+def test_the_loss_is_the_formula_s_with_the_running_mean(kind, mentors):
+    decay, strategy, quality = 0.9, None, [0.0] * (1 + mentors)
+    for step in range(4):
+        classroom = room(kind, mentors, seed=step)
+        if mentors > 1:
+            classroom.change(1, valid=torch.tensor([[True], [False], [True], [True], [True]]))
+        strategy = strategy or strategy_for(classroom, decay=decay)
+        scores = classroom.ranker(classroom.members, classroom.targets).sample.mean(dim=1)
+        quality = [decay * q + (1 - decay) * s.item() for q, s in zip(quality, scores)]
+        leaves = classroom.leaves()
+        loss = classroom.output(strategy).losses['loss_mentors']
+        expected = loss_by_the_formula(classroom, quality, 3.0)
+        assert strategy.quality.tolist() == pytest.approx(quality)
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
+        ours, slow = torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves)
+        for one, other in zip(ours, slow):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-12)
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
+def test_weights_sum_to_one_over_the_better_mentors(quality, data):
+    size = len(quality) - 1
+    valid = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
+    weights = advantage_weights(torch.tensor(quality, dtype=torch.float64), torch.tensor(valid))
+    there = [q for q, v in zip(quality[1:], valid) if v]
+    assert weights.sum().item() == pytest.approx(float(bool(there)))
+    for weight, q, v in zip(weights.tolist(), quality[1:], valid):
+        assert weight >= 0 and (v or weight == 0)
+        if v and q == max(there):  # the best mentor always teaches
+            assert weight > 0
+        if v and q < min(quality[0], max(there)) and q < sum(there) / len(there) - 1e-9:
+            assert weight == 0  # it is worse than the student and than most
+
+
+def test_a_student_that_has_passed_all_is_compared_with_their_mean():
+    valid = torch.ones(3, dtype=torch.bool)
+    behind, ahead = (torch.tensor([own, 0.8, 0.6, 0.1]) for own in (0.5, 0.99))
+    assert advantage_weights(behind, valid).tolist() == pytest.approx([0.75, 0.25, 0])
+    assert advantage_weights(ahead, valid).tolist() == pytest.approx([0.75, 0.25, 0])
+    equal = advantage_weights(torch.tensor([0.9, 0.5, 0.5, 0.5]), valid)
+    assert equal.tolist() == pytest.approx([1 / 3] * 3)
+
+
+@kinds
+def test_one_mentor_teaches_as_in_hinton_s_distillation(kind):
+    classroom = room(kind, 1)
+    found = classroom.output(strategy_for(classroom)).losses['loss_mentors']
+    assert found.item() == pytest.approx(
+        classroom.output(AVER(temperature=3.0)).losses['loss_mentors'].item()
+    )
+
+
+def test_a_mentor_that_is_not_finite_does_not_stay_in_the_mean():
+    classroom = classroom_of('classes', type='mmkd_classroom.RunningAdvantage').eval()
+    inputs, samples = SETTINGS['classes']['batch'](4)
+    handle = classroom.mentors[1].model.register_forward_hook(lambda *_: _[2] * float('nan'))
+    classroom(inputs, samples, mode='loss')
+    handle.remove()
+    losses = classroom(inputs, samples, mode='loss')
+    assert classroom.strategy.quality.isfinite().all()
+    assert losses['loss_mentors'].isfinite() and losses['loss_mentors'] > 0
+
+
+def test_the_running_mean_is_saved():
+    classroom = room('classes', 2)
+    strategy = strategy_for(classroom)
+    classroom.output(strategy)
+    other = strategy_for(classroom)
+    other.load_state_dict(strategy.state_dict())
+    assert torch.equal(other.quality, strategy.quality) and strategy.quality.any()
+
+
+@pytest.mark.parametrize('kind, temperature', [('classes', 4.0), ('pose', 1.0)])
+def test_the_temperature_follows_from_the_head(kind, temperature):
+    classroom = classroom_of(kind, type='mmkd_classroom.RunningAdvantage')
+    assert classroom.strategy.temperature == temperature
+    given = classroom_of(kind, type='mmkd_classroom.RunningAdvantage', temperature=2.5)
+    assert given.strategy.temperature == 2.5
+
+
+@pytest.mark.parametrize(
+    'option, value', [('decay', -0.1), ('decay', 1.0), ('temperature', 0.0), ('weight', -1.0)]
+)
+def test_wrong_options_are_named(option, value):
+    with pytest.raises(ClassroomError, match=rf'model\.strategy\.{option} is {value}'):
+        RunningAdvantage(**{option: value})
