@@ -30,14 +30,18 @@ STRATEGIES = dict(
         ],
     ),
 )
+# The weights of the last are of the whole batch.
+ALL = dict(STRATEGIES, advantage=dict(type='mmkd_classroom.RunningAdvantage'))
 LEARNED = dict(
     aver=[],
     ebkd=[],
+    advantage=[],
     camkd=[f'transforms.{m}.{name}' for m in (0, 1) for name in ('weight', 'bias')],
     amtml=['shared', 'latents', 'hints.0.weight', 'hints.1.weight'],
 )
 kinds = pytest.mark.parametrize('kind', SETTINGS)
 strategies = pytest.mark.parametrize('name', STRATEGIES)
+all_strategies = pytest.mark.parametrize('name', ALL)
 
 
 def batch_in_double(kind, size):
@@ -49,9 +53,9 @@ def batch_in_double(kind, size):
 
 
 @kinds
-@strategies
+@all_strategies
 def test_what_it_learns_is_trained_and_no_part_of_the_student_s_state(kind, name):
-    classroom = classroom_of(kind, **STRATEGIES[name])
+    classroom = classroom_of(kind, **ALL[name])
     stock = build(SETTINGS[kind]['model']())
     assert list(classroom.state_dict()) == list(stock.state_dict())
     trained = [key for key, _ in classroom.named_parameters()]
@@ -71,10 +75,10 @@ def test_what_it_learns_is_trained_and_no_part_of_the_student_s_state(kind, name
 
 
 @kinds
-@strategies
+@all_strategies
 @pytest.mark.parametrize('update_buffers', [False, True])
 def test_an_averaged_classroom_is_an_averaged_student(kind, name, update_buffers):
-    classroom = classroom_of(kind, **STRATEGIES[name])
+    classroom = classroom_of(kind, **ALL[name])
     options = dict(momentum=0.5, update_buffers=update_buffers)
     average = ExponentialMovingAverage(classroom, **options)
     stock = ExponentialMovingAverage(copy.deepcopy(student_of(classroom)), **options)
@@ -135,9 +139,9 @@ def test_a_broken_mentor_is_left_out_where_it_is_broken(kind, name):
 
 
 @kinds
-@strategies
+@all_strategies
 def test_mixed_precision_is_close_to_full(kind, name):
-    options = dict(STRATEGIES[name])
+    options = dict(ALL[name])
     if name == 'amtml':
         options.update(angle_weight=1.0, distance_weight=1.0)
     classroom = classroom_of(kind, **options).eval()
