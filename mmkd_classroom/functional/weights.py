@@ -93,7 +93,7 @@ def advantage_weights(quality: Tensor, valid: Tensor) -> Tensor:
         Q = \min\Big(Q_s, \frac1M\sum_{m'} Q_{m'}\Big)
 
     Of this project. The sums are over the valid mentors, and M is their number. A student that is
-    better than the mean of its mentors is compared with this mean, so that the better half goes on
+    better than the mean of its mentors is compared with this mean, so that those above it go on
     teaching. If all are equally good, so are their weights.
 
     Args:

@@ -21,7 +21,11 @@ class RunningAdvantage(WeightedKD):
     Of this project. The weights are V times those of
     :func:`mmkd_classroom.functional.advantage_weights` (V is the number of valid mentors), where
     :math:`Q` is the running mean of a member's score over the samples of all processes. All samples
-    have the same weights, so the noise of the score of one sample has no effect.
+    have the same weights, so the noise of single scores is averaged out. Where a mentor's output is
+    not finite its score is 0, which lowers its mean for a while.
+
+    What is kept is ``quality``, ``(M + 1,)``, of the student and the mentors; it is saved in
+    checkpoints.
 
     Args:
         temperature: :math:`T`, of student and mentors. Default: 4 for classes, 1 for joints
