@@ -44,7 +44,7 @@ from mmkd_classroom.distiller import student_config  # noqa: E402
 from mmkd_classroom.errors import ClassroomError  # noqa: E402
 from mmkd_classroom.tables import markdown_table  # noqa: E402
 
-AVERAGE = dict(type='mmkd_classroom.AVER', temperature=1.0)  # the classroom's own temperature
+AVERAGE = dict(type='mmkd_classroom.AVER')
 SILENT = 5  # percent of the people
 FOUND = (
     'AR at OKS 0.5'  # the people whose joints are about right; AP, which is stricter, is small here

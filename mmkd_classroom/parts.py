@@ -15,7 +15,7 @@ from .mentors import MentorBank, distinct_names, read_entries
 from .options import build_part, check_options
 from .rankers import Ranker
 from .registry import MODELS, TASK_UTILS
-from .strategies import Strategy
+from .strategies import Members, Strategy
 
 
 def build_parts(
@@ -53,7 +53,7 @@ def build_parts(
     )
     # The random state is restored, so the student trains the same with any strategy.
     with torch.random.fork_rng(devices=[]):
-        strategy.build(adapter, names, channels, mentor_channels)
+        strategy.build(Members(adapter, names, channels, mentor_channels))
     return dict(
         mentors=bank,
         adapter=adapter,

@@ -33,6 +33,7 @@ class HeadAdapter(ABC):
         mentor_options: Keys that an entry of ``model.mentors`` may have for this kind of head.
         divergence: Default type of the divergence.
         tau_max: Default of ClassroomKD's ``tau_max``.
+        temperature: Default of strategies with one temperature for all mentors.
         has_peaks: Whether the largest logit shows how sure a prediction is.
         key: See above.
         summary: Short description of the output format.
@@ -47,6 +48,7 @@ class HeadAdapter(ABC):
     mentor_options: frozenset[str] = frozenset()
     divergence: str = 'KLDivergence'
     tau_max: float = 4.0
+    temperature: float = 4.0
     has_peaks: bool = True
 
     key: str

@@ -39,7 +39,6 @@ class ClassificationAdapter(HeadAdapter):
     kind = 'classes'
     takes = "MMPretrain's ImageClassifier, TimmClassifier and HuggingFaceClassifier"
     mentor_options = frozenset({'class_map'})
-    tau_max = 4.0
 
     @classmethod
     def accepts(cls, model: nn.Module) -> bool:

@@ -3,7 +3,7 @@
 from .advantage import RunningAdvantage
 from .amtml import AMTML
 from .aver import AVER
-from .base import Strategy
+from .base import Members, Strategy
 from .camkd import CAMKD
 from .classroom import ClassroomKD
 from .ebkd import EBKD
@@ -15,6 +15,7 @@ __all__ = [
     'CAMKD',
     'ClassroomKD',
     'EBKD',
+    'Members',
     'RunningAdvantage',
     'Strategy',
     'WeightedKD',

@@ -7,10 +7,9 @@ from mmengine import dist
 from torch import Tensor
 
 from ..functional import advantage_weights
-from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
-from .base import require
+from .base import Members, require
 from .weighted import WeightedKD
 
 
@@ -28,8 +27,7 @@ class RunningAdvantage(WeightedKD):
     checkpoints.
 
     Args:
-        temperature: :math:`T`, of student and mentors. Default: 4 for classes, 1 for joints
-            (``docs/benchmarks.md``).
+        temperature: See :class:`WeightedKD`.
         weight: :math:`\lambda`, weight of the distillation loss.
         decay: Of the running mean, per step.
 
@@ -44,17 +42,11 @@ class RunningAdvantage(WeightedKD):
         require(0 <= decay < 1, 'decay', decay, 'must be at least 0 and less than 1')
         self.decay = decay
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
+    def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
-        super().build(student, mentors, student_channels, mentor_channels)
+        super().build(members)
         # Not corrected for its start at 0: the weights do not depend on its scale.
-        self.register_buffer('quality', torch.zeros(1 + len(mentors)))
+        self.register_buffer('quality', torch.zeros(1 + len(members.mentors)))
 
     @torch.no_grad()
     def mentor_weights(

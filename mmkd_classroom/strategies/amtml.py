@@ -20,7 +20,7 @@ from ..functional import (
 from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Strategy, require
+from .base import Members, Strategy, require
 from .summary import labelled_mean, member_statistics
 
 _REDUCTIONS = ('batchmean', 'mean')
@@ -153,23 +153,20 @@ class AMTML(Strategy):
             for group, hint in enumerate(self.hint_options)
         ]
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
+    def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
-        self.groups = self._groups(mentors)
-        channels = student_channels[self.stage]
+        self.groups = self._groups(members.mentors)
+        channels = members.student_channels[self.stage]
         # Norms near 1: the decay starts near 1 and the mentors' weights are similar. With zeros
         # neither factor would have a gradient.
         self.shared = nn.Parameter(torch.randn(channels) / channels**0.5)
-        self.latents = nn.Parameter(torch.randn(len(mentors), channels) / channels**0.5)
+        self.latents = nn.Parameter(torch.randn(len(members.mentors), channels) / channels**0.5)
         self.hints.extend(
             nn.Conv2d(
-                student_channels[ours], mentor_channels[mentor][theirs], kernel_size=1, bias=False
+                members.student_channels[ours],
+                members.mentor_channels[mentor][theirs],
+                kernel_size=1,
+                bias=False,
             )
             for ours, mentor, theirs in self.groups
         )

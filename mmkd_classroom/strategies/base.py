@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,6 +11,23 @@ from ..divergences import Divergence
 from ..errors import ClassroomError
 from ..heads import HeadAdapter
 from ..structures import DistillOutput, Prediction, Scores, Targets
+
+
+@dataclass(frozen=True)
+class Members:
+    """What a strategy may know of the members when it is built.
+
+    Attributes:
+        adapter: Adapter of the student's head.
+        mentors: Names of the M mentors.
+        student_channels: Number of channels of the student's :meth:`Strategy.stages`, by name.
+        mentor_channels: The same for each mentor.
+    """
+
+    adapter: HeadAdapter
+    mentors: Sequence[str]
+    student_channels: dict[str, int]
+    mentor_channels: Sequence[dict[str, int]]
 
 
 class Strategy(nn.Module, ABC):
@@ -41,21 +59,8 @@ class Strategy(nn.Module, ABC):
         """
         return [], [[] for _ in mentors]
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
-        """Set defaults and create layers that depend on the members. Called once.
-
-        Args:
-            student: Adapter of the student's head.
-            mentors: Names of the M mentors.
-            student_channels: Number of channels of the student's :meth:`stages`, by name.
-            mentor_channels: The same for each mentor.
-        """
+    def build(self, members: Members) -> None:
+        """Set defaults and create layers that depend on the members. Called once."""
 
     @abstractmethod
     def forward(

@@ -7,10 +7,9 @@ from torch import Tensor, nn
 from ..errors import ClassroomError
 from ..features import OUTPUT
 from ..functional import confidence_weights, hint_distance
-from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
-from .base import require
+from .base import Members, require
 from .weighted import WeightedKD, sample_mean
 
 
@@ -29,7 +28,7 @@ class CAMKD(WeightedKD):
     :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes.
 
     Args:
-        temperature: :math:`T`, of student and mentors.
+        temperature: See :class:`WeightedKD`.
         weight: :math:`\lambda`, weight of the distillation loss.
         feature_weight: :math:`\gamma`, weight of the features in it; 0 turns them off. The authors'
             script uses 50.
@@ -42,7 +41,7 @@ class CAMKD(WeightedKD):
 
     def __init__(
         self,
-        temperature: float = 4.0,
+        temperature: float | None = None,
         weight: float = 1.0,
         feature_weight: float = 50.0,
         student_stage: str = OUTPUT,
@@ -71,19 +70,14 @@ class CAMKD(WeightedKD):
             )
         return list(self.mentor_stages)
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
+    def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
-        super().build(student, mentors, student_channels, mentor_channels)
+        super().build(members)
         if self.feature_weight:
-            (channels,) = student_channels.values()
+            (channels,) = members.student_channels.values()
             self.transforms.extend(
-                nn.Conv2d(channels, *theirs.values(), kernel_size=1) for theirs in mentor_channels
+                nn.Conv2d(channels, *theirs.values(), kernel_size=1)
+                for theirs in members.mentor_channels
             )
 
     def mentor_weights(

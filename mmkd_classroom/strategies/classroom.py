@@ -17,7 +17,7 @@ from ..functional import (
 from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Strategy, require
+from .base import Members, Strategy, require
 from .summary import invalid_samples, labelled_mean, share_of
 
 _CHOICES = {
@@ -113,16 +113,10 @@ class ClassroomKD(Strategy):
                 f"are, but the student predicts {student.summary}: choose 'gap' or 'fixed'."
             )
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
+    def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
         if self.tau_max is None:
-            self.tau_max = student.tau_max
+            self.tau_max = members.adapter.tau_max
 
     def forward(
         self,

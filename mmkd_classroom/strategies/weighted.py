@@ -8,9 +8,8 @@ from torch import Tensor
 
 from ..divergences import Divergence
 from ..functional import item_weights
-from ..heads import HeadAdapter
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Strategy, require
+from .base import Members, Strategy, require
 from .summary import labelled_mean, member_statistics, share_of
 
 
@@ -26,14 +25,15 @@ class WeightedKD(Strategy):
     is used.
 
     Args:
-        temperature: :math:`T`, of student and mentors; None for 4 with classes and 1 with joints.
+        temperature: :math:`T`, of student and mentors. Default: the value of the student's head
+            adapter: 4 for classes, 1 for joints (``docs/benchmarks.md``).
         weight: :math:`\lambda`, weight of the distillation loss.
 
     Raises:
         ClassroomError: An option has an invalid value.
     """
 
-    def __init__(self, temperature: float | None = 4.0, weight: float = 1.0) -> None:
+    def __init__(self, temperature: float | None = None, weight: float = 1.0) -> None:
         super().__init__()
         valid = temperature is None or temperature > 0
         require(valid, 'temperature', temperature, 'must be positive')
@@ -41,16 +41,10 @@ class WeightedKD(Strategy):
         self.temperature = temperature
         self.weight = weight
 
-    def build(
-        self,
-        student: HeadAdapter,
-        mentors: Sequence[str],
-        student_channels: dict[str, int],
-        mentor_channels: Sequence[dict[str, int]],
-    ) -> None:
+    def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
         if self.temperature is None:
-            self.temperature = 4.0 if student.kind == 'classes' else 1.0
+            self.temperature = members.adapter.temperature
 
     @abstractmethod
     def mentor_weights(

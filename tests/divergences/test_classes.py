@@ -13,7 +13,7 @@ from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads import build_adapter
 from mmkd_classroom.rankers import TrueClassRanker
 from mmkd_classroom.registry import MODELS
-from mmkd_classroom.strategies import AMTML, AVER, CAMKD, EBKD, ClassroomKD
+from mmkd_classroom.strategies import AMTML, AVER, CAMKD, EBKD, ClassroomKD, Members
 from mmkd_classroom.structures import ClassTargets
 
 DIVERGENCES = dict(dkd=DKD(), dist=DIST(), standardised=StandardisedKL())
@@ -161,9 +161,9 @@ def test_a_batch_of_one_and_equal_logits_are_finite(divergence):
     [
         ClassroomKD(tau_max=4.0),
         ClassroomKD(temperature_mode='dtkd'),
-        AVER(),
-        EBKD(),
-        CAMKD(feature_weight=0),
+        AVER(4.0),
+        EBKD(4.0),
+        CAMKD(4.0, feature_weight=0),
     ],
     ids=lambda strategy: type(strategy).__name__,
 )
@@ -185,7 +185,7 @@ def test_amtml_takes_it_from_its_mixture(divergence):
     feature = torch.ones(len(student), 4, 1, 1, dtype=torch.float64)
     classroom.change(0, features=dict(output=feature))
     strategy = AMTML(balance=0.5, temperature=2.0)
-    strategy.build(None, ['x'], dict(output=4), [{}])
+    strategy.build(Members(None, ['x'], dict(output=4), [{}]))
     loss = classroom.output(strategy.double()).losses['loss_mentors'].item()
     expected = divergence(*members, targets, 2.0).mean().item()
     if isinstance(divergence, StandardisedKL):  # of logarithms of a mixture: another scale

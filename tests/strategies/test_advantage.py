@@ -9,7 +9,7 @@ from toys import SETTINGS, classroom_of
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import advantage_weights
-from mmkd_classroom.strategies import AVER, RunningAdvantage
+from mmkd_classroom.strategies import AVER, Members, RunningAdvantage
 
 kinds = pytest.mark.parametrize('kind', KINDS)
 
@@ -17,7 +17,8 @@ kinds = pytest.mark.parametrize('kind', KINDS)
 def strategy_for(classroom, **options):
     """As in a classroom: it knows its number of mentors."""
     strategy = RunningAdvantage(**dict(dict(temperature=3.0), **options))
-    strategy.build(None, [f'mentor_{m}' for m in range(len(classroom.mentors))], {}, [])
+    names = [f'mentor_{m}' for m in range(len(classroom.mentors))]
+    strategy.build(Members(None, names, {}, []))
     return strategy.double()
 
 
@@ -113,14 +114,6 @@ def test_the_running_mean_is_saved():
     other = strategy_for(classroom)
     other.load_state_dict(strategy.state_dict())
     assert torch.equal(other.quality, strategy.quality) and strategy.quality.any()
-
-
-@pytest.mark.parametrize('kind, temperature', [('classes', 4.0), ('pose', 1.0)])
-def test_the_temperature_follows_from_the_head(kind, temperature):
-    classroom = classroom_of(kind, type='mmkd_classroom.RunningAdvantage')
-    assert classroom.strategy.temperature == temperature
-    given = classroom_of(kind, type='mmkd_classroom.RunningAdvantage', temperature=2.5)
-    assert given.strategy.temperature == 2.5
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from members import ADAPTERS, KINDS, fields, room, scale, softened
 
 from mmkd_classroom.divergences import MSE, KLDivergence
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.strategies import AMTML
+from mmkd_classroom.strategies import AMTML, Members
 
 CHANNELS = 4
 kinds = pytest.mark.parametrize('kind', KINDS)
@@ -26,12 +26,10 @@ def amtml(classroom, **options):
         for stage in stages:
             shape = (samples, CHANNELS + index, 3, 2)
             member.features[stage] = torch.randn(shape, dtype=torch.float64, generator=generator)
-    strategy.build(
-        None,
-        names,
-        dict.fromkeys(ours, CHANNELS),
-        [dict.fromkeys(stages, CHANNELS + 1 + index) for index, stages in enumerate(theirs)],
-    )
+    channels = [
+        dict.fromkeys(stages, CHANNELS + index) for index, stages in enumerate([ours, *theirs])
+    ]
+    strategy.build(Members(None, names, channels[0], channels[1:]))
     strategy.double()
     with torch.no_grad():
         for parameter in strategy.parameters():
@@ -232,7 +230,7 @@ def test_certain_mentors_leave_a_finite_gradient():
 def test_latents_start_near_equal_weights():
     torch.manual_seed(0)
     strategy = AMTML()
-    strategy.build(None, list('abcd'), dict(output=512), [{}] * 4)
+    strategy.build(Members(None, list('abcd'), dict(output=512), [{}] * 4))
     size = strategy.shared.square().sum() + strategy.latents.square().sum()
     assert 3 < size < 7  # about one for each vector
     beta = torch.rand(64, 512)

@@ -8,7 +8,7 @@ from members import Room, prediction
 
 from mmkd_classroom.divergences import KLDivergence
 from mmkd_classroom.rankers import TrueClassRanker
-from mmkd_classroom.strategies import AMTML, AVER, CAMKD, EBKD
+from mmkd_classroom.strategies import AMTML, AVER, CAMKD, EBKD, Members
 from mmkd_classroom.structures import ClassTargets
 
 cases = pytest.mark.parametrize('case', CASES)
@@ -82,7 +82,7 @@ def test_camkd_features(case):
     strategy = CAMKD(temperature=4, feature_weight=1.0)
     assert strategy.stages(['x'] * count) == (['output'], [['output']] * count)
     channels_of = dict(output=count * channels), [dict(output=channels)] * count
-    strategy.build(None, ['x'] * count, *channels_of)
+    strategy.build(Members(None, ['x'] * count, *channels_of))
     strategy.double()
     for index, transform in enumerate(strategy.transforms):
         picked = torch.eye(count * channels)[index * channels : (index + 1) * channels]
@@ -104,7 +104,7 @@ def test_amtml(case):
     values = golden(case)
     mentors, channels = values['amtml_theta'].shape
     strategy = AMTML(temperature=5, balance=0.7, kl_reduction='mean', decay=0.1)
-    strategy.build(None, ['x'] * mentors, dict(output=channels), [{}] * mentors)
+    strategy.build(Members(None, ['x'] * mentors, dict(output=channels), [{}] * mentors))
     strategy.double()
     strategy.latents.data.copy_(values['amtml_theta'])
     strategy.shared.data.copy_(values['amtml_W'][:, 0])
@@ -131,7 +131,7 @@ def test_amtml_relations_of_logits(case):
     values = golden(case)
     mentors, channels = values['amtml_theta'].shape
     strategy = AMTML(relations_of='logits')
-    strategy.build(None, ['x'] * mentors, dict(output=channels), [{}] * mentors)
+    strategy.build(Members(None, ['x'] * mentors, dict(output=channels), [{}] * mentors))
     strategy.double()
     strategy.latents.data.copy_(values['amtml_theta'])
     strategy.shared.data.copy_(values['amtml_W'][:, 0])

@@ -18,7 +18,7 @@ from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import item_weights
 from mmkd_classroom.heads import HeatmapAdapter, build_adapter
 from mmkd_classroom.rankers import OKSRanker, PCKRanker, TrueClassRanker
-from mmkd_classroom.strategies import AVER, ClassroomKD
+from mmkd_classroom.strategies import AVER, ClassroomKD, Members
 from mmkd_classroom.structures import ClassTargets, JointTargets
 
 SIGMAS = [0.0625, 0.09375, 0.125, 0.25]  # exact in float32, which the ranker keeps them in
@@ -212,7 +212,7 @@ def output_of(room, student, options):
 
 def strategy_of(room, options):
     strategy = ClassroomKD(**options)
-    strategy.build(None, ['mentor'] * (len(room.values) - 1), {}, [])
+    strategy.build(Members(None, ['mentor'] * (len(room.values) - 1), {}, []))
     return strategy.double()
 
 

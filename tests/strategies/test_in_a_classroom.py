@@ -165,6 +165,13 @@ def test_building_it_draws_no_random_numbers(name):
     assert torch.equal(*states)
 
 
+@pytest.mark.parametrize('kind, temperature', [('classes', 4.0), ('pose', 1.0)])
+@pytest.mark.parametrize('name', [name for name in ALL if name != 'amtml'])
+def test_the_default_temperature_follows_from_the_head(name, kind, temperature):
+    assert classroom_of(kind, **ALL[name]).strategy.temperature == temperature
+    assert classroom_of(kind, **ALL[name], temperature=2.5).strategy.temperature == 2.5
+
+
 @pytest.mark.parametrize(
     'options, message',
     [

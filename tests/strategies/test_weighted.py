@@ -1,6 +1,7 @@
 """AVER, EBKD and CA-MKD against their formulas, written once more as slow loops."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -8,12 +9,12 @@ import torch.nn.functional as F
 from members import ADAPTERS, KINDS, fields, nll, prediction, room, scale, softened
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.strategies import AVER, CAMKD, EBKD
+from mmkd_classroom.strategies import AVER, CAMKD, EBKD, Members
 
 STRATEGIES = dict(
-    aver=lambda **options: AVER(**options),
-    ebkd=lambda **options: EBKD(**options),
-    camkd=lambda **options: CAMKD(feature_weight=0, **options),
+    aver=partial(AVER, temperature=4.0),
+    ebkd=partial(EBKD, temperature=4.0),
+    camkd=partial(CAMKD, temperature=4.0, feature_weight=0),
 )
 kinds = pytest.mark.parametrize('kind', KINDS)
 strategies = pytest.mark.parametrize('name', STRATEGIES)
@@ -188,9 +189,9 @@ def test_half_precision_members_are_compared_in_float32(kind, name, dtype):
 def test_camkd_features_are_the_formula_s(kind):
     """A sample without a label has no confidence, and so no part."""
     classroom = room(kind, 2)
-    strategy = CAMKD(weight=0.5, feature_weight=3.0, student_stage='a', mentor_stages='b')
+    strategy = CAMKD(4.0, 0.5, feature_weight=3.0, student_stage='a', mentor_stages='b')
     assert strategy.stages(['x', 'y']) == (['a'], [['b'], ['b']])
-    strategy.build(None, ['x', 'y'], dict(a=4), [dict(b=6), dict(b=2)])
+    strategy.build(Members(None, ['x', 'y'], dict(a=4), [dict(b=6), dict(b=2)]))
     strategy.double()
     maps = [torch.randn(5, c, 3, 2, dtype=torch.float64) for c in (4, 6, 2)]
     for member, (stage, values) in enumerate(zip('abb', maps)):
