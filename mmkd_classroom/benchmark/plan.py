@@ -149,7 +149,7 @@ class Plan:
     @cached_property
     def student(self) -> nn.Module:
         """The student, for checks."""
-        cfg = self.classroom_config
+        cfg = copy.deepcopy(self.classroom_config)  # MMPretrain writes defaults into it
         model = dict(cfg.model.student)
         if cfg.get('data_preprocessor') is not None:
             model.setdefault('data_preprocessor', cfg.data_preprocessor)

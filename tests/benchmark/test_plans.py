@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from mmkd_classroom.benchmark.plan import mentor_name, read_plan
+from mmkd_classroom.benchmark.runs import make_run_id
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
@@ -47,6 +48,21 @@ def test_the_comparison_has_all_methods(name):
     assert [method.name for method in plan.methods] == names
     assert len(plan.seeds) == 5
     assert (plan.cache is not None) == ('cpu' in name)
+
+
+@pytest.mark.parametrize('other', ['weak', 'search', 'plateau'])
+@pytest.mark.parametrize('name', ['lspet_cpu', 'cifar10_cpu'])
+def test_runs_in_common_are_made_once(name, other):
+    plans = [
+        read_plan(ROOT / 'configs' / 'benchmarks' / f'{file}.py')
+        for file in (name, f'{name}_{other}')
+    ]
+    ids = [
+        {m.name: make_run_id(plan.config(m, 0), plan.mentors(m)) for m in plan.methods}
+        for plan in plans
+    ]
+    assert plans[0].folder == plans[1].folder
+    assert set(ids[0].items()) & set(ids[1].items())
 
 
 @pytest.mark.parametrize('choice', ['search', 'views'])
