@@ -210,12 +210,17 @@ FORMS = [
 
 
 @devices
-@pytest.mark.parametrize('theirs', FORMS)
-@pytest.mark.parametrize('ours', [form for form in FORMS if form != 'rle'])
-def test_every_conversion(ours, theirs, device):
-    mentors = [estimator(codec_name=theirs), estimator(codec_name=theirs, input_size=(96, 128))]
-    model = distiller(estimator(codec_name=ours), mentors)
-    assert step(model, *pose_batch(2, codec_name=ours), device) == 1  # the targets, pinned
+@pytest.mark.parametrize('form', [form for form in FORMS if form != 'rle'])
+def test_every_conversion(form, device):
+    """From all forms, of the same size and of another."""
+    sizes = dict(own={}, other=dict(input_size=(96, 128)))
+    mentors = [
+        entry(estimator(codec_name=theirs, **size), name=f'{theirs}-{name}')
+        for theirs in FORMS
+        for name, size in sizes.items()
+    ]
+    model = distiller(estimator(codec_name=form), mentors)
+    assert step(model, *pose_batch(2, codec_name=form), device) == 1  # the targets, pinned
 
 
 def entry(model, **options):
