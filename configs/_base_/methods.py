@@ -47,7 +47,7 @@ _all_off = dict(
     strategy=dict(filter=False, temperature_mode='fixed', mentor_weights='one'),
 )
 
-# On heatmaps a temperature of 1 was better for all (docs/benchmarks.md), so all have it: rivals by
+# On heatmaps a temperature of 1 was better for all (docs/ablation.md), so all have it: rivals by
 # this option, classrooms by their default, tau_max 0.
 _heatmap_average = dict(_average, temperature=1.0)
 _heatmap_rivals = [

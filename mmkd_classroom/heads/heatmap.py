@@ -26,7 +26,7 @@ class HeatmapAdapter(KeypointAdapter):
     return values in [0, 1], whose softmax is nearly uniform, so the values are first multiplied by
     ``sharpness``. Divergences are divided by the number of cells, like the MSE losses of the heads,
     so that the same ``weight`` of the strategy works for every heatmap size. See
-    ``docs/benchmarks.md`` for measurements.
+    ``docs/ablation.md`` for measurements.
 
     See :class:`KeypointAdapter` for arguments and errors.
     """

@@ -55,7 +55,7 @@ class KeypointAdapter(HeadAdapter):
 
     kind = 'keypoints'
     mentor_options = frozenset({'keypoint_map', 'metainfo'})
-    tau_max, temperature = 0.0, 1.0  # measured, see docs/benchmarks.md
+    tau_max, temperature = 0.0, 1.0  # measured, see docs/ablation.md
     #: The codec's option that sets the number of cells, for messages.
     cells_option: str
     #: The head's option that sets the number of joints.

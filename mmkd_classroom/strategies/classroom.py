@@ -46,7 +46,7 @@ class ClassroomKD(Strategy):
         weight: :math:`\lambda`, weight of the distillation loss.
         tau_max: Temperature added at the largest gap. Default: the value of the student's head
             adapter. The authors use 12 on CIFAR-100 and 4 on ImageNet; for poses, 0 was better
-            (``docs/benchmarks.md``).
+            (``docs/ablation.md``).
         granularity: Unit of ranking: each ``'sample'``, the whole ``'batch'`` (as in the authors'
             released code), or, for poses, each ``'keypoint'``.
         filter: Whether to use Knowledge Filtering. If False, all mentors are active.

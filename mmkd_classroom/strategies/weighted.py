@@ -26,7 +26,7 @@ class WeightedKD(Strategy):
 
     Args:
         temperature: :math:`T`, of student and mentors. Default: the value of the student's head
-            adapter: 4 for classes, 1 for joints (``docs/benchmarks.md``).
+            adapter: 4 for classes, 1 for joints (``docs/ablation.md``).
         weight: :math:`\lambda`, weight of the distillation loss.
 
     Raises:
