@@ -1,10 +1,10 @@
 # The two commands:
 #
-#   make demo    train three mentors, a student alone and one in the classroom; print one table
+#   make demo    two good mentors and a bad one teach a student with few labels; print one table
 #   make test    run all tests
 #
 # Each first prepares the environment in .venv, by uv: on a bare Debian with Python 3.10 to 3.12
-# about a quarter of an hour, once (it builds mmcv); the second time it is there. Needs
+# about 10 minutes, once (it builds mmcv); the second time it is there. Needs
 # python3-venv, python3-dev and g++; what is missing is said, with the command that installs it.
 #
 # An existing OpenMMLab environment is used as it is: it is checked, and nothing in it is installed

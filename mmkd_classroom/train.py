@@ -7,6 +7,8 @@ Examples:
 """
 
 import argparse
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
@@ -70,9 +72,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     """Apply the flags to the config."""
     cfg.launcher = args.launcher
     set_classroom(cfg, args.mentors, args.strategy, args.cache)
-    # A separate folder for each combination, so that --resume does not mix them up.
-    name = [Path(args.config).stem, 'classroom' if args.mentors else None, args.strategy]
-    set_work_dir(cfg, args, '_'.join(filter(None, name)))
+    set_work_dir(cfg, args, _folder(args.config, args.mentors, args.strategy))
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
@@ -96,6 +96,14 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     cfg.merge_from_dict(args.cfg_options)
     _add_hooks(cfg, args.save_on_sigterm)
     return cfg
+
+
+def _folder(config: str, mentors: Sequence[str] | None, strategy: str | None) -> str:
+    """Name of a folder for each combination, so that ``--resume`` does not mix them up."""
+    name = Path(config).stem
+    if mentors:
+        name += '_classroom_' + hashlib.sha256('\n'.join(mentors).encode()).hexdigest()[:6]
+    return f'{name}_{strategy}' if strategy else name
 
 
 def _set_amp(cfg: Config) -> None:

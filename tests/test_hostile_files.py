@@ -1,4 +1,4 @@
-"""Files of strangers: nothing in them runs, nothing is written or removed outside, nothing hangs.
+"""Untrusted files: nothing in them runs, nothing is written or removed outside, nothing hangs.
 
 A canary is a file that a payload would write. What may be trusted, and why, is in docs/security.md.
 """

@@ -1,4 +1,4 @@
-# A beginner, as a weak mentor: ResNet-8 after one epoch on half of CIFAR-10.
+# A weak mentor, undertrained: ResNet-8 after one epoch on half of CIFAR-10.
 # Needs: data/cifar10 (see README.md); a CPU.
 # Train: python tools/train.py configs/cifar10/resnet8_1xb128-1e_cifar10_cpu.py
 _base_ = ['./resnet8_1xb128-8e_cifar10_cpu.py']

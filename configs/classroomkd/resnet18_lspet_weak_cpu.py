@@ -1,5 +1,5 @@
 # ClassroomKD with weak mentors: ResNet-18 of width 8 on LSPET at 96x96, taught by width 24 and two
-# beginners who end below it; for a CPU.
+# undertrained mentors that end below it; for a CPU.
 # Needs: data/lspet; the three mentors, trained first by their configs in configs/lspet from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet18_lspet_weak_cpu.py

@@ -1,4 +1,4 @@
-# A beginner, as a weak mentor: ResNet-18 of width 8 after two epochs on LSPET at 96x96.
+# A weak mentor, undertrained: ResNet-18 of width 8 after two epochs on LSPET at 96x96.
 # Needs: data/lspet (see README.md); a CPU; no download, it trains from scratch.
 # Train: python tools/train.py configs/lspet/td-hm_resnet18-w8_lspet-96x96_2e_cpu.py
 _base_ = ['./td-hm_resnet18-w8_lspet-96x96_cpu.py']

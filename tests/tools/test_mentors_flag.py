@@ -1,6 +1,7 @@
 """A classroom without a config file: `train.py STUDENT --mentors ... --strategy ...`."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,19 +44,24 @@ def test_it_is_the_classroom_of_a_file(student, run_tool, tmp_path):
     run_tool('train', 'student.py', '--mentors', *MENTORS)
     run_tool('train', 'classroom.py', '--work-dir', 'file')
     run_tool('train', 'student.py', '--work-dir', 'alone')
-    ours = weights('work_dirs/student_classroom/epoch_1.pth')
+    (work,) = (tmp_path / 'work_dirs').glob('student_classroom_*')
+    ours = weights(work / 'epoch_1.pth')
     file, alone = weights('file/epoch_1.pth'), weights('alone/epoch_1.pth')
     assert list(ours) == list(file) == list(alone)
     assert all(torch.equal(value, file[name]) for name, value in ours.items())
     assert any(not torch.equal(value, alone[name]) for name, value in ours.items())
 
     # What the run leaves is tested and goes on by the flags that the README has for any other.
-    work = tmp_path / 'work_dirs' / 'student_classroom'
     run_tool('test', work / 'student.py', work / 'epoch_1.pth', '--out', 'metrics.json')
     assert json.loads((tmp_path / 'metrics.json').read_text())
     options = ['--resume', '--cfg-options', 'train_cfg.max_epochs=2']
     run_tool('train', 'student.py', '--mentors', *MENTORS, *options)
     assert torch.load(work / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
+
+    # Other mentors are another training, which does not go on in its folder.
+    run_tool('train', 'student.py', '--mentors', MENTORS[0], *options)
+    (other,) = set((tmp_path / 'work_dirs').glob('student_classroom_*')) - {work}
+    assert (other / 'epoch_1.pth').exists()
 
 
 @pytest.mark.parametrize('config', ['student.py', 'classroom.py'])
@@ -63,8 +69,8 @@ def test_strategy(config, student, run_tool, tmp_path):
     """It replaces that of a classroom; one that learns is trained."""
     mentors = ['--mentors', *MENTORS] if config == 'student.py' else []
     run_tool('train', config, *mentors, '--strategy', 'AMTML')
-    name = 'student_classroom' if mentors else 'classroom'
-    (path,) = (tmp_path / 'work_dirs' / f'{name}_AMTML').glob('*.pth')
+    name = 'student_classroom_*' if mentors else 'classroom'
+    (path,) = (tmp_path / 'work_dirs').glob(f'{name}_AMTML/*.pth')
     used = Config.fromfile(path.with_name(config)).model
     assert used.strategy == dict(type='mmkd_classroom.AMTML')
     assert len(used.mentors) == 2
@@ -72,7 +78,8 @@ def test_strategy(config, student, run_tool, tmp_path):
 
 def test_mentors_replace_those_of_a_classroom(student, run_tool):
     run_tool('train', 'classroom.py', '--mentors', MENTORS[1], '--no-validate')
-    (entry,) = Config.fromfile('work_dirs/classroom_classroom/classroom.py').model.mentors
+    (path,) = Path('work_dirs').glob('classroom_classroom_*/classroom.py')
+    (entry,) = Config.fromfile(path).model.mentors
     assert entry.checkpoint == 'classroom_mentor_1.pth'
 
 
