@@ -1,5 +1,5 @@
-# ClassroomKD with weak mentors: ResNet-8 on half of CIFAR-10, taught by WRN-16-2 and two undertrained
-# mentors that end below it; for a CPU.
+# ClassroomKD with weak mentors: ResNet-8 on half of CIFAR-10, taught by WRN-16-2 and two
+# undertrained mentors that end below it; for a CPU.
 # Needs: data/cifar10; the three mentors, trained first by their configs in configs/cifar10 from the
 # same working directory.
 # Train: python tools/train.py configs/classroomkd/resnet8_cifar10_weak_cpu.py

@@ -2,7 +2,7 @@
 
 from .cache import MentorCache
 from .fingerprint import fingerprint
-from .pipelines import ReplayedPipeline, check_replayable, owners, replay
+from .pipelines import ReplayedPipeline, check_replayable, check_wrappers, owners, replay
 from .views import Views
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     'ReplayedPipeline',
     'Views',
     'check_replayable',
+    'check_wrappers',
     'fingerprint',
     'owners',
     'replay',

@@ -108,11 +108,36 @@ def owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tuple
     own = hasattr(dataset, 'pipeline')
     if own:
         yield dataset, offset, inner
-    parts = getattr(dataset, 'datasets', None)
-    parts = [dataset.dataset] if parts is None and hasattr(dataset, 'dataset') else parts or []
-    for part in parts:
+    for part in _wrapped(dataset):
         yield from owners(part, offset, inner or own)
         offset += len(part)
+
+
+def check_wrappers(dataset: Any) -> None:
+    """Check that an epoch shows each sample once: all repeats would have the same view.
+
+    Args:
+        dataset: A data set of MMEngine's, or a wrapper of some.
+
+    Raises:
+        ClassroomError: A wrapper repeats samples, or leaves some out.
+    """
+    parts = _wrapped(dataset)
+    samples = sum(map(len, parts))
+    if parts and len(dataset) != samples:
+        raise ClassroomError(
+            'model.cache gives each sample one view in an epoch, but train_dataloader.dataset has '
+            f'a {type(dataset).__name__} that makes {len(dataset)} samples of {samples}. Use a '
+            'ConcatDataset or CombinedDataset that names a data set as often as it is repeated, '
+            'without sample_ratio_factor, or train without a cache.'
+        )
+    for part in parts:
+        check_wrappers(part)
+
+
+def _wrapped(dataset: Any) -> list[Any]:
+    parts = getattr(dataset, 'datasets', None)
+    return [dataset.dataset] if parts is None and hasattr(dataset, 'dataset') else parts or []
 
 
 def check_replayable(dataset: Any, samples: int = 4) -> None:

@@ -8,7 +8,7 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..cache import ReplayedPipeline, check_replayable, fingerprint, owners, replay
+from ..cache import ReplayedPipeline, check_replayable, check_wrappers, fingerprint, owners, replay
 from ..distiller import Classroom
 from ..environment import installed_version
 from ..errors import ClassroomError
@@ -65,6 +65,7 @@ class CacheHook(Hook):
 
     def _open(self, runner: Runner, classroom: Classroom) -> None:
         dataset = _dataset(runner)
+        check_wrappers(dataset)
         for owner, *_ in owners(dataset):  # the last pipeline's records are no use to this one
             if isinstance(owner.pipeline, ReplayedPipeline):
                 owner.pipeline = owner.pipeline.pipeline

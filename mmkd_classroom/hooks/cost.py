@@ -4,6 +4,7 @@ import json
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.dist import is_main_process
@@ -30,7 +31,14 @@ class CostHook(Hook):
     - ``device``: name of the GPU, or ``cpu``.
     """
 
-    priority = 'VERY_LOW'
+    priority = 'NORMAL'  # before LoggerHook, which resets the GPU's peak
+
+    def __init__(self) -> None:
+        self._peak = 0.0
+
+    def after_train_iter(self, runner: Runner, *_: Any, **__: Any) -> None:
+        """Read the peak since the last line of the log."""
+        self._peak = max(self._peak, peak_memory())
 
     def after_train(self, runner: Runner) -> None:
         """Write the file."""
@@ -40,14 +48,14 @@ class CostHook(Hook):
         cost = dict(
             seconds=float(times.sum()),
             steps=len(times),
-            memory=peak_memory(),
+            memory=max(self._peak, peak_memory()),
             device=torch.cuda.get_device_name() if torch.cuda.is_available() else 'cpu',
         )
         (Path(runner.work_dir) / 'cost.json').write_text(json.dumps(cost) + '\n')
 
 
 def peak_memory() -> float:
-    """Peak memory of this process, in MiB; see :class:`CostHook`."""
+    """Peak memory of this process in MiB, on a GPU since its last reset; see :class:`CostHook`."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _MAXRSS_UNIT / 2**20

@@ -13,6 +13,7 @@ from mmengine.registry import TRANSFORMS, DefaultScope
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
+from mmkd_classroom.cache.pipelines import SHOWN
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
@@ -250,6 +251,32 @@ def test_features_are_refused(tmp_path, fresh_runners):
     room = Room('classes', tmp_path)
     room.cfg.model.strategy = dict(type='CAMKD', mentor_stages='layer2')
     refused(room, r'model\.strategy = CAMKD reads their features \(layer2\)')
+
+
+@pytest.mark.parametrize(
+    'wrapper, options',
+    [('RepeatDataset', dict(times=2)), ('ClassBalancedDataset', dict(oversample_thr=2.0))],
+)
+def test_repeated_samples_are_refused(wrapper, options, tmp_path, fresh_runners):
+    """They would all have the same view."""
+    room = Room('classes', tmp_path)
+    dataset = room.cfg.train_dataloader.dataset
+    room.cfg.train_dataloader.dataset = dict(type=wrapper, dataset=dataset, **options)
+    refused(room, f'has a {wrapper} that makes .* samples of')
+
+
+@kinds
+def test_a_data_set_that_is_named_twice_has_views_of_its_own(kind, tmp_path, fresh_runners):
+    room = Room(kind, tmp_path, epochs=1)
+    dataset = room.cfg.train_dataloader.dataset
+    room.cfg.train_dataloader.dataset = dict(type='ConcatDataset', datasets=[dataset, dataset])
+    runner = room.runner('run')
+    runner.train()
+    shown = [item['data_samples'].metainfo[SHOWN] for item in runner.train_dataloader.dataset]
+    assert [view.sample for view in shown] == list(range(len(shown)))
+    half = len(shown) // 2
+    assert [v.picture for v in shown[:half]] != [v.picture for v in shown[half:]]
+    assert all(record is not None for view in shown for record in view.records)
 
 
 def test_training_by_iterations_is_refused(tmp_path, fresh_runners):
