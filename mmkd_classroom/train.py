@@ -34,6 +34,7 @@ from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
 from .files import disk_errors_explained
+from .hooks.sigterm import protect_workers
 from .inputs import check_data, explain_inputs
 from .options import type_name
 
@@ -152,6 +153,7 @@ def _train() -> None:
     with disk_errors_explained(cfg.work_dir):
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         explain_inputs(runner)
+        protect_workers(runner)
         runner.train()
 
 

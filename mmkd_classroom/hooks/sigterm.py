@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,8 @@ class SigtermHook(Hook):
     validation they end when it is over.
 
     Loading workers ignore SIGTERM from others than their parent, because SLURM sends it to all
-    processes of a step.
+    processes of a step. Training by iterations starts them before any hook is called, so there
+    :func:`protect_workers` is needed, which ``tools/train.py`` calls.
 
     Args:
         interval: Iterations between two sums, if there are several processes.
@@ -78,9 +79,14 @@ class SigtermHook(Hook):
             raise ClassroomError('SigtermHook: signals need training in the main thread.')
         self._group = distributed.new_group(backend='gloo') if get_world_size() > 1 else None
         self._before = signal.signal(signal.SIGTERM, self._note)
-        loaders = [runner.train_dataloader, runner.val_dataloader if runner.val_loop else None]
-        for loader in filter(lambda loader: isinstance(loader, DataLoader), loaders):
-            loader.worker_init_fn = partial(_ignore_others, first=loader.worker_init_fn)
+        if _runs_unprotected(runner):
+            raise ClassroomError(
+                'SigtermHook: in a training by iterations the loading workers run already, and '
+                'would end at a SIGTERM to all processes. Train by tools/train.py (python -m '
+                'mmkd_classroom.train), or set train_dataloader.num_workers=0.'
+            )
+        for loader in (runner.train_dataloader, runner.val_dataloader if runner.val_loop else None):
+            _protect(loader)
 
     def after_train(self, runner: Runner) -> None:
         """SIGTERM is again what it was."""
@@ -170,6 +176,41 @@ class SigtermHook(Hook):
         write_whole(path, content)
         write_whole(path.with_name('last_checkpoint'), str(path).encode())
         return f'{begun}: {path} is saved. Go on with --resume.'
+
+
+def protect_workers(runner: Runner) -> None:
+    """Let all loading workers of a Runner ignore SIGTERM from others, if it has the hook.
+
+    Args:
+        runner: Before its training.
+    """
+    if not any(isinstance(hook, SigtermHook) for hook in runner.hooks):
+        return
+    build = runner.build_dataloader
+
+    @wraps(build)
+    def protected(*args: Any, **kwargs: Any) -> Any:
+        loader = build(*args, **kwargs)
+        _protect(loader)
+        return loader
+
+    runner.build_dataloader = protected
+
+
+def _protect(loader: Any) -> None:
+    if isinstance(loader, DataLoader) and not _is_protected(loader):
+        loader.worker_init_fn = partial(_ignore_others, first=loader.worker_init_fn)
+
+
+def _is_protected(loader: DataLoader) -> bool:
+    return getattr(loader.worker_init_fn, 'func', None) is _ignore_others
+
+
+def _runs_unprotected(runner: Runner) -> bool:
+    loader = runner.train_dataloader
+    if isinstance(runner.train_loop, EpochBasedTrainLoop) or not isinstance(loader, DataLoader):
+        return False
+    return loader.num_workers > 0 and not _is_protected(loader)
 
 
 @register_backend(_IN_MEMORY)

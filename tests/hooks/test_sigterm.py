@@ -14,6 +14,7 @@ from mmengine.runner import Runner
 from mmkd_classroom.checkpoints import register_safe_loader
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import SigtermHook
+from mmkd_classroom.hooks.sigterm import protect_workers
 
 
 class Terminate(Hook):
@@ -41,7 +42,7 @@ def train(fresh_runners, tmp_path):
     """Train the small classifier for four epochs of two steps, or for eight iterations."""
     path = write_class_config(tmp_path / 'class.py', write_class_dataset(tmp_path / 'data'))
 
-    def run(name, hooks=(), by_epoch=True, interval=1, workers=0, **options):
+    def run(name, hooks=(), by_epoch=True, interval=1, workers=0, protect=True, **options):
         fresh_runners()
         register_safe_loader()
         cfg = Config.fromfile(path)
@@ -61,6 +62,8 @@ def train(fresh_runners, tmp_path):
         cfg.train_dataloader.update(num_workers=workers, persistent_workers=workers > 0)
         cfg.merge_from_dict(options)
         runner = Runner.from_cfg(cfg)
+        if protect:
+            protect_workers(runner)
         for hook in hooks:
             runner.register_hook(hook, priority='NORMAL')
         runner.train()
@@ -90,6 +93,11 @@ CASES = dict(
     end=(dict(interval=10), Terminate(5), ['epoch_2.pth']),
     validation=(dict(interval=10), Terminate(4, in_validation=True), ['epoch_2.pth']),
     iterations=(dict(interval=100, by_epoch=False), Terminate(4), ['iter_5.pth']),
+    iterations_workers=(
+        dict(interval=100, by_epoch=False, workers=2),
+        Terminate(4),
+        ['iter_5.pth'],
+    ),
 )
 
 
@@ -112,7 +120,7 @@ def test_it_ends_with_143_and_goes_on_exactly(case, train, tmp_path):
 
     train('part', resume=True, **options)
     whole = train('whole', **options)
-    last = 'iter_8.pth' if case == 'iterations' else 'epoch_4.pth'
+    last = 'epoch_4.pth' if options.get('by_epoch', True) else 'iter_8.pth'
     assert_equal(weights(part, last), weights(whole, last))
 
 
@@ -124,6 +132,11 @@ def test_before_the_first_epoch_ends_nothing_is_saved(train, tmp_path):
     assert files(tmp_path / 'part') == []
     (log,) = [path.read_text() for path in (tmp_path / 'part').glob('*/*.log')]
     assert 'there is nothing new to save' in log
+
+
+def test_workers_that_run_before_the_hook_are_told(train):
+    with pytest.raises(ClassroomError, match='loading workers run already'):
+        train('part', by_epoch=False, workers=1, protect=False)
 
 
 def test_after_training_the_signal_is_what_it_was(train):
