@@ -178,13 +178,14 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
         model.data_preprocessor = preprocessor
     model.mentors = [_for_check(entry) for entry in entries]
     classroom = MODELS.build(model)
-    if getattr(classroom.head, 'decoder', None) is None:
+    student = classroom.adapter
+    if student.kind == 'classes':
         classroom.prepare([_class_sample()])
         return classroom, image_size(cfg) or _USUAL_SIZE
-    joints = classroom.head.out_channels
+    joints = student.num_items
     metainfo = read_metainfo(metainfo_of(cfg, joints), "The metainfo of the student's data set")
     classroom.prepare([_pose_sample(joints, metainfo)], metainfo)
-    return classroom, tuple(classroom.head.decoder.input_size)
+    return classroom, student.input_size
 
 
 def _for_check(entry: Entry) -> dict[str, Any]:

@@ -78,6 +78,27 @@ def test_the_file_is_ten_lines(room, run_tool):
     )
 
 
+@pytest.mark.parametrize(
+    'student, size',
+    [
+        ('topdown_regression/coco/td-reg_res50_8xb64-210e_coco-256x192', '192x256'),
+        ('topdown_regression/coco/td-reg_res50_rle-8xb64-210e_coco-256x192', '192x256'),
+        ('integral_regression/coco/ipr_res50_dsnt-8xb64-210e_coco-256x256', '256x256'),
+        ('integral_regression/coco/ipr_res50_8xb64-210e_coco-256x256', '256x256'),
+        ('topdown_heatmap/coco/td-hm_hrnet-w32_udp-regress-8xb64-210e_coco-256x192', '192x256'),
+        ('topdown_heatmap/coco/td-hm-vis_res50_8xb64-210e_coco-aic-256x192-merge', '192x256'),
+        ('topdown_heatmap/coco/td-hm_mspn50_8xb32-210e_coco-256x192', '192x256'),
+    ],
+)
+def test_students_of_every_kind_of_head(student, size, room, run_tool, capsys, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
+    student = f'mmpose::body_2d_keypoint/{student}.py'
+    run_tool('make_classroom', student, '--mentors', RTMPOSE.format('t'), '-o', 'room.py')
+    shown = capsys.readouterr().out
+    assert re.search(rf'^student +[\d.]+ M +[\d.]+ +{size} ', shown, re.MULTILINE)
+    assert 'all joints' in shown
+
+
 def test_names_of_the_zoo(room, run_tool, capsys, monkeypatch):
     """Who teaches which joints, at which size, without data, weights or a network."""
     monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
