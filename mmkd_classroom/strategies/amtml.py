@@ -21,7 +21,7 @@ from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Members, Strategy, require
-from .summary import labelled_mean, member_statistics
+from .summary import labelled_mean, member_statistics, share_of
 
 _REDUCTIONS = ('batchmean', 'mean')
 _OUTPUTS = ('log_probabilities', 'logits')
@@ -196,16 +196,23 @@ class AMTML(Strategy):
         if self.kl_reduction == 'mean':
             coefficient = coefficient * len(mixed) / sum(field.shape[-1] for field in mixed)
         kl = coefficient * divergence(student, target, targets, self.temperature)  # (N, K)
-        losses['loss_mentors'] = self.weight * kl.sum(dim=-1).mean()
         labelled = taught & (targets.weights > 0)
-        losses.update(self._relation_losses(student, mixed, labelled))
+        of_mixture = dict(
+            loss_mentors=self.weight * kl.sum(dim=-1).mean(),
+            **self._relation_losses(student, mixed, labelled),
+        )
+        losses.update(of_mixture)
+        weight = labelled_mean(weights.detach(), targets)
+        per_mentor = weight * sum(of_mixture.values())
         if self.groups:
             factor = self.weight * self.hint_weight * student.scale
-            losses['loss_hints'] = factor * self._hint_loss(student, mentors)
+            hints = factor * self._hint_losses(student, mentors)
+            losses['loss_hints'] = hints.sum()
+            per_mentor = per_mentor + hints
         size = self.shared.square().sum() + self.latents.square().sum()
         losses['loss_latents'] = self.decay * size
         statistics = member_statistics(scores, targets)
-        statistics['weight'] = labelled_mean(weights.detach(), targets)
+        statistics.update(weight=weight, share=share_of(per_mentor, losses))
         return DistillOutput(losses, statistics, weights.detach())
 
     def _relation_losses(
@@ -230,16 +237,19 @@ class AMTML(Strategy):
             losses['loss_distance'] = factor * self.distance_weight * distance
         return losses
 
-    def _hint_loss(self, student: Prediction, mentors: Sequence[Prediction]) -> Tensor:
-        """Sum over groups of the batch mean; a sample counts 0 if its mentor is not valid."""
-        total = 0.0
+    def _hint_losses(self, student: Prediction, mentors: Sequence[Prediction]) -> Tensor:
+        """Sum over each mentor's groups of the batch mean, ``(M,)``.
+
+        A sample counts 0 if the mentor is not valid on it.
+        """
+        totals = [self.shared.new_zeros(()) for _ in mentors]
         for (ours, index, theirs), hint in zip(self.groups, self.hints):
             mentor = mentors[index]
             distance = hint_distance(
                 student.features[ours], mentor.features[theirs], hint.weight, hint.bias
             )
-            total = total + (distance * mentor.valid.any(dim=-1)).mean()
-        return total
+            totals[index] = totals[index] + (distance * mentor.valid.any(dim=-1)).mean()
+        return torch.stack(totals)
 
 
 def _mixture(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
@@ -89,14 +90,13 @@ class CAMKD(WeightedKD):
 
     def feature_losses(
         self, student: Prediction, mentors: Sequence[Prediction], coefficient: Tensor
-    ) -> dict[str, Tensor]:
+    ) -> Tensor | None:
         """See :meth:`WeightedKD.feature_losses`."""
         if not self.feature_weight:
-            return {}
+            return None
         ours = student.features[self.student_stage]
         taught = []
         for part, mentor, r in zip(coefficient.sum(dim=-1), mentors, self.transforms):
             (theirs,) = mentor.features.values()
             taught.append((part * hint_distance(ours, theirs, r.weight, r.bias, False)).mean())
-        factor = self.weight * self.feature_weight * student.scale
-        return dict(loss_features=factor * sum(taught))
+        return self.weight * self.feature_weight * student.scale * torch.stack(taught)

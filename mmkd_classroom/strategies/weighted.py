@@ -63,7 +63,7 @@ class WeightedKD(Strategy):
 
     def feature_losses(
         self, student: Prediction, mentors: Sequence[Prediction], coefficient: Tensor
-    ) -> dict[str, Tensor]:
+    ) -> Tensor | None:
         """Losses on feature maps; none by default.
 
         Args:
@@ -72,8 +72,11 @@ class WeightedKD(Strategy):
             coefficient: ``(M, N, K)``, weight :math:`w / V` of each mentor on each labelled item,
                 times the item's weight in the mean of its sample. The sum over K is the mentor's
                 weight on the sample.
+
+        Returns:
+            ``(M,)``, or None.
         """
-        return {}
+        return None
 
     def forward(
         self,
@@ -94,8 +97,11 @@ class WeightedKD(Strategy):
             coefficient = weights / valid.sum(dim=0).clamp(min=1) * targets.weights
         per_mentor = self.weight * (coefficient * divergences).sum(dim=-1).mean(dim=-1)  # (M,)
 
+        losses = dict(losses, loss_mentors=per_mentor.sum())
         features = self.feature_losses(student, mentors, coefficient)
-        losses = dict(losses, loss_mentors=per_mentor.sum(), **features)
+        if features is not None:
+            losses['loss_features'] = features.sum()
+            per_mentor = per_mentor + features
         return DistillOutput(
             losses,
             dict(

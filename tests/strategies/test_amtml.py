@@ -178,8 +178,8 @@ def test_hints_are_the_formula_s(kind):
     assert set(classroom.student.features) == {'low', 'high'}
     assert [set(m.features) for m in classroom.mentors] == [{'layer2'}, {'layer1', 'layer3'}]
     classroom.change(2, valid=torch.tensor([[True], [False], [True], [True], [True]]))
-    loss = classroom.output(strategy).losses['loss_hints']
-    total = 0.0
+    output = classroom.output(strategy, dict(loss_task=torch.tensor(2.0)))
+    loss, total, of_mentor = output.losses['loss_hints'], 0.0, [0.0, 0.0]
     for hint, convolution in zip(hints, strategy.hints):
         m = 1 if hint['mentor'] == 'mentor_1' else hint['mentor']
         for i in range(5):
@@ -190,9 +190,18 @@ def test_hints_are_the_formula_s(kind):
             regressed = torch.einsum(
                 'mc,chw->mhw', convolution.weight[:, :, 0, 0], ours / ours.norm(dim=0)
             )
-            total += F.mse_loss(regressed, theirs / theirs.norm(dim=0)) / 5
+            distance = F.mse_loss(regressed, theirs / theirs.norm(dim=0)) / 5
+            total, of_mentor[m] = total + distance, of_mentor[m] + distance
     expected = 2.0 * 0.5 * total * mean_scale(kind, classroom)
     assert loss.item() == pytest.approx(expected.item(), rel=1e-9)
+
+    # A mentor's share of the loss: of the mixture's by its weight, and of the hints its own.
+    losses = output.losses
+    mixture = losses['loss_mentors'] + losses['loss_angle'] + losses['loss_distance']
+    whole = sum(value.abs() for value in losses.values())
+    for m, weight in enumerate(output.statistics['weight']):
+        part = weight * mixture + mean_scale(kind, classroom) * of_mentor[m]
+        assert output.statistics['share'][m].item() == pytest.approx((part / whole).item())
 
 
 def test_losses_and_statistics():
@@ -203,7 +212,7 @@ def test_losses_and_statistics():
     assert output.losses['loss'].item() == pytest.approx(0.3 * 2) and output.losses['acc'] == 0.5
     size = strategy.shared.square().sum() + strategy.latents.square().sum()
     assert output.losses['loss_latents'].item() == pytest.approx(0.2 * size.item())
-    assert set(output.statistics) == {'weight', 'score', 'invalid', 'student_score'}
+    assert set(output.statistics) == {'weight', 'share', 'score', 'invalid', 'student_score'}
     assert output.statistics['weight'].sum().item() == pytest.approx(1)
     assert output.statistics['weight'].std() > 1e-3
     assert not any(value.requires_grad for value in output.statistics.values())

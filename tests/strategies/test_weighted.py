@@ -197,8 +197,8 @@ def test_camkd_features_are_the_formula_s(kind):
     for member, (stage, values) in enumerate(zip('abb', maps)):
         classroom.change(member, features={stage: values})
     classroom.members[2].valid[1] = False
-    loss = classroom.output(strategy).losses['loss_features']
-    total = 0.0
+    output = classroom.output(strategy, dict(loss_task=torch.tensor(2.0)))
+    loss, total, of_mentor = output.losses['loss_features'], 0.0, [0.0, 0.0]
     for i in range(5):
         there = [1] if i == 1 else [1, 2]
         for m in there:
@@ -206,10 +206,19 @@ def test_camkd_features_are_the_formula_s(kind):
             regressed = F.conv2d(maps[0][i, None], transform.weight, transform.bias)[0]
             share = weight_of('camkd', kind, classroom, there, m, i) / len(there)
             labelled = classroom.targets.weights[i].sum()  # 1 or 0
-            total += labelled * share * F.mse_loss(regressed, maps[m][i])
+            distance = labelled * share * F.mse_loss(regressed, maps[m][i])
+            total, of_mentor[m - 1] = total + distance, of_mentor[m - 1] + distance
     sizes = [len(logits) for logits in fields(kind, classroom.student, 0, 0)]
     factor = 0.5 * 3.0 * sum(scale(kind, 5, size) for size in sizes) / len(sizes)
     assert loss.item() == pytest.approx(factor * total.item() / 5, rel=1e-9)
+
+    # In a mentor's share of the loss its features count, too.
+    strategy.feature_weight = 0
+    without = classroom.output(strategy, dict(loss_task=torch.tensor(2.0)))
+    whole = sum(output.losses.values())
+    logits = without.statistics['share'] * sum(without.losses.values())
+    expected = [(logits[m] + factor * of_mentor[m] / 5) / whole for m in (0, 1)]
+    assert output.statistics['share'].tolist() == pytest.approx([e.item() for e in expected])
     loss.backward()
     assert all(parameter.grad.abs().max() > 0 for parameter in strategy.parameters())
 
