@@ -230,7 +230,9 @@ def compare(
         divergences = torch.stack(
             [classroom.divergence(student, mentor, targets, 1.0).mean() for mentor in mentors]
         )
-        output = classroom.strategy(student, mentors, scores, targets, classroom.divergence, losses)
+        strategy = classroom.strategy.eval()  # it learns nothing from this
+        output = strategy(student, mentors, scores, targets, classroom.divergence, losses)
+        strategy.train()
         loss = sum(value for name, value in output.losses.items() if name not in losses)
         gradient = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
         flat = [g.flatten() for g in gradient if g is not None]

@@ -24,7 +24,7 @@ class RunningAdvantage(WeightedKD):
     not finite its score is 0, which lowers its mean for a while.
 
     What is kept is ``quality``, ``(M + 1,)``, of the student and the mentors; it is saved in
-    checkpoints.
+    checkpoints. In evaluation mode it does not change.
 
     Args:
         temperature: See :class:`WeightedKD`.
@@ -53,8 +53,9 @@ class RunningAdvantage(WeightedKD):
         self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
-        score = scores.sample.mean(dim=-1).to(self.quality)
-        dist.all_reduce(score, op='mean')
-        self.quality.lerp_(score, 1 - self.decay)
+        if self.training:
+            score = scores.sample.mean(dim=-1).to(self.quality)
+            dist.all_reduce(score, op='mean')
+            self.quality.lerp_(score, 1 - self.decay)
         valid = scores.valid[1:]
         return advantage_weights(self.quality[:, None, None], valid) * valid.sum(dim=0)

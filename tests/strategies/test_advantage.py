@@ -97,7 +97,7 @@ def test_one_mentor_teaches_as_in_hinton_s_distillation(kind):
 
 
 def test_a_mentor_that_is_not_finite_does_not_stay_in_the_mean():
-    classroom = classroom_of('classes', type='mmkd_classroom.RunningAdvantage').eval()
+    classroom = classroom_of('classes', type='mmkd_classroom.RunningAdvantage')
     inputs, samples = SETTINGS['classes']['batch'](4)
     handle = classroom.mentors[1].model.register_forward_hook(lambda *_: _[2] * float('nan'))
     classroom(inputs, samples, mode='loss')
@@ -105,6 +105,18 @@ def test_a_mentor_that_is_not_finite_does_not_stay_in_the_mean():
     losses = classroom(inputs, samples, mode='loss')
     assert classroom.strategy.quality.isfinite().all()
     assert losses['loss_mentors'].isfinite() and losses['loss_mentors'] > 0
+
+
+def test_in_evaluation_mode_the_running_mean_stays():
+    """Reports and checks of a trained classroom show its weights."""
+    classroom = room('classes', 2)
+    strategy = strategy_for(classroom)
+    classroom.output(strategy)
+    before = strategy.quality.clone()
+    classroom.output(strategy.eval())
+    assert torch.equal(strategy.quality, before) and before.any()
+    classroom.output(strategy.train())
+    assert not torch.equal(strategy.quality, before)
 
 
 def test_the_running_mean_is_saved():
