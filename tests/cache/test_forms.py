@@ -1,9 +1,13 @@
 """Records: exact where they promise it, close where they do not."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from toys import build, estimator, pose_batch
 
 from mmkd_classroom.cache.forms import Form
+from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.structures import Answer
 
 
@@ -72,6 +76,26 @@ def test_the_rest_keeps_its_share_of_the_softmax(make):
         top = p.topk(8).indices
         torch.testing.assert_close(q.gather(-1, top), p.gather(-1, top), rtol=1e-4, atol=1e-6)
         assert (ours.flatten(2).argmax(-1) == theirs.flatten(2).argmax(-1)).all()
+
+
+def test_the_rest_is_that_of_the_student_s_sharpness():
+    model = MultiMentorDistiller(
+        student=build(estimator()),
+        mentors=[dict(checkpoint=None, config=dict(model=estimator()))],
+        adapter=dict(sharpness=10.0),
+    )
+    (mentor,) = model.mentors
+    answer = mentor.answer(pose_batch(2)[0])
+    generator = torch.Generator().manual_seed(0)  # instead of the flat maps of random weights
+    maps = [torch.rand(values.shape, generator=generator) ** 4 for values in answer.values]
+    answer = replace(answer, values=tuple(maps))
+    form = form_of(answer, mentor.output_adapter.factor, 'fp32', 8)
+    p, q = (
+        mentor.output_adapter.predict(given).logits[0].softmax(-1)
+        for given in (answer, form.unpack(form.pack(answer)))
+    )
+    top = p.topk(8).indices
+    torch.testing.assert_close(q.gather(-1, top), p.gather(-1, top), rtol=1e-4, atol=1e-6)
 
 
 def test_sparse_heatmaps_are_small_and_close():
