@@ -134,7 +134,7 @@ def test_a_step_on_poses(granularity, mode, device):
     for switch in (True, False):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            mentor_weights='rank' if switch else 'one', ties=not switch,
+            mentor_weights='rank' if switch else 'one', ties=switch,
             task_weight='score' if switch else 'one',
         )  # fmt: skip
         model = distiller(estimator(), [other_pixels(estimator())], strategy)
@@ -148,7 +148,7 @@ def test_a_step_on_classes(granularity, mode, device):
     for switch, soft in itertools.product([True, False], repeat=2):
         strategy = dict(
             granularity=granularity, temperature_mode=mode, require_correct=switch, filter=switch,
-            mentor_weights='rank' if switch else 'one', ties=not switch,
+            mentor_weights='rank' if switch else 'one', ties=switch,
             task_weight='score' if switch else 'one',
         )  # fmt: skip
         loss = dict(type='LabelSmoothLoss', label_smooth_val=0.1, num_classes=4) if soft else None

@@ -273,6 +273,12 @@ PARTS = [
     ),
     Case(
         'classes',
+        {'model.strategy': {'temperature': 8.0}},
+        "model.strategy.temperature is 8.0: it is not used with temperature_mode='gap': leave it "
+        'out.',
+    ),
+    Case(
+        'classes',
         {'model.strategy': {'tau_max': -1.0}},
         'model.strategy.tau_max is -1.0: it must not be negative.',
     ),

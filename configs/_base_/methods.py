@@ -23,11 +23,12 @@ _rise = dict(
 _fall = dict(type='mmkd_classroom.MentoringHook', weight=dict(type='linear', start=2.0, end=0.0))
 
 # One switch of the classroom changed at a time.
+_fixed = dict(temperature=4.0, tau_max=None)
 _switches = [
     dict(name='ClassroomKD'),
     dict(name='filter off', strategy=dict(filter=False)),
-    dict(name='temperature fixed', strategy=dict(temperature_mode='fixed')),
-    dict(name='temperature of DTKD', strategy=dict(temperature_mode='dtkd')),
+    dict(name='temperature fixed', strategy=dict(_fixed, temperature_mode='fixed')),
+    dict(name='temperature of DTKD', strategy=dict(_fixed, temperature_mode='dtkd')),
     dict(name='rank weights off', strategy=dict(mentor_weights='one')),
     dict(name="task weight: student's score", strategy=dict(task_weight='score')),
     dict(name='tau_max 0', strategy=dict(tau_max=0.0)),
@@ -39,12 +40,16 @@ _heatmap_switches = [
     # What a heatmap is made a distribution by; the classroom multiplies by 50.
     dict(name='sharpness 10', options={'model.adapter.sharpness': 10.0}),
     dict(name='sharpness 200', options={'model.adapter.sharpness': 200.0}),
-    dict(name='MSE of heatmaps', options={'model.divergence': dict(type='MSE')}),
+    dict(
+        name='MSE of heatmaps',
+        strategy=dict(tau_max=None),
+        options={'model.divergence': dict(type='MSE')},
+    ),
 ]
 # What is left is AVER, times the number of mentors.
 _all_off = dict(
     name='all three off',
-    strategy=dict(filter=False, temperature_mode='fixed', mentor_weights='one'),
+    strategy=dict(_fixed, filter=False, temperature_mode='fixed', mentor_weights='one'),
 )
 
 # On heatmaps a temperature of 1 was better for all (docs/ablation.md), so all have it: rivals by

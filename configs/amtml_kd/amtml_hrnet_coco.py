@@ -7,7 +7,6 @@ model = dict(
     strategy=dict(
         _delete_=True,
         type='AMTML',
-        temperature=1.0,  # for heatmaps, see docs/ablation.md
         # Deep stages learn from strong mentors.
         hints=[
             dict(student='stage2', mentor='res50', stage='layer2'),

@@ -103,11 +103,12 @@ class MentoringHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Check the schedules and the mentors before training."""
         classroom = classroom_of(runner)
-        missing = [name for name in self.schedules if not hasattr(classroom.strategy, name)]
+        strategy = classroom.strategy
+        missing = [name for name in self.schedules if getattr(strategy, name, None) is None]
         if missing:
             raise ClassroomError(
                 f'MentoringHook schedules {missing}, which model.strategy = '
-                f'{type(classroom.strategy).__name__} does not have.'
+                f'{type(strategy).__name__} does not use with its options.'
             )
         missing = [name for name in ('jinja2', 'plotly') if find_spec(name) is None]
         if self.report and missing:

@@ -55,7 +55,8 @@ class AMTML(Strategy):
 
     Args:
         weight: :math:`\lambda`, weight of all losses from the mentors.
-        temperature: :math:`T`, of student and mentors.
+        temperature: :math:`T`, of student and mentors. Default: 5 for classes, as published; for
+            joints the value of the student's head adapter.
         balance: :math:`\rho` in [0, 1]; 0 is the task loss only, 1 the mixed target only.
         angle_weight: :math:`\gamma_a`, weight of the angles between samples.
         distance_weight: :math:`\gamma_d`, weight of the distances between samples.
@@ -76,7 +77,7 @@ class AMTML(Strategy):
     def __init__(
         self,
         weight: float = 1.0,
-        temperature: float = 5.0,
+        temperature: float | None = None,
         balance: float = 0.7,
         angle_weight: float = 1.0,
         distance_weight: float = 1.0,
@@ -97,7 +98,8 @@ class AMTML(Strategy):
         )
         for option, value in factors.items():
             require(value >= 0, option, value, 'must not be negative')
-        require(temperature > 0, 'temperature', temperature, 'must be positive')
+        valid = temperature is None or temperature > 0
+        require(valid, 'temperature', temperature, 'must be positive')
         require(0 <= balance <= 1, 'balance', balance, 'must lie in [0, 1]')
         require(
             kl_reduction in _REDUCTIONS, 'kl_reduction', kl_reduction, f'is one of {_REDUCTIONS}'
@@ -155,6 +157,9 @@ class AMTML(Strategy):
 
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
+        if self.temperature is None:
+            student = members.adapter
+            self.temperature = 5.0 if student.kind == 'classes' else student.temperature
         self.groups = self._groups(members.mentors)
         channels = members.student_channels[self.stage]
         # Norms near 1: the decay starts near 1 and the mentors' weights are similar. With zeros

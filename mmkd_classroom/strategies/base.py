@@ -99,3 +99,19 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
     """
     if not holds:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')
+
+
+def check_softness(divergence: Divergence, **options: float | None) -> None:
+    """Raise a :class:`ClassroomError` if a temperature is given that the divergence ignores.
+
+    Args:
+        divergence: The divergence.
+        options: Options of ``model.strategy`` that soften distributions; None if not given.
+    """
+    for option, value in options.items():
+        require(
+            divergence.of_distributions or not value,
+            option,
+            value,
+            f'is not used by {type(divergence).__name__}, which has no temperature: leave it out',
+        )

@@ -17,7 +17,7 @@ from ..functional import (
 from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Members, Strategy, require
+from .base import Members, Strategy, check_softness, require
 from .summary import invalid_samples, labelled_mean, share_of
 
 _CHOICES = {
@@ -52,7 +52,8 @@ class ClassroomKD(Strategy):
         filter: Whether to use Knowledge Filtering. If False, all mentors are active.
         ties: Whether a mentor with the same rank as the student is active, as in the released code.
         temperature_mode: ``'gap'`` as above, ``'fixed'``, or ``'dtkd'`` for DTKD's temperatures.
-        temperature: Temperature for ``'fixed'``, and reference temperature for ``'dtkd'``.
+        temperature: Temperature for ``'fixed'``, and reference temperature for ``'dtkd'``. Default:
+            the value of the student's head adapter.
         mentor_weights: Weights of the active mentors: their ``'rank'`` r, or ``'one'``.
         require_correct: Whether a mentor must also be correct to be active: ``argmax = y``, or for
             poses a score of at least the ranker's ``correct_thr``.
@@ -60,7 +61,7 @@ class ClassroomKD(Strategy):
             ``exp(-CE)``, as in the released code), which is small at the start of training.
 
     Raises:
-        ClassroomError: An option has an invalid value.
+        ClassroomError: An option has an invalid value, or another option makes it useless.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class ClassroomKD(Strategy):
         filter: bool = True,
         ties: bool = False,
         temperature_mode: str = 'gap',
-        temperature: float = 4.0,
+        temperature: float | None = None,
         mentor_weights: str = 'rank',
         require_correct: bool = False,
         task_weight: str = 'one',
@@ -87,7 +88,14 @@ class ClassroomKD(Strategy):
             require(value in _CHOICES[key], key, value, f'must be one of {_CHOICES[key]}')
         require(tau_max is None or tau_max >= 0, 'tau_max', tau_max, 'must not be negative')
         require(weight >= 0, 'weight', weight, 'must not be negative')
-        require(temperature > 0, 'temperature', temperature, 'must be positive')
+        require(
+            temperature is None or temperature > 0, 'temperature', temperature, 'must be positive'
+        )
+        useless = f'is not used with temperature_mode={temperature_mode!r}: leave it out'
+        option = 'temperature' if temperature_mode == 'gap' else 'tau_max'
+        value = temperature if temperature_mode == 'gap' else tau_max
+        require(value is None, option, value, useless)
+        require(filter or not ties, 'ties', ties, 'is not used with filter=False: leave it out')
         self.weight = weight
         self.tau_max = tau_max
         self.granularity = granularity
@@ -101,7 +109,8 @@ class ClassroomKD(Strategy):
         self.needs_per_sample_loss = task_weight == 'score' and granularity != 'batch'
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
-        """Check that the student predicts what ``granularity`` and ``temperature_mode`` need."""
+        """Check that the options fit the student's head and the divergence."""
+        check_softness(divergence, tau_max=self.tau_max, temperature=self.temperature)
         if self.granularity == 'keypoint' and student.kind != 'keypoints':
             raise ClassroomError(
                 f"model.strategy.granularity is 'keypoint', but the student predicts "
@@ -115,8 +124,10 @@ class ClassroomKD(Strategy):
 
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
-        if self.tau_max is None:
+        if self.temperature_mode == 'gap' and self.tau_max is None:
             self.tau_max = members.adapter.tau_max
+        if self.temperature_mode != 'gap' and self.temperature is None:
+            self.temperature = members.adapter.temperature
 
     def forward(
         self,

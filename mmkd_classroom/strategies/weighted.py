@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ..divergences import Divergence
 from ..functional import item_weights
+from ..heads import HeadAdapter
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Members, Strategy, require
+from .base import Members, Strategy, check_softness, require
 from .summary import labelled_mean, member_statistics, share_of
 
 
@@ -40,6 +41,10 @@ class WeightedKD(Strategy):
         require(weight >= 0, 'weight', weight, 'must not be negative')
         self.temperature = temperature
         self.weight = weight
+
+    def check(self, student: HeadAdapter, divergence: Divergence) -> None:
+        """Check that the divergence uses a temperature, if one is given."""
+        check_softness(divergence, temperature=self.temperature)
 
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""

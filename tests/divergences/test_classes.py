@@ -160,7 +160,7 @@ def test_a_batch_of_one_and_equal_logits_are_finite(divergence):
     'strategy',
     [
         ClassroomKD(tau_max=4.0),
-        ClassroomKD(temperature_mode='dtkd'),
+        ClassroomKD(temperature_mode='dtkd', temperature=4.0),
         AVER(4.0),
         EBKD(4.0),
         CAMKD(4.0, feature_weight=0),

@@ -246,7 +246,7 @@ def test_schedules_set_the_strategy_before_each_step(tmp_path, fresh_runners):
     'strategy, keys',
     [
         ('AVER', {'weight', 'share', 'score', 'invalid'}),
-        ('AMTML', {'weight', 'score', 'invalid'}),
+        ('AMTML', {'weight', 'share', 'score', 'invalid'}),
     ],
 )
 def test_every_strategy_s_own_statistics_are_recorded(strategy, keys, tmp_path, fresh_runners):

@@ -17,7 +17,7 @@ kinds = pytest.mark.parametrize('kind', KINDS)
 
 def amtml(classroom, **options):
     """A strategy with latents far from their small start, and the student's feature map."""
-    strategy = AMTML(**options)
+    strategy = AMTML(**dict(dict(temperature=5.0), **options))
     names = [f'mentor_{index}' for index in range(len(classroom.mentors))]
     ours, theirs = strategy.stages(names)
     generator = torch.Generator().manual_seed(7)
@@ -238,7 +238,7 @@ def test_certain_mentors_leave_a_finite_gradient():
 
 def test_latents_start_near_equal_weights():
     torch.manual_seed(0)
-    strategy = AMTML()
+    strategy = AMTML(temperature=5.0)
     strategy.build(Members(None, list('abcd'), dict(output=512), [{}] * 4))
     size = strategy.shared.square().sum() + strategy.latents.square().sum()
     assert 3 < size < 7  # about one for each vector

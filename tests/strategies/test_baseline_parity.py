@@ -130,7 +130,7 @@ def test_amtml(case):
 def test_amtml_relations_of_logits(case):
     values = golden(case)
     mentors, channels = values['amtml_theta'].shape
-    strategy = AMTML(relations_of='logits')
+    strategy = AMTML(temperature=5.0, relations_of='logits')
     strategy.build(Members(None, ['x'] * mentors, dict(output=channels), [{}] * mentors))
     strategy.double()
     strategy.latents.data.copy_(values['amtml_theta'])

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from members import Room, keypoint_adapter, prediction
 from mmpose.codecs import MSRAHeatmap
-from toys import build, classifier
+from toys import build, classifier, classroom_of, estimator
 
 from mmkd_classroom.divergences import MSE, KLDivergence
 from mmkd_classroom.errors import ClassroomError
@@ -210,8 +210,15 @@ def output_of(room, student, options):
     return output_with(strategy, room, room.members(student), losses)
 
 
+def classroomkd(options):
+    """The strategy, without those options that others make useless, and which it refuses."""
+    useless = ['temperature' if options.get('temperature_mode', 'gap') == 'gap' else 'tau_max']
+    useless += ['ties'] * (not options.get('filter', True))
+    return ClassroomKD(**{name: value for name, value in options.items() if name not in useless})
+
+
 def strategy_of(room, options):
-    strategy = ClassroomKD(**options)
+    strategy = classroomkd(options)
     strategy.build(Members(None, ['mentor'] * (len(room.values) - 1), {}, []))
     return strategy.double()
 
@@ -311,7 +318,7 @@ def test_a_batch_is_the_mean_of_its_samples(room, granularity, task_weight):
             DEFAULTS, granularity=granularity, task_weight=task_weight, temperature_mode=mode,
             require_correct=switch, filter=not switch,
         )  # fmt: skip
-        strategy = ClassroomKD(**options)
+        strategy = classroomkd(options)
         losses = room.task_losses(room.values[0])
 
         def loss_of(keep, strategy=strategy, losses=losses):
@@ -396,7 +403,7 @@ def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, 
     student = room.values[0].clone().requires_grad_()
     own = room.task_losses(student).mean()
     members = broken(room, sick, student)
-    output = output_with(ClassroomKD(**options), room, members, dict(loss=own))
+    output = output_with(classroomkd(options), room, members, dict(loss=own))
     total(output).backward()
 
     # It scores nothing there, so the others' ranks share its part, and its own term is missing. One
@@ -430,7 +437,7 @@ def test_where_the_only_mentor_is_broken_the_student_learns_alone(granularity):
     options = dict(DEFAULTS, granularity=granularity, filter=False)
     own = room.task_losses(student).mean()
     members = broken(room, [1, 3], student)
-    output = output_with(ClassroomKD(**options), room, members, dict(loss=own))
+    output = output_with(classroomkd(options), room, members, dict(loss=own))
     (taught,) = torch.autograd.grad(output.losses['loss_mentors'], student)
     assert taught[[1, 3]].eq(0).all()
     assert taught[[0, 2, 4]].abs().sum(-1).gt(0).all()
@@ -546,6 +553,42 @@ def test_statistics_are_means_over_the_labelled(granularity):
 def test_impossible_options_are_named(options, key):
     with pytest.raises(ClassroomError, match=rf'model\.strategy\.{key} is'):
         ClassroomKD(**options)
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(temperature=8.0), r"temperature is 8\.0: it is not used with temperature_mode='gap'"),
+        (dict(temperature_mode='fixed', tau_max=2.0), r"tau_max is 2\.0: it is not .*='fixed'"),
+        (dict(temperature_mode='dtkd', tau_max=0.0), r"tau_max is 0\.0: it is not .*='dtkd'"),
+        (dict(filter=False, ties=True), 'ties is True: it is not used with filter=False'),
+    ],
+)
+def test_options_without_effect_are_refused(options, message):
+    with pytest.raises(ClassroomError, match=message):
+        ClassroomKD(**options)
+
+
+@pytest.mark.parametrize(
+    'strategy, option',
+    [
+        (ClassroomKD(tau_max=2.0), 'tau_max'),
+        (ClassroomKD(temperature_mode='fixed', temperature=2.0), 'temperature'),
+        (AVER(temperature=2.0), 'temperature'),
+    ],
+)
+def test_a_temperature_that_the_divergence_ignores_is_refused(strategy, option):
+    student = build_adapter(build(estimator()))
+    with pytest.raises(ClassroomError, match=rf'{option} is 2\.0: it is not used by MSE'):
+        strategy.check(student, MSE())
+    strategy.check(student, KLDivergence())
+
+
+@pytest.mark.parametrize('mode', ['fixed', 'dtkd'])
+@pytest.mark.parametrize('kind, expected', [('classes', 4.0), ('pose', 1.0)])
+def test_the_default_temperature_follows_from_the_head(mode, kind, expected):
+    strategy = dict(type='mmkd_classroom.ClassroomKD', temperature_mode=mode)
+    assert classroom_of(kind, **strategy).strategy.temperature == expected
 
 
 def test_classes_have_no_keypoints():
