@@ -16,7 +16,7 @@ from ..errors import ClassroomError, shown
 from ..heads import build_adapter
 from ..hub import config_file
 from ..json_files import is_number
-from ..mentors.entry import as_entry
+from ..mentors.entry import as_entry, mentor_name
 from ..options import build_part, check_options, type_name
 from ..parts import build_cache
 from ..registry import MODELS, TASK_UTILS
@@ -175,12 +175,6 @@ class Plan:
     def mentors(self, method: Method) -> list[dict[str, Any]]:
         """Entries of the mentors that teach in a method."""
         return self.config(method, self.seeds[0]).model.get('mentors', [])
-
-
-def mentor_name(entry: Mapping[str, Any]) -> str | None:
-    """Name of an entry of ``model.mentors``; None if it has neither a name nor a path."""
-    name, config = entry.get('name'), entry.get('config')
-    return name or (Path(config.split('::')[-1]).stem if isinstance(config, str) else None)
 
 
 def prepare_config(cfg: Config, options: Mapping[str, Any], seed: int | None) -> Config:

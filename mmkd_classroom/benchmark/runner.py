@@ -11,8 +11,9 @@ from typing import Any
 
 import torch
 
+from ..mentors.entry import mentor_name
 from .jobs import Job, JobRunner, ToolError, clock
-from .plan import Method, Plan, mentor_name
+from .plan import Method, Plan
 from .runs import Run, is_available, mentor_runs, student_run
 from .store import ResultStore
 

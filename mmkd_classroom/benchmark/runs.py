@@ -18,8 +18,9 @@ from mmengine.config import Config
 from ..checkpoints import read_checkpoint
 from ..errors import ClassroomError, reason
 from ..hub import get_config
+from ..mentors.entry import mentor_name
 from .jobs import Job, ToolError
-from .plan import Method, Plan, mentor_name, prepare_config
+from .plan import Method, Plan, prepare_config
 
 _LONGEST = 100  # letters of a name in the name of a folder
 TOOLS = Path(__file__).resolve().parents[1] / '.mim' / 'tools'

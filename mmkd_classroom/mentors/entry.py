@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -61,19 +61,28 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Option ``name``, or a name from the config's file, or the type of the backbone.
-
-        For a file name in OpenMMLab's style, this is the part before the training schedule:
-        ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` gives ``hrnet-w48``.
-        """
-        if self.options.get('name'):
-            return self.options['name']
-        config = self.options['config']
-        if isinstance(config, str):
-            stem = Path(config.split('::')[-1]).stem
-            return _SCHEDULE.sub('', stem).removeprefix('td-hm_') or stem
+        """See :func:`mentor_name`; without one, the type of the backbone."""
+        name = mentor_name(self.options)
+        if name is not None:
+            return name
         model = self.config.model.get('student', self.config.model)
         return type_name(model.get('backbone') or model)
+
+
+def mentor_name(entry: Mapping[str, Any]) -> str | None:
+    """Name of an entry of ``model.mentors``: its ``name``, or one from its config's file.
+
+    For a file name in OpenMMLab's style, this is the part before the training schedule:
+    ``td-hm_hrnet-w48_8xb32-210e_coco-256x192.py`` gives ``hrnet-w48``.
+
+    Returns:
+        The name, or None if the entry has neither a name nor a path.
+    """
+    name, config = entry.get('name'), entry.get('config')
+    if name or not isinstance(config, str):
+        return name or None
+    stem = Path(config.split('::')[-1]).stem
+    return _SCHEDULE.sub('', stem).removeprefix('td-hm_') or stem
 
 
 def read_entries(

@@ -217,6 +217,19 @@ def test_mentors_are_told_by_their_names(write, tmp_path, entry, message):
         read_plan(path)
 
 
+def test_an_unnamed_mentor_has_the_name_that_it_has_in_training(write, tmp_path):
+    hints = [dict(student='layer1', mentor='small', stage='layer1')]
+    strategy = dict(type='mmkd_classroom.AMTML', hints=hints)
+    path = write(methods=[METHODS[0], dict(name='x', strategy=strategy, mentors=['small'])])
+    (tmp_path / 'td-hm_small_8xb32-210e_toy.py').write_text("_base_ = ['student.py']\n")
+    with (tmp_path / 'classroom.py').open('a') as classroom:
+        entry = dict(config='td-hm_small_8xb32-210e_toy.py', checkpoint=None)
+        classroom.write(f"model['mentors'][1] = {entry!r}\n")
+    plan = read_plan(path)
+    (mentor,) = plan.config(plan.methods[1], 0).model.mentors
+    assert mentor.config.endswith('td-hm_small_8xb32-210e_toy.py')
+
+
 def test_student_config_is_no_classroom(write, tmp_path):
     with pytest.raises(ClassroomError, match=r'student.py.* has no model.mentors'):
         read_plan(write(classroom=str(tmp_path / 'student.py')))

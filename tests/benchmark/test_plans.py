@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from mmkd_classroom.benchmark.plan import mentor_name, read_plan
+from mmkd_classroom.benchmark.plan import read_plan
 from mmkd_classroom.benchmark.runs import make_run_id
+from mmkd_classroom.mentors.entry import mentor_name
 
 ROOT = Path(__file__).parents[2]
 PLANS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
