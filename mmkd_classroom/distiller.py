@@ -341,7 +341,8 @@ def _revive(stock: type[nn.Module]) -> Classroom:
 
 def _oddities(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
     """Number of samples with constant and with huge outputs of each mentor, ``(M,)`` each."""
-    counts = [odd_samples(mentor.values, mentor.valid.any(dim=1)) for mentor in mentors]
+    # What a conversion draws may be far from 0 where nothing is wrong with the mentor.
+    counts = [odd_samples(m.raw or m.values, m.valid.any(dim=1)) for m in mentors]
     flat, huge = (torch.stack(count) for count in zip(*counts))
     return dict(flat=flat, huge=huge)
 

@@ -1,11 +1,17 @@
-"""Gather the samples of all processes, and recognise that one of them is lost."""
+"""What distributed training needs: the samples of all processes, a lost one, a wrapped model."""
 
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size
-from torch import Tensor
+from mmengine.model import is_model_wrapper
+from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model in a wrapper of distributed training, or the model itself."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def joined(*tensors: Tensor) -> tuple[list[Tensor], slice]:

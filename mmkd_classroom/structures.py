@@ -28,6 +28,8 @@ class Prediction:
             for classes.
         confidences: ``(N, K)``, the codec's score of each joint, about 0 to 1; None for classes.
         features: Feature maps ``(N, C_f, h, w)`` by stage name, for strategies that use them.
+        raw: A mentor's values before they were converted to the student's format; None if they
+            were not.
     """
 
     values: tuple[Tensor, ...]
@@ -37,6 +39,7 @@ class Prediction:
     joints: Tensor | None = None
     confidences: Tensor | None = None
     features: dict[str, Tensor] = field(default_factory=dict)
+    raw: tuple[Tensor, ...] | None = None
 
     @property
     def logits(self) -> tuple[Tensor, ...]:

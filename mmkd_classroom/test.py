@@ -13,7 +13,6 @@ import re
 from mmengine import dump
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -30,6 +29,7 @@ from .command import (
     set_work_dir,
 )
 from .distiller import student_config
+from .distributed import unwrapped
 from .errors import ClassroomError
 from .inputs import check_data, explain_inputs
 
@@ -113,7 +113,7 @@ def _test() -> None:
     prepare_distributed(cfg)
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     explain_inputs(runner)
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     # The runner loads the file again, for its hooks. It would only warn about wrong keys and test
     # random weights.
     load_weights(model, args.checkpoint)

@@ -4,10 +4,10 @@ import hashlib
 import json
 import math
 import shutil
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -133,10 +133,9 @@ class MentorCache:
             return path.parent, read_manifest(path)['shape']
         shape = Form.shape_of(mentor.answer(inputs))
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Not by a random number of torch's: the training would draw others after it.
-        with tempfile.NamedTemporaryFile('w', dir=path.parent, delete=False) as draft:
-            json.dump(dict(content, shape=shape), draft, indent=1, sort_keys=True)
-        Path(draft.name).replace(path)
+        draft = path.with_name(f'{path.name}.{uuid4().hex}')  # several processes may write it
+        draft.write_text(json.dumps(dict(content, shape=shape), indent=1, sort_keys=True))
+        draft.replace(path)
         return path.parent, shape
 
     def size(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -156,7 +157,8 @@ class JointOutputAdapter(OutputAdapter):
         if self._convert.draws:
             valid = valid & self._mentor.located(answer.joints)
         values = self._convert(answer.values, joints)
-        return self._student.prediction(values, joints, answer.confidences, valid)
+        prediction = self._student.prediction(values, joints, answer.confidences, valid)
+        return replace(prediction, raw=answer.values)
 
     def settings(self) -> dict[str, Any]:
         """See :class:`OutputAdapter`."""

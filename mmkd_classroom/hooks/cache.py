@@ -103,7 +103,12 @@ def _annotations(dataset: Any) -> Any:
 
 def _settings(module: torch.nn.Module) -> dict[str, Any]:
     """What a data preprocessor does, without where it is."""
-    plain = {name: value for name, value in vars(module).items() if not name.startswith('_')}
+    # Flags such as `_channel_conversion` are private.
+    plain = {
+        name: value
+        for name, value in vars(module).items()
+        if not name.startswith('_') or isinstance(value, bool)
+    }
     return dict(plain, mean=getattr(module, 'mean', None), std=getattr(module, 'std', None))
 
 

@@ -18,4 +18,8 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Change the strides of all weights of convolutions, in place."""
-        runner.model.to(memory_format=torch.channels_last)
+        model = runner.model
+        # Not by `model.to`, which would convert a classroom's mentors, too.
+        for tensor in (*model.parameters(), *model.buffers()):
+            if tensor.dim() == 4:
+                tensor.data = tensor.data.to(memory_format=torch.channels_last)

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
 from ..distiller import Classroom
+from ..distributed import unwrapped
 from ..errors import ClassroomError
 from ..registry import HOOKS
 from .joints import pack_input_joints
@@ -33,7 +34,8 @@ class ClassroomHook(Hook):
         classroom = classroom_of(runner)
         classroom.prepare([sample['data_samples']], getattr(dataset, 'metainfo', None))
         height, width = sample['inputs'].shape[-2:]
-        log_overview(classroom, (width, height))
+        if is_main_process():
+            log_overview(classroom, (width, height))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save the strategy's parameters, separately from the student's."""
@@ -50,7 +52,7 @@ def classroom_of(runner: Runner) -> Classroom:
     Raises:
         ClassroomError: The Runner trains another model.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = unwrapped(runner.model)
     if not isinstance(model, Classroom):
         raise ClassroomError(
             f'custom_hooks has a hook of a classroom, but model.type is {type(model).__name__}: '

@@ -8,7 +8,7 @@ from typing import Any
 
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook, LoggerHook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from ..errors import ClassroomError
 from ..options import refuse_unknown
@@ -160,7 +160,9 @@ class MentoringHook(Hook):
             return
         # Beside MMEngine's own `time` and `data_time`, in its line and its files.
         runner.message_hub.update_scalar('train/mentor_time', classroom.mentor_time.read() or 0.0)
-        record: dict[str, Any] = dict(iter=iteration, epoch=epoch)
+        record: dict[str, Any] = dict(iter=iteration)
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):  # others do not count them
+            record['epoch'] = epoch
         record.update({name: getattr(classroom.strategy, name) for name in self.schedules})
         numbers = {name: mean for name, mean in means.items() if not isinstance(mean, list)}
         record.update(numbers)

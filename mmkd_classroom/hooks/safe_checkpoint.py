@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 
+from ..distributed import unwrapped
 from ..errors import ClassroomError
 from ..files import WholeFiles, register_whole_files
 from ..last_good import FaultKind, fault_of, find_last_good, not_finite
@@ -59,7 +59,7 @@ class SafeCheckpointHook(Hook):
 
     def before_val_epoch(self, runner: Runner) -> None:
         """Check the weights of which a validation might find that they are the best."""
-        self._check(runner, _model(runner).state_dict())
+        self._check(runner, unwrapped(runner.model).state_dict())
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None
@@ -173,11 +173,7 @@ def _checkpoint_hooks(runner: Runner) -> list[CheckpointHook]:
 
 
 def _parameters(runner: Runner) -> set[str]:
-    model = _model(runner)
+    model = unwrapped(runner.model)
     if not isinstance(model, torch.nn.Module):  # a FlexibleRunner has not built it yet
         return set()
     return {name for name, _ in model.named_parameters()}
-
-
-def _model(runner: Runner) -> torch.nn.Module:
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -47,8 +47,8 @@ class ClassroomKD(Strategy):
         tau_max: Temperature added at the largest gap. Default: the value of the student's head
             adapter. The authors use 12 on CIFAR-100 and 4 on ImageNet; for poses, 0 was better
             (``docs/ablation.md``).
-        granularity: Unit of ranking: each ``'sample'``, the whole ``'batch'`` (as in the authors'
-            released code), or, for poses, each ``'keypoint'``.
+        granularity: Unit of ranking: each ``'sample'``, the ``'batch'`` of one process (as in the
+            authors' released code, which has one), or, for poses, each ``'keypoint'``.
         filter: Whether to use Knowledge Filtering. If False, all mentors are active.
         ties: Whether a mentor with the same rank as the student is active, as in the released code.
         temperature_mode: ``'gap'`` as above, ``'fixed'``, or ``'dtkd'`` for DTKD's temperatures.

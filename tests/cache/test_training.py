@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import os
 from types import SimpleNamespace
 
 import pytest
@@ -201,6 +202,25 @@ def test_a_switched_pipeline_has_views_of_its_own(kind, tmp_path, fresh_runners,
     ran.clear()
     assert torch.equal(train('second'), first)
     assert not ran
+
+
+def test_another_order_of_channels_is_another_cache(tmp_path, fresh_runners):
+    """Of the same pictures: it is changed after them."""
+    room = Room('pose', tmp_path, epochs=1)
+    room.train('first')
+    preprocessor = room.cfg.model.student.data_preprocessor
+    preprocessor.bgr_to_rgb = not preprocessor.get('bgr_to_rgb', False)
+    room.train('second')
+    folders = [path.parent for path in (tmp_path / 'cache').glob('*/manifest.json')]
+    assert len(folders) == 2 * len(room.cfg.model.mentors)
+
+
+def test_others_may_read_what_the_umask_lets_them(tmp_path, fresh_runners):
+    Room('classes', tmp_path, epochs=1).train('first')
+    before = os.umask(0)
+    os.umask(before)
+    for path in (tmp_path / 'cache').glob('*/*'):
+        assert path.stat().st_mode & 0o777 == 0o666 & ~before, path
 
 
 def test_a_changed_pipeline_is_another_cache(tmp_path, fresh_runners, ran):

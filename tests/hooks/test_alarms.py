@@ -10,9 +10,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 from runs import config
+from toys import build, estimator, pose_batch
 
+from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.functional import odd_samples
+from mmkd_classroom.functional.oddities import HUGE
 from mmkd_classroom.hooks.alarms import Alarms
 
 
@@ -155,3 +158,18 @@ def test_odd_samples():
     assert odd_samples([same], valid)[0] == 3
     assert odd_samples([output[:, :1]], valid)[0] == 0  # one value a sample is not constant
     assert odd_samples([same[:1]], valid[:1])[0] == 0  # a batch of one is not the same as others
+
+
+def test_what_a_conversion_draws_is_not_the_mentor_s_output():
+    """A joint is drawn for the student as a density whose logarithm is far below 0."""
+    narrow = dict(type='RLELoss', use_target_weight=True, q_distribution='gaussian')
+    classroom = MultiMentorDistiller(
+        student=build(estimator(codec_name='rle', loss=narrow)),
+        mentors=[dict(checkpoint=None, config=dict(model=estimator(codec_name='point')))],
+    )
+    inputs, samples = pose_batch(2, codec_name='rle')
+    classroom.prepare(samples)
+    classroom(inputs, samples, mode='loss')
+    (mentor,) = classroom.mentors.predict(inputs)
+    assert min(values.min() for values in mentor.values) < -HUGE  # otherwise nothing is tested
+    assert classroom.statistics.read()['huge'] == [0]

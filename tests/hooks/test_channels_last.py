@@ -8,6 +8,7 @@ from fixtures import write_class_config, write_class_dataset
 from mmengine.config import Config
 from mmengine.runner import Runner
 from torch import nn
+from toys import classroom_of
 
 from mmkd_classroom.hooks import ChannelsLastHook
 
@@ -38,3 +39,10 @@ def test_a_stock_training_keeps_the_strides(tmp_path):
     # Of a kernel of one pixel, both formats are the same.
     kernels = [w for w in model.parameters() if w.dim() == 4 and w[0, 0].numel() > 1]
     assert kernels and all(map(is_channels_last, kernels))
+
+
+def test_mentors_keep_their_own_format():
+    classroom = classroom_of('classes')
+    ChannelsLastHook().before_train(SimpleNamespace(model=classroom))
+    assert is_channels_last(classroom.backbone.conv1.weight)
+    assert not any(is_channels_last(m.model.backbone.conv1.weight) for m in classroom.mentors)
