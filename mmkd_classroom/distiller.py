@@ -307,12 +307,6 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
             "write `_delete_=True` in model, so that the base config's model is replaced, and "
             '`student=_base_.model`.'
         )
-    if 'task' in unknown:
-        raise ClassroomError(
-            'model.task does not exist any more: the task follows from the student. Write its '
-            'options sharpness and metainfo in model.adapter, and distance as model.divergence = '
-            "dict(type='mmkd_classroom.MSE')."
-        )
     if unknown:
         names = ', '.join(f'{name!r}{did_you_mean(name, _KEYS)}' for name in unknown)
         raise ClassroomError(f'model has no option {names}. It takes: {", ".join(_KEYS)}.')

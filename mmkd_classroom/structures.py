@@ -16,9 +16,9 @@ class Prediction:
     """Prediction of one member for a batch, in the output format of the student's head.
 
     Attributes:
-        values: Raw output of the head, one tensor for each of its distributions: class logits
-            ``(N, 1, C)``, heatmaps ``(N, K, H, W)``, or the SimCC axes ``(N, K, W_x)`` and
-            ``(N, K, W_y)``.
+        values: One tensor for each distribution of an item: class logits ``(N, 1, C)``, heatmaps
+            ``(N, K, H, W)``, or two axes ``(N, K, W_x)`` and ``(N, K, W_y)``, of SimCC or, as
+            log-densities, of a head that regresses joints.
         factor: ``values`` are multiplied by it to get logits.
         scales: One factor for the divergence of each distribution. It makes the divergence
             comparable in size to the head's own loss.
@@ -70,7 +70,9 @@ class Answer:
     """What a mentor returns for a batch, in its own form, before it is converted to the student's.
 
     Attributes:
-        values: As :attr:`Prediction.values`, of the items that the student has.
+        values: As the mentor's head returns them, of the items that the student has: as
+            :attr:`Prediction.values`, coordinates ``(N, K, 2)``, with scales ``(N, K, 4)``, or
+            discs ``(N, K, H, W)`` with offsets ``(N, K, 2, H, W)``.
         finite: ``(N,)`` booleans. Samples whose output was not finite are zero.
         joints: ``(N, K, 2)``, decoded, in pixels of the mentor's input; None for classes.
         confidences: ``(N, K)``; None for classes.

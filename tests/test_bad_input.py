@@ -268,7 +268,6 @@ def test_a_ranker_that_does_not_fit_the_task(kind, ranker, refused):
             "'OKSRanker', which is no Divergence that",
         ),
         ('pose', dict(strategy=dict(type='HeatmapHead')), r'model\.strategy\.type'),
-        ('classes', dict(task=dict(distance='mse')), r'model\.task does not exist any more'),
     ],
 )
 def test_parts_that_do_not_fit_the_student(kind, part, message, refused):

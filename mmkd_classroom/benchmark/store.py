@@ -62,11 +62,6 @@ class ResultStore:
                 result = parse(line)
             except ValueError:
                 continue  # an incomplete line: this run is done again
-            if isinstance(result, dict) and 'made_from' in result:
-                raise ClassroomError(
-                    f"{self.path} has the key 'made_from', which is called 'run_id' now. To keep "
-                    f"""these results: sed -i 's/"made_from"/"run_id"/' {self.path}"""
-                )
             if not _is_result(result):
                 raise ClassroomError(
                     f'{self.path}: line {number} is no result of a run: {shown(result)}. Remove '

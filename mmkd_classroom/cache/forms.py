@@ -1,5 +1,6 @@
 """How a mentor's answer is stored: a record of fixed size, packed and unpacked on the device."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ class Form:
 
     Joints, confidences and whether the answer is finite are always exact. Values are stored
     densely, or sparsely: the largest cells of each distribution, and one value for all others,
-    which keeps their share of the softmax at temperature 1.
+    which keeps their share of the student's softmax at temperature 1.
 
     Args:
         shapes: Of one sample's values, ``(K, ...)`` for each distribution of an item.
@@ -129,7 +130,7 @@ class Form:
                 top, where = flat.topk(kept, dim=-1)
                 others = flat.scatter(-1, where, -torch.inf) * self.factor
                 count = flat.shape[-1] - kept
-                rest = (others.logsumexp(-1, keepdim=True) - _log(count)) / self.factor
+                rest = (others.logsumexp(-1, keepdim=True) - math.log(count)) / self.factor
                 tensors.update({f'values_{index}': top, f'cells_{index}': where})
                 tensors[f'rest_{index}'] = rest
         for name in ('joints', 'confidences'):
@@ -171,7 +172,3 @@ class Form:
             tensors.get('joints'),
             tensors.get('confidences'),
         )
-
-
-def _log(count: int) -> float:
-    return float(torch.tensor(float(count)).log())

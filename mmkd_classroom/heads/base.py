@@ -130,7 +130,7 @@ class HeadAdapter(ABC):
 
     @abstractmethod
     def read(self, output: Any) -> tuple[Tensor, ...]:
-        """Convert the output of the head's ``forward`` to :attr:`Prediction.values`.
+        """Read the output of the head's ``forward``, as :attr:`Answer.values`.
 
         Raises:
             ClassroomError: Its shape does not fit the head's settings.

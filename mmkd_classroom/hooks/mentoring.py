@@ -35,13 +35,14 @@ class MentoringHook(Hook):
     since the last record and over all processes. They are written to the message hub and all
     visualizer backends (as ``mentor/NAME/...``; statistics of the classroom have no prefix), to
     ``mentoring.jsonl`` in the work_dir, which ``--resume`` continues, and to one line of the log.
-    All strategies use the same names:
+    They have the same names in all strategies, of which not all record each:
 
     - ``score``, ``student_score``: mean score of the mentor and the student,
-    - ``active``: fraction of labelled items (samples, or joints) that the mentor teaches,
-    - ``rank_share``: M times the mentor's fraction of the sum of all members' scores; greater is
-      better, and the mean over student and mentors is M / (M + 1),
-    - ``temperature``, ``weight``: their means,
+    - ``active`` (ClassroomKD): fraction of labelled items (samples, or joints) that the mentor
+      teaches,
+    - ``rank_share`` (ClassroomKD): M times the mentor's fraction of the sum of all members' scores;
+      greater is better, and the mean over student and mentors is M / (M + 1),
+    - ``temperature`` (ClassroomKD), ``weight`` (the others): their means,
     - ``share``: the mentor's fraction of the total loss,
     - ``invalid``: number of samples on which its output was not finite,
     - ``flat``, ``huge``: number of samples on which its output was constant, or above 10,000; only

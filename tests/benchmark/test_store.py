@@ -38,12 +38,6 @@ def test_torn_last_line_is_left_out(tmp_path):
         assert last.find('a') and last.find('c') and not last.find('b')
 
 
-def test_results_of_an_earlier_format_are_named(tmp_path):
-    (tmp_path / 'results.jsonl').write_text('{"made_from": "a"}\n')
-    with pytest.raises(ClassroomError, match=r"'made_from', which is called 'run_id' now.*sed"):
-        ResultStore(tmp_path)
-
-
 def test_one_at_a_time(tmp_path):
     with locked(tmp_path / 'folder'):
         with pytest.raises(ClassroomError, match='Another benchmark'), locked(tmp_path / 'folder'):
