@@ -1,9 +1,10 @@
-"""Configs of installed packages by name, ``package::path``, including those of this package.
+"""Configs by name, ``package::path``, including those of this package, and their models.
 
 The configs and tools of the repository are package data in ``.mim``, as in every OpenMMLab
 package: symbolic links in the repository, files in a wheel.
 """
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import yaml
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.handlers import YamlHandler, file_handlers
 from mmengine.utils import get_installed_path
@@ -126,3 +127,16 @@ def package_configs(package: str) -> Path:
         package: Name of the package's module.
     """
     return Path(get_installed_path(MODULE2PACKAGE.get(package, package)), '.mim', 'configs')
+
+
+def model_config(cfg: Config) -> ConfigDict:
+    """Copy the ``model`` of a config, with the data preprocessor that the stock tools give it.
+
+    MMPretrain's configs define it beside the model as ``data_preprocessor``, which the Runner adds,
+    and MMPose's may as ``preprocess_cfg``, which its tools add.
+    """
+    model = ConfigDict(copy.deepcopy(cfg.model))
+    preprocessors = [cfg.get('data_preprocessor'), cfg.get('preprocess_cfg')]
+    for preprocessor in filter(None, preprocessors):
+        model.setdefault('data_preprocessor', copy.deepcopy(preprocessor))
+    return model

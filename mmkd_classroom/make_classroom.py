@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from .command import read_config, run
@@ -24,6 +24,7 @@ from .compose import CLASSROOM, add_classroom_arguments, mentor_entry, strategy_
 from .distiller import Classroom, is_classroom
 from .errors import ClassroomError, each, reason
 from .hooks.overview import overview
+from .hub import model_config
 from .mentors.entry import Entry, as_entry, read_entry
 from .metainfo import image_size, metainfo_of, read_metainfo
 
@@ -172,10 +173,7 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
         ClassroomError: Something does not fit.
     """
     init_default_scope(cfg.get('default_scope') or 'mmengine')
-    model = ConfigDict(cfg.model)
-    preprocessor = cfg.get('data_preprocessor') or cfg.get('preprocess_cfg')
-    if preprocessor is not None:
-        model.data_preprocessor = preprocessor
+    model = model_config(cfg)
     model.mentors = [_for_check(entry) for entry in entries]
     classroom = MODELS.build(model)
     student = classroom.adapter

@@ -35,6 +35,7 @@ from .distiller import is_classroom
 from .errors import ClassroomError
 from .files import disk_errors_explained
 from .hooks.sigterm import protect_workers
+from .hub import model_config
 from .inputs import check_data, explain_inputs
 from .options import type_name
 
@@ -92,8 +93,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         set_visualization(cfg, args, args.show)
     set_mmpretrain_dataloaders(cfg)
     if 'preprocess_cfg' in cfg:  # MMPose's other name for the model's data preprocessor
-        model = cfg.model.get('student', cfg.model)
-        model.setdefault('data_preprocessor', cfg.preprocess_cfg)
+        cfg.model = model_config(cfg)
     cfg.merge_from_dict(args.cfg_options)
     _add_hooks(cfg, args.save_on_sigterm)
     return cfg

@@ -9,9 +9,11 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import MODELS
 from mmengine.runner import Runner
+from toys import build, classifier
 
+from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.hub import config_file
+from mmkd_classroom.hub import config_file, model_config
 from mmkd_classroom.mentors.entry import read_entry
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
@@ -69,3 +71,26 @@ def test_what_is_not_there_is_named(config, message, tmp_path, monkeypatch):
     (tmp_path / 'student.py').touch()
     with pytest.raises(ClassroomError, match=message):
         config_file(config, 'The config')
+
+
+@pytest.mark.parametrize('beside', ['data_preprocessor', 'preprocess_cfg'])
+def test_the_preprocessor_beside_a_model_is_the_model_s(beside):
+    """A mentor without it would see other pixels than it was trained on."""
+    model = classifier()
+    preprocessor = model.pop('data_preprocessor')
+    cfg = Config({'model': model, beside: preprocessor})
+    assert model_config(cfg).data_preprocessor == preprocessor
+    assert 'data_preprocessor' not in cfg.model
+    own = dict(preprocessor, mean=[1.0] * 3)
+    assert (
+        model_config(Config(dict(cfg.to_dict(), model=dict(model, data_preprocessor=own))))[
+            'data_preprocessor'
+        ].mean
+        == [1.0] * 3
+    )
+    room = MultiMentorDistiller(
+        student=build(classifier()), mentors=[dict(config=cfg.to_dict(), checkpoint=None)]
+    )
+    (mentor,) = room.mentors
+    expected = torch.tensor(preprocessor['mean'])
+    torch.testing.assert_close(mentor.model.data_preprocessor.mean.flatten(), expected)

@@ -22,6 +22,7 @@ from torch.utils._pytree import tree_leaves
 
 from mmkd_classroom.command import set_mmpretrain_dataloaders
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.hub import model_config
 from mmkd_classroom.runner import pack_joints_in_config
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
@@ -272,10 +273,7 @@ def kind_of(name: str) -> str:
 def build(cfg: Config) -> nn.Module:
     """Build the model of a config with random weights from a fixed seed."""
     _seed()
-    model = copy.deepcopy(cfg.model)
-    if cfg.get('data_preprocessor') is not None:  # as the Runner does
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    return MODELS.build(model)
+    return MODELS.build(model_config(cfg))
 
 
 def full_precision(optim_wrapper: dict[str, Any]) -> dict[str, Any]:

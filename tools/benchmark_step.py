@@ -40,6 +40,7 @@ from mmkd_classroom.benchmark.plan import read_plan
 from mmkd_classroom.command import set_mmpretrain_dataloaders
 from mmkd_classroom.distiller import Classroom, student_of
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.hub import model_config
 from mmkd_classroom.mentors import Mentor
 from mmkd_classroom.mentors.entry import as_entry
 from mmkd_classroom.runner import pack_joints_in_config
@@ -150,9 +151,7 @@ def build(cfg: Config, device: str) -> tuple[Classroom, OptimWrapper]:
         dict(as_entry(mentor, 'model.mentors'), checkpoint=None) for mentor in cfg.model.mentors
     ]
     pack_joints_in_config(cfg.train_dataloader)  # with a Runner, the classroom does this
-    if cfg.get('data_preprocessor') is not None:  # as the Runner does
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
-    distiller = MODELS.build(cfg.model).to(device).train()
+    distiller = MODELS.build(model_config(cfg)).to(device).train()
     return distiller, build_optim_wrapper(distiller, cfg.optim_wrapper)
 
 

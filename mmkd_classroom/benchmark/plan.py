@@ -12,9 +12,10 @@ from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from ..distiller import student_config
 from ..errors import ClassroomError, shown
 from ..heads import build_adapter
-from ..hub import config_file
+from ..hub import config_file, model_config
 from ..json_files import is_number
 from ..mentors.entry import as_entry, mentor_name
 from ..options import build_part, check_options, type_name
@@ -149,12 +150,10 @@ class Plan:
     @cached_property
     def student(self) -> nn.Module:
         """The student, for checks."""
-        cfg = copy.deepcopy(self.classroom_config)  # MMPretrain writes defaults into it
-        model = dict(cfg.model.student)
-        if cfg.get('data_preprocessor') is not None:
-            model.setdefault('data_preprocessor', cfg.data_preprocessor)
+        cfg = student_config(self.classroom_config)
         with DefaultScope.overwrite_default_scope(cfg.get('default_scope')):
-            return MMENGINE_MODELS.build(model)
+            # A copy, for MMPretrain writes defaults into it.
+            return MMENGINE_MODELS.build(model_config(cfg))
 
     def config(self, method: Method, seed: int) -> Config:
         """Config for ``tools/train.py`` for a method and a seed."""

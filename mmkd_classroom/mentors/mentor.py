@@ -1,6 +1,5 @@
 """One frozen mentor: a stock model with its weights, and its input and output adapters."""
 
-import copy
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
@@ -9,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
@@ -19,6 +18,7 @@ from ..errors import ClassroomError, reason
 from ..features import recorded, stage_channels
 from ..functional import finite_samples, without_autocast
 from ..heads import HeadAdapter, OutputAdapter, mentor_adapter
+from ..hub import model_config
 from ..structures import Answer, Prediction
 from .entry import PRECISIONS, Entry
 from .input_adapter import InputAdapter, Normalisation, letterbox
@@ -234,11 +234,12 @@ def load_mentor(mentor: Mentor, entry: Entry) -> None:
 def _build_model(config: Config, key: str) -> nn.Module:
     """Build the stock model of a config, or the student if it is the config of a classroom."""
     try:
-        model = ConfigDict(copy.deepcopy(config.model))
-        preprocessors = [model.get('data_preprocessor'), config.get('data_preprocessor')]
-        model = model.get('student', model)
-        for preprocessor in filter(None, preprocessors):
-            model.setdefault('data_preprocessor', preprocessor)
+        model = model_config(config)
+        if 'student' in model:
+            preprocessor = model.get('data_preprocessor')
+            model = model.student
+            if preprocessor is not None:
+                model.setdefault('data_preprocessor', preprocessor)
         with DefaultScope.overwrite_default_scope(config.get('default_scope')):
             return MODELS.build(model)
     except ClassroomError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config, ConfigDict
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
 from mmengine.registry import DATASETS, MODELS, init_default_scope
@@ -17,6 +17,7 @@ from ..checkpoints import load_weights, read_checkpoint
 from ..distiller import Classroom
 from ..hooks.joints import pack_input_joints
 from ..hooks.strategy_state import load_strategy
+from ..hub import model_config
 from ..mentors.input_adapter import Normalisation
 from ..structures import ClassTargets, JointTargets, StepOutput
 from .run import Run
@@ -85,10 +86,8 @@ def build_classroom(run: Run) -> tuple[Classroom, Any]:
     """
     cfg: Config = run.config
     init_default_scope(cfg.get('default_scope', 'mmengine'))
-    model = ConfigDict(cfg.model)
+    model = model_config(cfg)
     model.pop('cache', None)  # the mentors say it themselves
-    if cfg.get('data_preprocessor') is not None:
-        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     classroom = MODELS.build(model)
     load_weights(classroom, run.checkpoint)
     load_strategy(classroom.strategy, read_checkpoint(run.checkpoint), resume=True)
