@@ -1,5 +1,6 @@
 """What tests of all modules share. Being here also makes tests/*.py importable everywhere."""
 
+import functools
 import gc
 import runpy
 import sys
@@ -28,6 +29,9 @@ settings.load_profile('suite')
 torch.set_num_threads(1)  # two test processes with two threads each are slower than with one
 # Half of the time of a small training is the layout of its config, which MMEngine prints and saves.
 mmengine.config.config.FormatCode = lambda text, **_: (text, True)
+# For each config of a package MMEngine reads all of its metafiles, and looks for the package anew.
+mmengine.config.utils.load = functools.cache(mmengine.config.utils.load)
+mmengine.config.config.is_installed = functools.cache(mmengine.config.config.is_installed)
 # Data sets collect garbage when they are built. What was imported is none.
 gc.freeze()
 
