@@ -4,7 +4,10 @@ Over all configs of the installed packages that treat parameters by their names:
 ``paramwise_cfg`` or an optimizer constructor of their own, such as layer-wise decay.
 """
 
+import ast
+import functools
 import json
+import re
 from collections import defaultdict
 from pathlib import Path
 
@@ -30,8 +33,22 @@ def folders(package):
     return [pytest.param(paths, id=f'{package}-{name}') for name, paths in found.items()]
 
 
+@functools.cache
+def mentions_it(path):
+    """Whether a config or one of its bases has these words: to load all of them takes minutes."""
+    text = path.read_text()
+    if 'paramwise_cfg' in text or 'constructor' in text:
+        return True
+    found = re.search(r"^_base_ = (\[.*?\]|\(.*?\)|'.*?'|\".*?\")", text, re.MULTILINE | re.DOTALL)
+    bases = ast.literal_eval(found[1]) if found else []
+    bases = [bases] if isinstance(bases, str) else bases
+    return any('::' in base or mentions_it((path.parent / base).resolve()) for base in bases)
+
+
 def by_name(path):
     """The config if it treats parameters by name, else None."""
+    if not mentions_it(path):
+        return None
     try:
         cfg = Config.fromfile(path)
     except Exception:  # whatever a broken stock config raises
