@@ -148,7 +148,11 @@ class JobRunner:
         if process.exitcode:
             lines = log.read_text(errors='replace').splitlines()[-_TAIL:]
             tail = ''.join(f'  | {line}\n' for line in lines)
-            raise ToolError(f'{job.name}: {script.name} failed.\n{tail}The whole log: {log}')
+            code = process.exitcode
+            how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+            raise ToolError(
+                f'{job.name}: {script.name} failed ({how}).\n{tail}The whole log: {log}'
+            )
         if line := progress.summary():
             self.log(line)
 

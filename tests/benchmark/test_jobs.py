@@ -161,7 +161,7 @@ def test_failure_shows_the_log_and_stops_no_other(tmp_path, log):
     failing = log.job(tmp_path, 'failing', FAILING)
     log.runner(tmp_path).run([failing, log.job(tmp_path, 'mentor', TRAINING, 'mentor.done')])
     (error,) = log.errors
-    assert str(error).startswith('failing: failing.py failed.')
+    assert str(error).startswith('failing: failing.py failed (exit code 1).')
     assert 'some \ufffd output' in str(error) and 'no such data set' in str(error)
     assert str(tmp_path / 'failing.log') in str(error)
     assert failing.fraction == 1
