@@ -93,6 +93,7 @@ class JobRunner:
         self._context = multiprocessing.get_context('forkserver')
         self._context.set_forkserver_preload(list(preload))
         self._stopped = False
+        self._asking = threading.Lock()
 
     def run(self, jobs: Sequence[Job]) -> None:
         """Run all jobs. An interruption stops the tools that are running."""
@@ -135,14 +136,17 @@ class JobRunner:
             target=_in_child, args=(command, str(log), str(self.folder), dict(slot), self.fresh)
         )
         progress = Progress(log, script.name, job, self.interval)
-        process.start()
+        # Each start asks for the exit codes of all processes. Of two threads that ask for the same
+        # one, the second gets 255.
+        with self._asking:
+            process.start()
         try:
-            while process.is_alive() and not self._stopped:
-                process.join(timeout=0.5)
+            while not self._stopped and not connection.wait([process.sentinel], timeout=0.5):
                 if line := progress.update():
                     self.log(line)
         finally:
-            _end(process)
+            with self._asking:
+                _end(process)
         if self._stopped:
             return
         if process.exitcode:

@@ -157,6 +157,13 @@ def test_progress_of_a_tool_that_runs(tmp_path, log):
     assert last.startswith('mentor: epoch 12 of 12, step 2 of 2, loss 0.500012, done in ')
 
 
+def test_tools_that_end_while_others_start_do_not_fail(tmp_path, log):
+    """Python asks for the exit codes of all processes whenever it starts one."""
+    jobs = [log.job(tmp_path, f'short_{index}', 'import os') for index in range(60)]
+    log.runner(tmp_path, slots=6).run(jobs)
+    assert not log.errors and len(log.done) == 60
+
+
 def test_failure_shows_the_log_and_stops_no_other(tmp_path, log):
     failing = log.job(tmp_path, 'failing', FAILING)
     log.runner(tmp_path).run([failing, log.job(tmp_path, 'mentor', TRAINING, 'mentor.done')])
