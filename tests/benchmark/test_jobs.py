@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from multiprocessing import popen_forkserver
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,25 @@ def test_progress_of_a_tool_that_runs(tmp_path, log):
     assert last.startswith('mentor: epoch 12 of 12, step 2 of 2, loss 0.500012, done in ')
 
 
-def test_tools_that_end_while_others_start_do_not_fail(tmp_path, log):
-    """Python asks for the exit codes of all processes whenever it starts one."""
-    jobs = [log.job(tmp_path, f'short_{index}', 'import os') for index in range(60)]
-    log.runner(tmp_path, slots=6).run(jobs)
-    assert not log.errors and len(log.done) == 60
+def test_no_two_threads_ask_for_an_exit_code(tmp_path, log, monkeypatch):
+    """Whenever Python starts a process it asks for those of all others. The second gets 255."""
+    asked, together, poll = set(), [], popen_forkserver.Popen.poll
+
+    def slowly(popen, *args):
+        if popen.returncode is None:
+            together.append(popen in asked)
+        asked.add(popen)
+        time.sleep(0.01)  # so that threads would meet here
+        try:
+            return poll(popen, *args)
+        finally:
+            asked.discard(popen)
+
+    monkeypatch.setattr(popen_forkserver.Popen, 'poll', slowly)
+    short = [log.job(tmp_path, f'short_{index}', 'import os') for index in range(12)]
+    log.runner(tmp_path, slots=4).run(short)
+    assert not log.errors and len(log.done) == 12
+    assert together and not any(together)
 
 
 def test_failure_shows_the_log_and_stops_no_other(tmp_path, log):
