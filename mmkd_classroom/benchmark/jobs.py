@@ -153,7 +153,7 @@ class JobRunner:
             lines = log.read_text(errors='replace').splitlines()[-_TAIL:]
             tail = ''.join(f'  | {line}\n' for line in lines)
             code = process.exitcode
-            how = signal.Signals(-code).name if code < 0 else f'exit code {code}'
+            how = signal.strsignal(-code) if code < 0 else f'exit code {code}'
             raise ToolError(
                 f'{job.name}: {script.name} failed ({how}).\n{tail}The whole log: {log}'
             )

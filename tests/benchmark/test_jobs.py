@@ -179,6 +179,13 @@ def test_no_two_threads_ask_for_an_exit_code(tmp_path, log, monkeypatch):
     assert together and not any(together)
 
 
+def test_a_tool_that_is_killed_is_told(tmp_path, log):
+    killed = log.job(tmp_path, 'killed', 'import os; os.kill(os.getpid(), 9)')
+    log.runner(tmp_path).run([killed])
+    (error,) = log.errors
+    assert str(error).startswith('killed: killed.py failed (Killed).')
+
+
 def test_failure_shows_the_log_and_stops_no_other(tmp_path, log):
     failing = log.job(tmp_path, 'failing', FAILING)
     log.runner(tmp_path).run([failing, log.job(tmp_path, 'mentor', TRAINING, 'mentor.done')])
