@@ -373,3 +373,14 @@ class TestMistakes:
                              '--resume', checkpoint)  # fmt: skip
         reason = dict(missing='no such file', truncated='truncated', evil='shutil.rmtree')
         assert 'x.pth' in message and reason[damage] in message
+
+
+def test_a_classroom_trains_by_iterations(run_tool, tmp_path):
+    """With loading workers that are safe from SIGTERM, and records without an epoch."""
+    by_iterations = 'train_cfg = dict(by_epoch=False, max_iters=3, val_interval=100)'
+    data = write_class_dataset(tmp_path / 'data')
+    base = write_class_config(tmp_path / 'class.py', data, extra=by_iterations, workers=1)
+    path = write_classroom_config(tmp_path / 'room.py', base)
+    run_tool('train', path, '--work-dir', tmp_path / 'run', '--save-on-sigterm', '--no-validate')
+    records = [json.loads(line) for line in (tmp_path / 'run/mentoring.jsonl').open()]
+    assert records[-1]['iter'] == 3 and not any('epoch' in record for record in records)
