@@ -15,4 +15,5 @@ options = {
     'param_scheduler.1.end': 60,
     'default_hooks.checkpoint.interval': 60,
 }
-cache = dict(views=8)
+# As many views as epochs: each method sees as many pictures as with mentors that run.
+cache = dict(views=60)
