@@ -2,22 +2,19 @@
 
 import copy
 import dataclasses
-import logging
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout
-from io import StringIO
 from typing import Any
 
 import torch
 from mmengine.dist import get_rank, get_world_size
 from mmengine.evaluator import Evaluator
-from mmengine.logging import MMLogger
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Subset
 
 from ..distiller import Classroom
 from ..errors import ClassroomError, did_you_mean
+from ..evaluation import evaluator_of, preprocess, quiet, spread
 from ..mentors import Mentor
 from ..options import check_options
 from ..structures import Prediction
@@ -74,8 +71,7 @@ class MentorCheck:
         loader = runner.val_dataloader
         indices = spread(loader.dataset, self.num_samples)
         evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
-        evaluator.dataset_meta = loader.dataset.metainfo
-        restrict(evaluator, loader.dataset, indices)
+        evaluator = evaluator_of(loader.dataset, evaluator, indices)
         # Data sets are often sorted by class: exchanging neighbours would not change the score.
         random.Random(0).shuffle(indices)
         mine = indices[get_rank() :: get_world_size()]
@@ -155,29 +151,10 @@ def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
     return MentorCheck(**options)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress the output of metrics except warnings and errors."""
-
-    def important(record: logging.LogRecord) -> bool:
-        return record.levelno > logging.INFO
-
-    logger = MMLogger.get_current_instance()
-    logger.addFilter(important)
-    try:
-        with redirect_stdout(StringIO()):
-            yield
-    finally:
-        logger.removeFilter(important)
-
-
 @torch.no_grad()
 def _predict(classroom: Classroom, mentor: Mentor, batch: dict) -> Iterator[list[Any]]:
     """Predictions of a mentor for the batch, then the same assigned to other samples by shifts."""
-    data = classroom.data_preprocessor(copy.deepcopy(batch), False)
-    inputs, samples = data['inputs'], data['data_samples']
-    if isinstance(inputs, (list, tuple)):
-        inputs = torch.stack(list(inputs))
+    inputs, samples = preprocess(classroom, batch)
     prediction = mentor.predict(inputs)
     for shuffle in range(_SHUFFLES + 1):
         shift = 0 if shuffle == 0 else 1 + (shuffle - 1) % max(1, len(inputs) - 1)
@@ -200,44 +177,12 @@ def _roll(prediction: Prediction, shift: int) -> Prediction:
     )
 
 
-def spread(dataset: Dataset, count: int) -> list[int]:
-    """Indices spread over the data set, with all instances of each selected image."""
-    if len(dataset) < 2:
-        raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
-    count = min(count, len(dataset))
-    chosen = {round(i * (len(dataset) - 1) / (count - 1)) for i in range(count)}
-    for index in sorted(chosen):
-        image = _image_of(dataset, index)
-        for step in (-1, 1):
-            other = index + step
-            while image is not None and 0 <= other < len(dataset):
-                if other in chosen or _image_of(dataset, other) != image:
-                    break
-                chosen.add(other)
-                other += step
-    return sorted(chosen)
-
-
 def _batch_size(samples: int, wanted: int) -> int:
     """Batch size that is large enough for the shifts and leaves no last batch of one sample."""
     size = max(_SHUFFLES + 1, wanted)
     while samples % size == 1 < samples:
         size += 1
     return size
-
-
-def _image_of(dataset: Dataset, index: int) -> int | None:
-    info = getattr(dataset, 'get_data_info', lambda index: {})(index)
-    return info.get('img_id')
-
-
-def restrict(evaluator: Evaluator, dataset: Dataset, indices: list[int]) -> None:
-    """Restrict COCO metrics to the selected images; others would be counted as misses."""
-    for metric in evaluator.metrics:
-        coco = getattr(metric, 'coco', None)
-        if coco is not None:
-            shown = {_image_of(dataset, index) for index in indices}
-            coco.imgs = {key: image for key, image in coco.imgs.items() if key in shown}
 
 
 def _span(values: list[float]) -> str:

@@ -12,27 +12,12 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
 
 from ..distiller import Classroom
-from ..hooks.mentor_check import quiet, restrict, spread
+from ..evaluation import evaluation, evaluator_of, preprocess, quiet, spread
 from ..mentors import Mentor
 
 _BATCH = 32
 
-
 Metrics = dict[str, float]
-
-
-def evaluation(cfg: Config) -> tuple[str, Any, Any] | None:
-    """What a config evaluates a model with: its validation, or else its test.
-
-    Returns:
-        ``'val'`` or ``'test'``, the config of the data set and that of the evaluator; None if there
-        is neither.
-    """
-    for stage in ('val', 'test'):
-        loader, evaluator = (cfg.get(f'{stage}_{part}') for part in ('dataloader', 'evaluator'))
-        if loader is not None and evaluator is not None:
-            return stage, loader.dataset, evaluator
-    return None
 
 
 @torch.no_grad()
@@ -55,10 +40,9 @@ def member_scores(
     if parts is None:
         return 0, []
     _, dataset, evaluator = parts
-    dataset, evaluator = DATASETS.build(dataset), Evaluator(evaluator)
+    dataset = DATASETS.build(dataset)
     indices = spread(dataset, count)
-    evaluator.dataset_meta = dataset.metainfo
-    restrict(evaluator, dataset, indices)
+    evaluator = evaluator_of(dataset, Evaluator(evaluator), indices)
     mentors = () if student_alone else classroom.mentors
     judges = [copy.deepcopy(evaluator) for _ in range(1 + len(mentors))]
     for start in range(0, len(indices), _BATCH):
@@ -74,10 +58,7 @@ def _predictions(
     classroom: Classroom, mentors: Iterable[Mentor], batch: dict
 ) -> Iterator[list[Any]]:
     """Samples with the predictions of the student, and of each mentor."""
-    data = classroom.data_preprocessor(copy.deepcopy(batch), False)
-    inputs, samples = data['inputs'], data['data_samples']
-    if isinstance(inputs, (list, tuple)):
-        inputs = torch.stack(list(inputs))
+    inputs, samples = preprocess(classroom, batch)
     with _without_flip_test(classroom):
         yield classroom.predict(inputs, copy.deepcopy(samples))
     for mentor in mentors:

@@ -13,11 +13,12 @@ from plotly.offline import get_plotlyjs
 
 from ..checkpoints import load_weights
 from ..errors import ClassroomError
+from ..evaluation import evaluation
 from ..hooks.overview import HEAD, member_costs, member_rows, method_of
 from . import charts, pictures
 from .choice import galleries
 from .lessons import Lessons, build_classroom, run_lessons
-from .members import evaluation, member_scores
+from .members import member_scores
 from .run import Run, read_classroom, read_run
 
 _TEMPLATE = 'page.html'

@@ -23,8 +23,9 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.evaluation import quiet
 from mmkd_classroom.hooks import MentorCheck
-from mmkd_classroom.hooks.mentor_check import _batch_size, quiet
+from mmkd_classroom.hooks.mentor_check import _batch_size
 
 CLASSES = 3
 
