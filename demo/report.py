@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib
@@ -77,18 +78,26 @@ def _draw_person(axis: plt.Axes, image: np.ndarray, joints: np.ndarray, seen: np
     axis.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
 
 
+def weights(record: dict[str, Any]) -> dict[str, float]:
+    """Each mentor's fraction of the weight of all, in a record of ``MentoringHook``."""
+    given = {name: values['weight'] for name, values in record['mentors'].items()}
+    whole = sum(given.values()) or 1.0
+    return {name: weight / whole for name, weight in given.items()}
+
+
 def _draw_mentoring(figure: plt.Figure, mentoring: Path) -> None:
-    """How many people each mentor taught, its share of the loss, and its score, over time."""
+    """The weight of each mentor, its share of the loss, and its score, over time."""
     records = [json.loads(line) for line in mentoring.read_text().splitlines()]
     steps = [record['iter'] for record in records]
     left, middle, right = figure.subplots(1, 3)
     for name in records[0]['mentors']:
-        for axis, key in ((left, 'active'), (middle, 'share'), (right, 'score')):
+        left.plot(steps, [100 * weights(r)[name] for r in records], marker='.', label=name)
+        for axis, key in ((middle, 'share'), (right, 'score')):
             values = [100 * record['mentors'][name][key] for record in records]
             axis.plot(steps, values, marker='.', label=name)
     scores = [100 * record['student_score'] for record in records]
     right.plot(steps, scores, marker='.', color='black', label='the student')
-    left.set(title='who taught: people on which a mentor\nwas better than the student', ylabel='%')
+    left.set(title="who teaches: a mentor's weight\namong all mentors", ylabel='%')
     middle.set(title="a mentor's part of the whole loss", ylabel='%')
     right.set(title='mean score (OKS) on the training batches', ylabel='%')
     for axis in (left, middle, right):

@@ -34,7 +34,7 @@ from mmengine.config import Config  # noqa: E402
 from mmengine.registry import MODELS, DefaultScope  # noqa: E402
 
 from demo.coco import write_data_set  # noqa: E402
-from demo.report import picture  # noqa: E402
+from demo.report import picture, weights  # noqa: E402
 from mmkd_classroom.benchmark.jobs import JobRunner, clock, preload  # noqa: E402
 from mmkd_classroom.benchmark.plan import Method, Metric, Plan  # noqa: E402
 from mmkd_classroom.benchmark.runner import BenchmarkRunner  # noqa: E402
@@ -45,7 +45,7 @@ from mmkd_classroom.errors import ClassroomError  # noqa: E402
 from mmkd_classroom.tables import markdown_table  # noqa: E402
 
 AVERAGE = dict(type='mmkd_classroom.AVER')
-SILENT = 5  # percent of the people
+SILENT = 5  # percent of the mentors' weight
 FOUND = (
     'AR at OKS 0.5'  # the people whose joints are about right; AP, which is stricter, is small here
 )
@@ -165,9 +165,9 @@ def summary(students: list[Run], store: ResultStore, record: Path) -> str:
     ]
     records = [json.loads(line) for line in record.read_text().splitlines()]
     for name in records[0]['mentors']:
-        shares = [100 * record['mentors'][name]['active'] for record in records]
+        shares = [100 * weights(record)[name] for record in records]
         first, last = shares[0], shares[-1]
-        line = f'{name} taught {first:.0f} % of the people at first, {last:.0f} % in the end'
+        line = f"{name} had {first:.0f} % of the mentors' weight at first, {last:.0f} % in the end"
         loud = [index for index, share in enumerate(shares) if share >= SILENT]
         if last < SILENT:
             epoch = records[loud[-1] + 1]['epoch'] if loud else 1

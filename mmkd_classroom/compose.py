@@ -11,7 +11,7 @@ from mmengine.registry import DefaultScope
 from .distiller import MultiMentorDistiller, is_classroom
 from .errors import ClassroomError, did_you_mean
 from .registry import MODELS
-from .strategies import Strategy
+from .strategies import DEFAULT_STRATEGY, Strategy
 
 CLASSROOM = f'mmkd_classroom.{MultiMentorDistiller.__name__}'
 _PREFIX = 'mmkd_classroom.'
@@ -29,7 +29,7 @@ def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--strategy',
         help='how the mentors teach, with default options: '
-        f'{", ".join(strategy_names())}; by default ClassroomKD',
+        f'{", ".join(strategy_names())}; by default {DEFAULT_STRATEGY}',
     )
 
 

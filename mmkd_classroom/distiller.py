@@ -63,7 +63,7 @@ def MultiMentorDistiller(
         student: Config of a stock model, or the model, which is changed in place.
         mentors: Entries ``dict(config=..., checkpoint=..., name=...)``, or ``'package::path'``
             for a config and its model zoo weights; see :func:`mmkd_classroom.mentors.read_entry`.
-        strategy: Config of the strategy. Default: ``ClassroomKD``.
+        strategy: Config of the strategy. Default: ``RunningAdvantage``.
         ranker: Config of the ranker. Default: the probability of the true class for classes; OKS
             for joints, or PCK if the data set has no sigmas.
         divergence: Config of the divergence. Default: the one of the head adapter,

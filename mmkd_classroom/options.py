@@ -40,6 +40,7 @@ def build_part(
         ClassroomError: The type is unknown, or an option is unknown, missing or of another type.
     """
     cfg = {} if cfg is None else cfg
+    named = default is None or 'type' in cfg
     if default is not None and isinstance(cfg, Mapping):
         cfg = {'type': default, **cfg}
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
@@ -53,7 +54,8 @@ def build_part(
                 f'{key}.type is {cfg["type"]!r}, which is no {kind.__name__} that can be built: '
                 'choose another type, or leave it out.'
             )
-        check_options(builder, options, key, given or {})
+        title = key if named else f'{key} (by default {default})'
+        check_options(builder, options, key, given or {}, title)
         part = builder(**options, **(given or {}))
     if not isinstance(part, kind):
         raise ClassroomError(
@@ -70,7 +72,11 @@ def type_name(cfg: Mapping[str, Any]) -> str:
 
 
 def check_options(
-    builder: Callable, options: Mapping[str, Any], key: str, given: Iterable[str] = ()
+    builder: Callable,
+    options: Mapping[str, Any],
+    key: str,
+    given: Iterable[str] = (),
+    title: str | None = None,
 ) -> None:
     """Check options against a signature.
 
@@ -79,6 +85,7 @@ def check_options(
         options: Its arguments from the config.
         key: Config key of the options, such as ``model.strategy``, for messages.
         given: Names of arguments from the caller, which the config must not set.
+        title: What has no such option, for that message. Default: the key.
 
     Raises:
         ClassroomError: An option is unknown, missing or of another type.
@@ -92,7 +99,7 @@ def check_options(
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
     if not takes_any or function is nn.Module.__init__:  # accepts **kwargs only to raise an error
-        refuse_unknown([name for name in options if name not in known], known, key)
+        refuse_unknown([name for name in options if name not in known], known, title or key)
     for name in known:
         if name not in options:
             if parameters[name].default is inspect.Parameter.empty:

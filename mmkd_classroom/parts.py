@@ -15,7 +15,7 @@ from .mentors import MentorBank, distinct_names, read_entries
 from .options import build_part, check_options
 from .rankers import Ranker
 from .registry import MODELS, TASK_UTILS
-from .strategies import Members, Strategy
+from .strategies import DEFAULT_STRATEGY, Members, Strategy
 
 
 def build_parts(
@@ -29,7 +29,7 @@ def build_parts(
 ) -> dict[str, Any]:
     """Build the parts of a classroom except the student: the arguments of `Classroom._take`."""
     adapter = build_adapter(student, adapter)
-    strategy = build_part(strategy, MODELS, 'model.strategy', 'ClassroomKD', kind=Strategy)
+    strategy = build_part(strategy, MODELS, 'model.strategy', DEFAULT_STRATEGY, kind=Strategy)
     adapter.check_student(student, strategy.needs_per_sample_loss)
     ranker = build_ranker(ranker, adapter)
     divergence = build_part(

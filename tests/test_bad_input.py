@@ -284,15 +284,32 @@ def test_sigmas_for_other_joints(refused):
 @pytest.mark.parametrize(
     'kind, options, message',
     [
-        ('classes', dict(tau_max=-1.0), r'model\.strategy\.tau_max is -1'),
+        ('classes', dict(type='ClassroomKD', tau_max=-1.0), r'model\.strategy\.tau_max is -1'),
         (
             'classes',
-            dict(granularity='smaple'),
+            dict(type='ClassroomKD', granularity='smaple'),
             r"model\.strategy\.granularity is 'smaple'.*sample",
         ),
-        ('classes', dict(granularity='keypoint'), r"model\.strategy\.granularity is 'keypoint'"),
-        ('pose', dict(temperature_mode='slow'), r"model\.strategy\.temperature_mode is 'slow'"),
-        ('pose', dict(task_weight='double'), r"model\.strategy\.task_weight is 'double'"),
+        (
+            'classes',
+            dict(type='ClassroomKD', granularity='keypoint'),
+            r"model\.strategy\.granularity is 'keypoint'",
+        ),
+        (
+            'pose',
+            dict(type='ClassroomKD', temperature_mode='slow'),
+            r"model\.strategy\.temperature_mode is 'slow'",
+        ),
+        (
+            'pose',
+            dict(type='ClassroomKD', task_weight='double'),
+            r"model\.strategy\.task_weight is 'double'",
+        ),
+        (
+            'pose',
+            dict(tau_max=4.0),
+            r"model\.strategy \(by default RunningAdvantage\) has no option 'tau_max'",
+        ),
         ('pose', dict(weight=-2), r'model\.strategy\.weight is -2'),
         ('pose', dict(temperature=0), r'model\.strategy\.temperature is 0'),
     ],

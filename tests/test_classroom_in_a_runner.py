@@ -227,7 +227,7 @@ def test_joints_are_ranked_by_what_their_data_set_allows(measured, ranker, tmp_p
     runner = train(cfg)
     assert type(runner.model.ranker) is ranker
     (log,) = Path(runner.log_dir).glob('*.log')
-    assert f'ClassroomKD by KLDivergence, ranked by {ranker.__name__}.' in log.read_text()
+    assert f'RunningAdvantage by KLDivergence, ranked by {ranker.__name__}.' in log.read_text()
 
 
 def test_a_mentor_with_other_joints_is_not_let_in_silently(tmp_path, fresh_runners):

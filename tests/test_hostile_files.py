@@ -105,7 +105,8 @@ def test_the_text_of_a_config_in_a_checkpoint_is_not_run(meta, train, canary, tm
         meta = dict(epoch=0, iter=0, config=f'open({str(canary)!r}, "w")')
     path = tmp_path / 'evil.pth'
     torch.save(dict(state_dict={}, meta=meta, message_hub=3), path)
-    said = train(lambda cfg: None, '--resume', path)
+    stateless = dict(type='mmkd_classroom.AVER')
+    said = train(lambda cfg: cfg.model.update(strategy=stateless), '--resume', path)
     assert 'The training cannot be resumed from the checkpoint' in said and 'evil.pth' in said
 
 

@@ -266,38 +266,44 @@ PARTS = [
     ),
     Case(
         'classes',
-        {'model.strategy': {'taumax': 2.0}},
+        {'model.strategy': {'type': 'ClassroomKD', 'taumax': 2.0}},
         "model.strategy has no option 'taumax' (did you mean 'tau_max'?). It takes: weight, "
         'tau_max, granularity, filter, ties, temperature_mode, temperature, mentor_weights, '
         'require_correct, task_weight.',
     ),
     Case(
         'classes',
-        {'model.strategy': {'temperature': 8.0}},
+        {'model.strategy': {'type': 'ClassroomKD', 'temperature': 8.0}},
         "model.strategy.temperature is 8.0: it is not used with temperature_mode='gap': leave it "
         'out.',
     ),
     Case(
         'classes',
-        {'model.strategy': {'tau_max': -1.0}},
+        {'model.strategy': {'type': 'ClassroomKD', 'tau_max': -1.0}},
         'model.strategy.tau_max is -1.0: it must not be negative.',
     ),
     Case(
         'classes',
-        {'model.strategy': {'tau_max': 'high'}},
+        {'model.strategy': {'type': 'ClassroomKD', 'tau_max': 'high'}},
         "model.strategy.tau_max is 'high', a str: give a number or None.",
     ),
     Case(
         'classes',
-        {'model.strategy': {'granularity': 'smaple'}},
+        {'model.strategy': {'type': 'ClassroomKD', 'granularity': 'smaple'}},
         "model.strategy.granularity is 'smaple': it must be one of ('sample', 'batch', "
         "'keypoint').",
     ),
     Case(
         'classes',
-        {'model.strategy': {'granularity': 'keypoint'}},
+        {'model.strategy': {'type': 'ClassroomKD', 'granularity': 'keypoint'}},
         "model.strategy.granularity is 'keypoint', but the student predicts classes: choose "
         "'sample' or 'batch'.",
+    ),
+    Case(
+        'classes',
+        {'model.strategy': {'tau_max': 2.0}},
+        "model.strategy (by default RunningAdvantage) has no option 'tau_max'. It takes: "
+        'temperature, weight, decay.',
     ),
     Case(
         'classes',
@@ -490,8 +496,10 @@ DATA = [
     Case(
         'classes',
         {'load_from': 'classroom_mentor_0.pth', 'resume': True},
-        "The training cannot be resumed from the checkpoint 'classroom_mentor_0.pth' "
-        '(KeyError: meta in line …). Correct the config or the file that it names.',
+        'The checkpoint cannot be resumed by model.strategy = RunningAdvantage: it has no entry '
+        "'classroom', the strategy keeps {'quality': (3,)}. Resume with the strategy, mentors and "
+        'stages that it was trained with. To start anew from its weights, give it as load_from, '
+        'without resume.',
     ),
 ]
 CASES = [*MENTORS, *PARTS, *DATA]

@@ -19,4 +19,5 @@ model = dict(
         zoo + 'res101_8xb64-210e_coco-256x192.py',  # AP 0.728
         zoo + 'res50_8xb64-210e_coco-256x192.py',  # AP 0.718
     ],
+    strategy=dict(type='ClassroomKD'),
 )

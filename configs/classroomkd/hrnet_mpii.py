@@ -19,4 +19,5 @@ model = dict(
     ],
     # Not norm='head': MMPose gives MPII's head sizes for its test split only.
     ranker=dict(type='PCKRanker', thr=0.1, norm='bbox'),
+    strategy=dict(type='ClassroomKD'),
 )

@@ -18,4 +18,5 @@ model = dict(
         zoo + 'litehrnet-30_8xb64-210e_coco-256x192.py',  # AP 0.676
         zoo + 'shufflenetv2_8xb64-210e_coco-256x192.py',  # AP 0.602
     ],
+    strategy=dict(type='ClassroomKD'),
 )

@@ -19,4 +19,5 @@ model = dict(
         zoo + 'coco/td-hm_ViTPose-base_8xb64-210e_coco-256x192.py',  # AP 0.757
     ],
     ranker=dict(type='PCKRanker', thr=0.1, norm='bbox'),
+    strategy=dict(type='ClassroomKD'),
 )

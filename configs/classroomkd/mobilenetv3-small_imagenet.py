@@ -16,4 +16,5 @@ model = dict(
         zoo + 'regnet/regnetx-400mf_8xb128_in1k.py',  # Top-1 72.56
         zoo + 'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',  # Top-1 69.55
     ],
+    strategy=dict(type='ClassroomKD'),
 )

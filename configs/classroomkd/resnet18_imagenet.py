@@ -18,4 +18,5 @@ model = dict(
         zoo + 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py',  # Top-1 71.86
         zoo + 'shufflenet_v2/shufflenet-v2-1x_16xb64_in1k.py',  # Top-1 69.55
     ],
+    strategy=dict(type='ClassroomKD'),
 )

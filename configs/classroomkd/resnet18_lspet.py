@@ -20,4 +20,5 @@ model = dict(
             ('mobilenetv2', 'td-hm_mobilenetv2_lspet-192x192'),
         )
     ],
+    strategy=dict(type='ClassroomKD'),
 )

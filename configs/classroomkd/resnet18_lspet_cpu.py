@@ -20,4 +20,5 @@ model = dict(
             ('resnet18-w8', 'td-hm_resnet18-w8_lspet-96x96_cpu'),
         )
     ],
+    strategy=dict(type='ClassroomKD'),
 )

@@ -16,4 +16,5 @@ model = dict(
         zoo + 'simcc/coco/simcc_res50_8xb64-210e_coco-256x192.py',  # AP 0.721
         zoo + 'topdown_heatmap/aic/td-hm_hrnet-w32_8xb64-210e_aic-256x192.py',  # AP 0.323
     ],
+    strategy=dict(type='ClassroomKD'),
 )

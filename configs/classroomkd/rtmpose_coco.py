@@ -16,4 +16,5 @@ model = dict(
         zoo + 'topdown_heatmap/coco/td-hm_hrnet-w48_8xb32-210e_coco-256x192.py',  # AP 0.756
         zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',  # AP 0.746
     ],
+    strategy=dict(type='ClassroomKD'),
 )

@@ -16,4 +16,5 @@ model = dict(
         zoo + 'mobilenet_v2/mobilenet-v2_8xb32_in1k.py',  # Top-1 71.86
         zoo + 'mobilenet_v3/mobilenet-v3-small_8xb128_in1k.py',  # Top-1 66.68
     ],
+    strategy=dict(type='ClassroomKD'),
 )

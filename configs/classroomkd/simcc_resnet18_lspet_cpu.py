@@ -17,4 +17,5 @@ model = dict(
         )
         for width in ('w24', 'w16', 'w8')
     ],
+    strategy=dict(type='ClassroomKD'),
 )

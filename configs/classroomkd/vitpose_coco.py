@@ -18,4 +18,5 @@ model = dict(
         zoo + 'rtmpose/coco/rtmpose-m_8xb256-420e_coco-256x192.py',  # AP 0.746
         zoo + 'topdown_heatmap/coco/cspnext-m_udp_8xb256-210e_coco-256x192.py',  # AP 0.732
     ],
+    strategy=dict(type='ClassroomKD'),
 )

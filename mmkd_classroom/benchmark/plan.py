@@ -21,6 +21,7 @@ from ..mentors.entry import as_entry, mentor_name
 from ..options import build_part, check_options, type_name
 from ..parts import build_cache
 from ..registry import MODELS, TASK_UTILS
+from ..strategies import DEFAULT_STRATEGY
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ def _check(plan: Plan, where: str) -> None:
 
 def _reads_features(model: Mapping[str, Any]) -> bool:
     """Whether the strategy of a classroom's config reads feature maps of the mentors."""
-    strategy = build_part(model['strategy'], MODELS, 'strategy', 'ClassroomKD')
+    strategy = build_part(model['strategy'], MODELS, 'strategy', DEFAULT_STRATEGY)
     _, theirs = strategy.stages(_names(model))
     return any(theirs)
 
@@ -301,7 +302,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
     try:
         model = plan.config(method, plan.seeds[0]).model
         adapter = build_adapter(plan.student, model.get('adapter'))
-        strategy = build_part(model.strategy, MODELS, 'strategy', 'ClassroomKD')
+        strategy = build_part(model.strategy, MODELS, 'strategy', DEFAULT_STRATEGY)
         divergence = model.get('divergence')
         divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
         divergence.check(adapter)

@@ -49,10 +49,11 @@ def load_strategy(strategy: Strategy, checkpoint: dict[str, Any], resume: bool) 
         return
     name = type(strategy).__name__
     if resume:
+        theirs = f'its entry {ENTRY!r} has {shapes}' if weights else f'it has no entry {ENTRY!r}'
         raise ClassroomError(
-            f'The checkpoint cannot be resumed by model.strategy = {name}: its entry {ENTRY!r} has '
-            f'{shapes}, the strategy {expected}. Resume with the strategy, mentors and stages that '
-            'it was trained with.'
+            f'The checkpoint cannot be resumed by model.strategy = {name}: {theirs}, the strategy '
+            f'keeps {expected}. Resume with the strategy, mentors and stages that it was trained '
+            'with. To start anew from its weights, give it as load_from, without resume.'
         )
     if ours:
         print_log(

@@ -9,11 +9,15 @@ from .classroom import ClassroomKD
 from .ebkd import EBKD
 from .weighted import WeightedKD
 
+#: The strategy of a classroom that names none; ``docs/results.md`` says why.
+DEFAULT_STRATEGY = 'RunningAdvantage'
+
 __all__ = [
     'AMTML',
     'AVER',
     'CAMKD',
     'ClassroomKD',
+    'DEFAULT_STRATEGY',
     'EBKD',
     'Members',
     'RunningAdvantage',

@@ -87,7 +87,7 @@ def test_tensorboard_gets_one_chart_a_statistic(tmp_path, fresh_runners):
     (category,) = Layout.FromString(tensor.string_val[0]).category
     charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
     curves = reader.Tags()['scalars']
-    for key in ('active', 'score', 'temperature', 'share'):
+    for key in ('weight', 'score', 'share'):
         shown = [curve for curve in curves if any(re.search(tag, curve) for tag in charts[key])]
         expected = {f'mentor/mentor_{index}/{key}' for index in range(2)}
         assert set(shown) == expected | ({'student_score'} if key == 'score' else set())

@@ -41,11 +41,10 @@ class Diary(Hook):
         self.tau_maxes.append(getattr(runner.model.strategy, 'tau_max', None))
 
 
-def run(folder, kind='classes', epochs=3, poison=None, strategy=None, extra='', **options):
+def run(folder, kind='classes', epochs=3, poison=None, strategy='ClassroomKD', extra='', **options):
     """Train for two steps an epoch; the runner, what the diary saw, and the records."""
     cfg = config(kind, folder, extra=extra, epochs=epochs)
-    if strategy is not None:
-        cfg.model.strategy = dict(type=strategy)
+    cfg.model.strategy = dict(type=strategy)
     (hook,) = [hook for hook in cfg.custom_hooks if hook.type.endswith('MentoringHook')]
     hook.update(options)
     cfg.train_cfg.val_interval = epochs
@@ -152,9 +151,10 @@ def test_the_interval_is_the_logger_s_unless_set(
 
 
 def test_a_resumed_run_goes_on_in_the_same_file(tmp_path, fresh_runners):
-    _, _, whole = run(new(tmp_path / 'whole'), epochs=3)
+    strategy = 'RunningAdvantage'  # the default, which `classroom.py` leaves out
+    _, _, whole = run(new(tmp_path / 'whole'), epochs=3, strategy=strategy)
     folder = new(tmp_path / 'parts')
-    runner, _, first = run(folder, epochs=2)
+    runner, _, first = run(folder, epochs=2, strategy=strategy)
     path = Path(runner.work_dir) / 'mentoring.jsonl'
     # It went on after its last checkpoint, and was killed in the middle of a record.
     with path.open('a') as file:
@@ -214,19 +214,25 @@ class Loud:
         return dict(score=[0.5, 0.5], share=[share / 4, 3 * share / 4], student_score=0.5)
 
 
-def test_mentors_that_drown_the_labels_are_warned_of_once(tmp_path, fresh_runners, monkeypatch):
+@pytest.mark.parametrize(
+    'strategy, also',
+    [('ClassroomKD', ' or model.strategy.tau_max (now 4)'), ('RunningAdvantage', '')],
+)
+def test_mentors_that_drown_the_labels_are_warned_of_once(
+    strategy, also, tmp_path, fresh_runners, monkeypatch
+):
     # It takes five records in a row, and more than 0.8.
     shares = [0.9] * 4 + [0.8] + [0.95] * 3 + [0.85] + [0.9] * 6
     monkeypatch.setattr(distiller, 'Statistics', lambda: Loud(shares))
-    runner, _, records = run(tmp_path, epochs=7, interval=1, weight=2.0)
+    runner, _, records = run(tmp_path, epochs=7, strategy=strategy, interval=1, weight=2.0)
     assert len(records) == len(shares)
     log = [line for line in log_of(runner) if ' Mentors [' in line or 'whole loss' in line]
     (index,) = [index for index, line in enumerate(log) if 'whole loss' in line]
     assert index == 10 and ' - WARNING - ' in log[index]  # after the tenth record
     assert log[index].endswith(
         'The mentors make up 0.85 or more of the whole loss since 5 records: the student '
-        'hardly learns from its labels. Lower MentoringHook.weight (now 2) or '
-        'model.strategy.tau_max (now 4). This warning comes once.'
+        f'hardly learns from its labels. Lower MentoringHook.weight (now 2){also}. '
+        'This warning comes once.'
     )
 
 
@@ -246,6 +252,7 @@ def test_schedules_set_the_strategy_before_each_step(tmp_path, fresh_runners):
     'strategy, keys',
     [
         ('AVER', {'weight', 'share', 'score', 'invalid'}),
+        ('RunningAdvantage', {'weight', 'share', 'score', 'invalid'}),
         ('AMTML', {'weight', 'share', 'score', 'invalid'}),
     ],
 )
@@ -300,8 +307,7 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
     cfg = config('classes', tmp_path, extra='')
     cfg.custom_hooks[-1].tau_max = 1.0
     runner = Runner.from_cfg(cfg)
-    del runner.model.strategy.tau_max
-    with pytest.raises(ClassroomError, match=r"schedules \['tau_max'\].*ClassroomKD"):
+    with pytest.raises(ClassroomError, match=r"schedules \['tau_max'\].*RunningAdvantage"):
         runner.train()
     assert runner.iter == 0
 
