@@ -113,6 +113,7 @@ devices = pytest.mark.parametrize('device', [FAKE if PRETENDS else 'meta'])
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # all the tests of this file
 @pytest.mark.skipif(PRETENDS, reason='this is that process')
 @pytest.mark.skipif(setup is None, reason='this PyTorch cannot pretend to have a device')
 def test_all_this_on_a_pretended_device():

@@ -497,7 +497,7 @@ DATA = [
         'classes',
         {'load_from': 'classroom_mentor_0.pth', 'resume': True},
         'The checkpoint cannot be resumed by model.strategy = RunningAdvantage: it has no entry '
-        "'classroom', the strategy keeps {'quality': (3,)}. Resume with the strategy, mentors and "
+        "'classroom', the strategy keeps {'sums': (2, 2)}. Resume with the strategy, mentors and "
         'stages that it was trained with. To start anew from its weights, give it as load_from, '
         'without resume.',
     ),

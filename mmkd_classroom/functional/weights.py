@@ -85,19 +85,19 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
     return torch.where(count == 1, 1.0, others) * valid
 
 
-def advantage_weights(quality: Tensor, valid: Tensor) -> Tensor:
+def advantage_weights(advantage: Tensor, valid: Tensor) -> Tensor:
     r"""Running advantage: mentors weigh by how much better than the student they are.
 
     .. math::
-        w_m = \frac{\max(0, Q_m - Q)}{\sum_{m'} \max(0, Q_{m'} - Q)}, \quad
-        Q = \min\Big(Q_s, \frac1M\sum_{m'} Q_{m'}\Big)
+        w_m = \frac{\max(0, A_m - A)}{\sum_{m'} \max(0, A_{m'} - A)}, \quad
+        A = \min\Big(0, \frac1M\sum_{m'} A_{m'}\Big)
 
     Of this project. The sums are over the valid mentors, and M is their number. A student that is
     better than the mean of its mentors is compared with this mean, so that those above it go on
     teaching. If all are equally good, so are their weights.
 
     Args:
-        quality: :math:`Q`, ``(M + 1, ...)``, of the student and the mentors.
+        advantage: :math:`A`, ``(M, ...)``, the scores of the mentors minus that of the student.
         valid: ``(M, ...)`` booleans.
 
     Returns:
@@ -105,16 +105,16 @@ def advantage_weights(quality: Tensor, valid: Tensor) -> Tensor:
 
     Example:
         >>> valid = torch.ones(3, dtype=torch.bool)
-        >>> advantage_weights(torch.tensor([0.5, 0.8, 0.6, 0.1]), valid)
+        >>> advantage_weights(torch.tensor([0.3, 0.1, -0.4]), valid)
         tensor([0.7500, 0.2500, 0.0000])
-        >>> advantage_weights(torch.tensor([0.9, 0.8, 0.6, 0.1]), valid)
+        >>> advantage_weights(torch.tensor([-0.1, -0.3, -0.8]), valid)
         tensor([0.7500, 0.2500, 0.0000])
     """
     count = valid.sum(dim=0).clamp(min=1)
-    mean = (quality[1:] * valid).sum(dim=0) / count
-    advantage = (quality[1:] - torch.minimum(quality[0], mean)).clamp(min=0) * valid
-    total = advantage.sum(dim=0)
-    return torch.where(total > 0, advantage / torch.where(total > 0, total, 1.0), valid / count)
+    mean = (advantage * valid).sum(dim=0) / count
+    above = (advantage - mean.clamp(max=0)).clamp(min=0) * valid
+    total = above.sum(dim=0)
+    return torch.where(total > 0, above / torch.where(total > 0, total, 1.0), valid / count)
 
 
 def latent_weights(feature: Tensor, latents: Tensor, shared: Tensor, valid: Tensor) -> Tensor:

@@ -19,12 +19,13 @@ class RunningAdvantage(WeightedKD):
 
     Of this project. The weights are V times those of
     :func:`mmkd_classroom.functional.advantage_weights` (V is the number of valid mentors), where
-    :math:`Q` is the running mean of a member's score over the samples of all processes. All samples
-    have the same weights, so the noise of single scores is averaged out. Where a mentor's output is
-    not finite its score is 0, which lowers its mean for a while.
+    :math:`A_m` is the running mean of the mentor's score minus the student's, over the samples of
+    all processes. A mentor that does not predict some joints or classes is compared with the
+    student on the others. All samples have the same weights, so the noise of single scores is
+    averaged out.
 
-    What is kept is ``quality``, ``(M + 1,)``, of the student and the mentors; it is saved in
-    checkpoints. In evaluation mode it does not change.
+    What is kept is ``sums``, ``(2, M)``: running means of the difference, and of what it is divided
+    by. They are saved in checkpoints. In evaluation mode they do not change.
 
     Args:
         temperature: See :class:`WeightedKD`.
@@ -45,17 +46,21 @@ class RunningAdvantage(WeightedKD):
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
         super().build(members)
-        # Not corrected for its start at 0: the weights do not depend on its scale.
-        self.register_buffer('quality', torch.zeros(1 + len(members.mentors)))
+        # A ratio of two running means needs no correction for their start at 0.
+        self.register_buffer('sums', torch.zeros(2, len(members.mentors)))
 
     @torch.no_grad()
     def mentor_weights(
         self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
-        if self.training:
-            score = scores.sample.mean(dim=-1).to(self.quality)
-            dist.all_reduce(score, op='mean')
-            self.quality.lerp_(score, 1 - self.decay)
         valid = scores.valid[1:]
-        return advantage_weights(self.quality[:, None, None], valid) * valid.sum(dim=0)
+        if self.training:
+            compared = targets.weights * valid
+            difference = (scores.item[1:] - scores.item[0]) * compared
+            sums = torch.stack([difference, compared]).sum(dim=-1).mean(dim=-1).to(self.sums)
+            dist.all_reduce(sums, op='mean')
+            self.sums.lerp_(sums, 1 - self.decay)
+        difference, compared = self.sums
+        advantage = difference / torch.where(compared > 0, compared, 1.0)
+        return advantage_weights(advantage[:, None, None], valid) * valid.sum(dim=0)

@@ -1,5 +1,7 @@
 """The running advantage against its formula, over several steps."""
 
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given
@@ -22,7 +24,7 @@ def strategy_for(classroom, **options):
     return strategy.double()
 
 
-def loss_by_the_formula(classroom, quality, temperature):
+def loss_by_the_formula(classroom, advantage, temperature):
     """The distillation loss, one mentor, sample and item at a time."""
     targets, samples, total = classroom.targets, len(classroom.targets.weights), 0.0
     divergences = [
@@ -31,60 +33,95 @@ def loss_by_the_formula(classroom, quality, temperature):
     ]
     for i in range(samples):
         for k, item in enumerate(targets.weights[i]):
-            there = [m for m, mentor in enumerate(classroom.mentors, 1) if mentor.valid[i, k]]
+            there = [m for m, mentor in enumerate(classroom.mentors) if mentor.valid[i, k]]
             if not there:
                 continue
-            mean = sum(quality[m] for m in there) / len(there)
-            above = {m: max(0.0, quality[m] - min(quality[0], mean)) for m in there}
+            mean = sum(advantage[m] for m in there) / len(there)
+            above = {m: max(0.0, advantage[m] - min(0.0, mean)) for m in there}
             for m in there:
                 weight = above[m] / sum(above.values()) if any(above.values()) else 1 / len(there)
-                total = total + item * weight * divergences[m - 1][i, k]
+                total = total + item * weight * divergences[m][i, k]
     return total / samples
+
+
+class ByTheFormula:
+    """The running mean of a mentor's score minus the student's, one item at a time."""
+
+    def __init__(self, mentors, decay):
+        self.decay, self.difference, self.compared = decay, [0.0] * mentors, [0.0] * mentors
+
+    def after(self, classroom):
+        """The advantage of each mentor after one more batch."""
+        weights = classroom.targets.weights
+        item = classroom.ranker(classroom.members, classroom.targets).item.tolist()
+        for m, mentor in enumerate(classroom.mentors):
+            difference = compared = 0.0
+            for i, k in torch.nonzero(mentor.valid).tolist():
+                difference += weights[i, k].item() * (item[m + 1][i][k] - item[0][i][k])
+                compared += weights[i, k].item()
+            for mean, now in ((self.difference, difference), (self.compared, compared)):
+                mean[m] = self.decay * mean[m] + (1 - self.decay) * now / len(weights)
+        return [d / c if c else 0.0 for d, c in zip(self.difference, self.compared)]
 
 
 @kinds
 @pytest.mark.parametrize('mentors', [1, 2, 4])
 def test_the_loss_is_the_formula_s_with_the_running_mean(kind, mentors):
-    decay, strategy, quality = 0.9, None, [0.0] * (1 + mentors)
+    by_the_formula, strategy = ByTheFormula(mentors, 0.9), None
     for step in range(4):
         classroom = room(kind, mentors, seed=step)
         if mentors > 1:
             classroom.change(1, valid=torch.tensor([[True], [False], [True], [True], [True]]))
-        strategy = strategy or strategy_for(classroom, decay=decay)
-        scores = classroom.ranker(classroom.members, classroom.targets).sample.mean(dim=1)
-        quality = [decay * q + (1 - decay) * s.item() for q, s in zip(quality, scores)]
+        if mentors > 2 and kind != 'classes':  # a mentor with fewer joints
+            classroom.change(3, valid=torch.tensor([True, False, True]))
+        strategy = strategy or strategy_for(classroom, decay=0.9)
+        advantage = by_the_formula.after(classroom)
         leaves = classroom.leaves()
         loss = classroom.output(strategy).losses['loss_mentors']
-        expected = loss_by_the_formula(classroom, quality, 3.0)
-        assert strategy.quality.tolist() == pytest.approx(quality)
+        expected = loss_by_the_formula(classroom, advantage, 3.0)
         assert loss.item() == pytest.approx(expected.item(), rel=1e-6)
         ours, slow = torch.autograd.grad(loss, leaves), torch.autograd.grad(expected, leaves)
         for one, other in zip(ours, slow):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-12)
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=6), st.data())
-def test_weights_sum_to_one_over_the_better_mentors(quality, data):
-    size = len(quality) - 1
+@given(st.lists(st.floats(-1, 1), min_size=1, max_size=5), st.data())
+def test_weights_sum_to_one_over_the_better_mentors(advantage, data):
+    size = len(advantage)
     valid = data.draw(st.lists(st.booleans(), min_size=size, max_size=size))
-    weights = advantage_weights(torch.tensor(quality, dtype=torch.float64), torch.tensor(valid))
-    there = [q for q, v in zip(quality[1:], valid) if v]
+    weights = advantage_weights(torch.tensor(advantage, dtype=torch.float64), torch.tensor(valid))
+    there = [a for a, v in zip(advantage, valid) if v]
     assert weights.sum().item() == pytest.approx(float(bool(there)))
-    for weight, q, v in zip(weights.tolist(), quality[1:], valid):
+    for weight, a, v in zip(weights.tolist(), advantage, valid):
         assert weight >= 0 and (v or weight == 0)
-        if v and q == max(there):  # the best mentor always teaches
+        if v and a == max(there):  # the best mentor always teaches
             assert weight > 0
-        if v and q < min(quality[0], max(there)) and q < sum(there) / len(there) - 1e-9:
+        if v and a < min(0.0, max(there)) and a < sum(there) / len(there) - 1e-9:
             assert weight == 0  # it is worse than the student and than most
 
 
 def test_a_student_that_has_passed_all_is_compared_with_their_mean():
     valid = torch.ones(3, dtype=torch.bool)
-    behind, ahead = (torch.tensor([own, 0.8, 0.6, 0.1]) for own in (0.5, 0.99))
-    assert advantage_weights(behind, valid).tolist() == pytest.approx([0.75, 0.25, 0])
-    assert advantage_weights(ahead, valid).tolist() == pytest.approx([0.75, 0.25, 0])
-    equal = advantage_weights(torch.tensor([0.9, 0.5, 0.5, 0.5]), valid)
+    mentors = torch.tensor([0.8, 0.6, 0.1])
+    behind, ahead = (advantage_weights(mentors - own, valid) for own in (0.5, 0.99))
+    assert behind.tolist() == pytest.approx([0.75, 0.25, 0])
+    assert ahead.tolist() == pytest.approx([0.75, 0.25, 0])
+    equal = advantage_weights(torch.full((3,), -0.4), valid)
     assert equal.tolist() == pytest.approx([1 / 3] * 3)
+
+
+def test_a_specialist_is_compared_with_the_student_on_what_it_predicts():
+    """A mentor that knows only what is hard for all is better there, though its mean is lower."""
+    classroom = room('classes', 2)
+    known = torch.tensor([[True], [True], [False], [False], [False]])
+    scores = classroom.ranker(classroom.members, classroom.targets)
+    valid = torch.stack([torch.ones(5, 1).bool(), known, torch.ones(5, 1).bool()])
+    item = torch.tensor([[0.1, 0.1, 0.9, 0.9, 0.9], [0.4, 0.4, 0, 0, 0], [0.0, 0.0, 0.8, 0.8, 0.8]])
+    scores = dataclasses.replace(scores, item=item[..., None].double(), valid=valid)
+    strategy = strategy_for(classroom)
+    weights = strategy.mentor_weights(classroom.mentors, scores, classroom.targets)[..., 0]
+    assert weights[:, :2].tolist() == [[2, 2], [0, 0]]  # times the number of valid mentors
+    assert weights[:, 2:].tolist() == [[0] * 3, [1] * 3]  # it is alone there
 
 
 @kinds
@@ -103,7 +140,7 @@ def test_a_mentor_that_is_not_finite_does_not_stay_in_the_mean():
     classroom(inputs, samples, mode='loss')
     handle.remove()
     losses = classroom(inputs, samples, mode='loss')
-    assert classroom.strategy.quality.isfinite().all()
+    assert classroom.strategy.sums.isfinite().all()
     assert losses['loss_mentors'].isfinite() and losses['loss_mentors'] > 0
 
 
@@ -112,11 +149,11 @@ def test_in_evaluation_mode_the_running_mean_stays():
     classroom = room('classes', 2)
     strategy = strategy_for(classroom)
     classroom.output(strategy)
-    before = strategy.quality.clone()
+    before = strategy.sums.clone()
     classroom.output(strategy.eval())
-    assert torch.equal(strategy.quality, before) and before.any()
+    assert torch.equal(strategy.sums, before) and before.any()
     classroom.output(strategy.train())
-    assert not torch.equal(strategy.quality, before)
+    assert not torch.equal(strategy.sums, before)
 
 
 def test_the_running_mean_is_saved():
@@ -125,7 +162,7 @@ def test_the_running_mean_is_saved():
     classroom.output(strategy)
     other = strategy_for(classroom)
     other.load_state_dict(strategy.state_dict())
-    assert torch.equal(other.quality, strategy.quality) and strategy.quality.any()
+    assert torch.equal(other.sums, strategy.sums) and strategy.sums.any()
 
 
 @pytest.mark.parametrize(
