@@ -54,7 +54,7 @@ def build_part(
                 f'{key}.type is {cfg["type"]!r}, which is no {kind.__name__} that can be built: '
                 'choose another type, or leave it out.'
             )
-        title = key if named else f'{key} (by default {default})'
+        title = key if named else f'{key} has no type, so it is {default}, which'
         check_options(builder, options, key, given or {}, title)
         part = builder(**options, **(given or {}))
     if not isinstance(part, kind):

@@ -308,7 +308,7 @@ def test_sigmas_for_other_joints(refused):
         (
             'pose',
             dict(tau_max=4.0),
-            r"model\.strategy \(by default RunningAdvantage\) has no option 'tau_max'",
+            r"strategy has no type, so it is RunningAdvantage, which has no option 'tau_max'",
         ),
         ('pose', dict(weight=-2), r'model\.strategy\.weight is -2'),
         ('pose', dict(temperature=0), r'model\.strategy\.temperature is 0'),

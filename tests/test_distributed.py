@@ -46,12 +46,14 @@ def build_case(kind, options):
     inputs, samples = SETTINGS[kind]['batch'](SIZE)
     if kind == 'pose':
         samples = [sample.to(torch.float64) for sample in samples]
-    return classroom_of(kind, **options).double().eval(), inputs.double(), samples
+    classroom = classroom_of(kind, **options).double().eval()
+    classroom.strategy.train()  # the running advantage averages
+    return classroom, inputs.double(), samples
 
 
 def work(rank, folder):
     """What each process does."""
-    result = dict(gradients=[], losses=[], statistics=[], trained=[])
+    result = dict(gradients=[], losses=[], statistics=[], states=[], trained=[])
     for kind, options in CASES:
         classroom, inputs, samples = build_case(kind, options)
         wrapped = MMDistributedDataParallel(
@@ -64,6 +66,7 @@ def work(rank, folder):
         result['gradients'].append(gradient(classroom))
         result['losses'].append(loss.detach())
         result['statistics'].append(classroom.statistics.read())
+        result['states'].append(copy.deepcopy(classroom.strategy.state_dict()))
     for kind in SETTINGS:
         result['trained'].append(train(kind, folder, rank))
     return result
@@ -121,6 +124,8 @@ def test_the_gradient_is_that_of_one_process_on_the_joined_batch(results, index)
     for result in results:
         difference = (result['gradients'][index] - expected).abs().max()
         assert difference < 1e-6 < expected.abs().max() / 1000
+        for name, value in classroom.strategy.state_dict().items():
+            torch.testing.assert_close(result['states'][index][name], value)
     halves = [result['losses'][index].item() for result in results]
     assert sum(halves) / 2 == pytest.approx(loss.item(), rel=0, abs=1e-6)
     assert abs(halves[0] - halves[1]) > 1e-4  # the processes did not see the same

@@ -302,8 +302,8 @@ PARTS = [
     Case(
         'classes',
         {'model.strategy': {'tau_max': 2.0}},
-        "model.strategy (by default RunningAdvantage) has no option 'tau_max'. It takes: "
-        'temperature, weight, decay.',
+        "model.strategy has no type, so it is RunningAdvantage, which has no option 'tau_max'. "
+        'It takes: temperature, weight, decay.',
     ),
     Case(
         'classes',
@@ -497,9 +497,9 @@ DATA = [
         'classes',
         {'load_from': 'classroom_mentor_0.pth', 'resume': True},
         'The checkpoint cannot be resumed by model.strategy = RunningAdvantage: it has no entry '
-        "'classroom', the strategy keeps {'sums': (2, 2)}. Resume with the strategy, mentors and "
-        'stages that it was trained with. To start anew from its weights, give it as load_from, '
-        'without resume.',
+        "'classroom', the strategy has {'averages': (2, 2)}. Resume with the strategy, mentors "
+        'and stages that it was trained with. To start anew from its weights, give it as '
+        'load_from, without resume.',
     ),
 ]
 CASES = [*MENTORS, *PARTS, *DATA]

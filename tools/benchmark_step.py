@@ -117,6 +117,7 @@ def _classroom(cfg: Config, mentors: dict[str, str]) -> Config:
         type='mmkd_classroom.MultiMentorDistiller',
         student=cfg.model,
         mentors=[dict(name=name, config=path) for name, path in mentors.items()],
+        strategy=dict(type='ClassroomKD'),  # it has the most to compute
     )
     return cfg
 

@@ -316,7 +316,8 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
 
 def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -> dict[str, Any]:
     change = dict(change or {})
-    return change if 'type' in change else {**base, **change}
+    merged = change if 'type' in change else {**base, **change}
+    return {'type': DEFAULT_STRATEGY, **merged}  # with another default it is another run
 
 
 def remove_mentors(cfg: Config) -> None:

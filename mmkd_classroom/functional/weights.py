@@ -86,7 +86,7 @@ def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
 
 
 def advantage_weights(advantage: Tensor, valid: Tensor) -> Tensor:
-    r"""Running advantage: mentors weigh by how much better than the student they are.
+    r"""Running advantage: mentors are weighted by how much better than the student they are.
 
     .. math::
         w_m = \frac{\max(0, A_m - A)}{\sum_{m'} \max(0, A_{m'} - A)}, \quad

@@ -20,7 +20,7 @@ class ClassroomHook(Hook):
     """Prepares a classroom. The classroom registers it; see :mod:`mmkd_classroom.runner`.
 
     - Before the first step it checks the training data and matches the mentors' joints with theirs.
-    - It saves the strategy's parameters in each checkpoint and loads them on ``--resume``; see
+    - It saves the strategy's state in each checkpoint and loads it on ``--resume``; see
       :mod:`mmkd_classroom.hooks.strategy_state`.
     """
 
@@ -38,12 +38,15 @@ class ClassroomHook(Hook):
             log_overview(classroom, (width, height))
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Save the strategy's parameters, separately from the student's."""
-        save_strategy(classroom_of(runner).strategy, checkpoint)
+        """Save the strategy's state, separately from the student's."""
+        classroom = classroom_of(runner)
+        save_strategy(classroom.strategy, _names(classroom), checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Load the strategy's parameters."""
-        load_strategy(classroom_of(runner).strategy, checkpoint, resume=runner._resume)
+        """Load the strategy's state."""
+        classroom = classroom_of(runner)
+        names = _names(classroom)
+        load_strategy(classroom.strategy, names, checkpoint, resume=runner._resume)
 
 
 def classroom_of(runner: Runner) -> Classroom:
@@ -59,3 +62,7 @@ def classroom_of(runner: Runner) -> Classroom:
             "remove the hook, or make the model a 'mmkd_classroom.MultiMentorDistiller'."
         )
     return model
+
+
+def _names(classroom: Classroom) -> list[str]:
+    return [mentor.name for mentor in classroom.mentors]

@@ -56,7 +56,7 @@ class MentoringHook(Hook):
         interval: Iterations between two records. Default: the one of ``default_hooks.logger``.
         weight: Schedule of ``strategy.weight``: a number or a dict, see
             :func:`mmkd_classroom.hooks.schedules.build_schedule`. Default: no schedule.
-        tau_max: Schedule of ``strategy.tau_max``.
+        tau_max: Schedule of ClassroomKD's ``tau_max``.
         mentor_check: Arguments of :class:`MentorCheck` (``{}`` for its defaults), which scores the
             mentors before training; None for no check.
         report: Whether to write ``report.html`` to the work_dir when training ends, as
@@ -109,7 +109,8 @@ class MentoringHook(Hook):
         if missing:
             raise ClassroomError(
                 f'MentoringHook schedules {missing}, which model.strategy = '
-                f'{type(strategy).__name__} does not use with its options.'
+                f'{type(strategy).__name__} does not use with its options: remove it, or choose '
+                'a strategy that does (ClassroomKD has tau_max).'
             )
         missing = [name for name in ('jinja2', 'plotly') if find_spec(name) is None]
         if self.report and missing:

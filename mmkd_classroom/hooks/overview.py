@@ -96,7 +96,7 @@ def method_of(classroom: Classroom) -> str:
     """One sentence on the strategy, the divergence and the ranker."""
     parts = (classroom.strategy, classroom.divergence, classroom.ranker)
     strategy, divergence, ranker = (type(part).__name__ for part in parts)
-    return f'{strategy} by {divergence}, ranked by {ranker}.'
+    return f'{strategy} by {divergence}, scored by {ranker}.'
 
 
 def member_costs(classroom: Classroom, size: tuple[int, int]) -> list[float | None]:

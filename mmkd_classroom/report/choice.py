@@ -75,7 +75,7 @@ _QUESTIONS: tuple[tuple[str, str, Callable[[Lessons], np.ndarray]], ...] = (
     ),
     (
         'Confidently wrong, and silenced',
-        'A mentor is sure and worse than the student, so it does not teach.',
+        'A mentor is sure and worse than the student, and has no weight.',
         _error_of_silenced,
     ),
     ('The most disputed', 'The scores of the mentors differ most.', _dispute),

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checkpoints import load_weights, read_checkpoint
 from ..distiller import Classroom
+from ..errors import ClassroomError
 from ..hooks.joints import pack_input_joints
 from ..hooks.strategy_state import load_strategy
 from ..hub import model_config
@@ -90,7 +91,15 @@ def build_classroom(run: Run) -> tuple[Classroom, Any]:
     model.pop('cache', None)  # the mentors say it themselves
     classroom = MODELS.build(model)
     load_weights(classroom, run.checkpoint)
-    load_strategy(classroom.strategy, read_checkpoint(run.checkpoint), resume=True)
+    names = [mentor.name for mentor in classroom.mentors]
+    try:
+        load_strategy(classroom.strategy, names, read_checkpoint(run.checkpoint), resume=True)
+    except ClassroomError as error:
+        raise ClassroomError(
+            f'{run.checkpoint} was not trained with model.strategy = '
+            f'{type(classroom.strategy).__name__} and these mentors. Correct the config in its '
+            f'work directory. ({error})'
+        ) from error
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     if hasattr(dataset, 'full_init'):
         dataset.full_init()

@@ -214,7 +214,7 @@ def _lessons(lessons: Lessons) -> dict[str, Any]:
         figures=_joint_figures(lessons),
         topic_charts=list(map(_html, figures)),
         disagreement_chart=_html(charts.disagreement(lessons)),
-        samples_note='Bold members teach the sample; their weight is beside it.',
+        samples_note='Bold members have weight on the sample; it is beside them.',
         galleries=[
             dict(
                 title=gallery.title,

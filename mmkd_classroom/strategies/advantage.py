@@ -1,12 +1,13 @@
 """The running advantage: mentors that have been better than the student so far have more weight."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from mmengine import dist
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..functional import advantage_weights
+from ..functional import advantage_weights, at_least_float32
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
 from .base import Members, require
@@ -19,18 +20,18 @@ class RunningAdvantage(WeightedKD):
 
     Of this project. The weights are V times those of
     :func:`mmkd_classroom.functional.advantage_weights` (V is the number of valid mentors), where
-    :math:`A_m` is the running mean of the mentor's score minus the student's, over the samples of
-    all processes. A mentor that does not predict some joints or classes is compared with the
-    student on the others. All samples have the same weights, so the noise of single scores is
-    averaged out.
+    :math:`A_m` is the mentor's mean score minus the student's, over the samples of all processes
+    and, by an exponential moving average, over the steps. A mentor that does not predict some
+    joints or classes is compared with the student on the others. All samples have the same weights,
+    so the noise of single scores is averaged out.
 
-    What is kept is ``sums``, ``(2, M)``: running means of the difference, and of what it is divided
-    by. They are saved in checkpoints. In evaluation mode they do not change.
+    What is kept is ``averages``, ``(2, M)`` in float32: of the difference, and of what it is
+    divided by. They are saved in checkpoints. In evaluation mode they do not change.
 
     Args:
         temperature: See :class:`WeightedKD`.
         weight: :math:`\lambda`, weight of the distillation loss.
-        decay: Of the running mean, per step.
+        decay: Of the moving average, per step.
 
     Raises:
         ClassroomError: An option has an invalid value.
@@ -46,8 +47,14 @@ class RunningAdvantage(WeightedKD):
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""
         super().build(members)
-        # A ratio of two running means needs no correction for their start at 0.
-        self.register_buffer('sums', torch.zeros(2, len(members.mentors)))
+        # The ratio of two moving averages needs no correction for their start at 0.
+        self.register_buffer('averages', torch.zeros(2, len(members.mentors)))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> nn.Module:
+        super()._apply(fn, *args, **kwargs)
+        # In half precision their small steps would be lost to rounding.
+        self.averages = at_least_float32(self.averages)
+        return self
 
     @torch.no_grad()
     def mentor_weights(
@@ -56,11 +63,13 @@ class RunningAdvantage(WeightedKD):
         """See :meth:`WeightedKD.mentor_weights`."""
         valid = scores.valid[1:]
         if self.training:
-            compared = targets.weights * valid
-            difference = (scores.item[1:] - scores.item[0]) * compared
-            sums = torch.stack([difference, compared]).sum(dim=-1).mean(dim=-1).to(self.sums)
-            dist.all_reduce(sums, op='mean')
-            self.sums.lerp_(sums, 1 - self.decay)
-        difference, compared = self.sums
+            # A student that overflows once, as with AMP, must not stay in the average.
+            known = valid & scores.item[0].isfinite()
+            compared = targets.weights * known
+            difference = torch.where(known, scores.item[1:] - scores.item[0], 0.0) * compared
+            means = torch.stack([difference, compared]).sum(dim=-1).mean(dim=-1).to(self.averages)
+            dist.all_reduce(means, op='mean')
+            self.averages.lerp_(means, 1 - self.decay)
+        difference, compared = self.averages
         advantage = difference / torch.where(compared > 0, compared, 1.0)
         return advantage_weights(advantage[:, None, None], valid) * valid.sum(dim=0)

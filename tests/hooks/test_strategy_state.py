@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from runs import WRITERS, config
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.hooks.strategy_state import load_strategy
+from mmkd_classroom.hooks.strategy_state import load_strategy, save_strategy
 
 STRATEGIES = dict(
     average=dict(type='mmkd_classroom.AVER'),
@@ -53,7 +53,11 @@ def equal(one, other):
 
 @pytest.mark.parametrize(
     'name, kind',
-    [('average', 'classes'), ('entropy', 'pose'), *product(['confidence', 'amtml'], WRITERS)],
+    [
+        ('average', 'classes'),
+        ('entropy', 'pose'),
+        *product(['advantage', 'confidence', 'amtml'], WRITERS),
+    ],
 )
 def test_a_resumed_run_is_the_undisturbed_one(name, kind, tmp_path, fresh_runners):
     cfg = config_with(name, tmp_path, kind)
@@ -118,7 +122,7 @@ def test_another_strategy_starts_anew_from_its_weights(tmp_path, fresh_runners):
     runner.load_or_resume()
     assert equal(runner.model.strategy.state_dict(), before)
     (log,) = Path(runner.log_dir).glob('*.log')
-    assert 'no weights for model.strategy = AMTML: they start anew' in log.read_text()
+    assert 'model.strategy = AMTML starts anew, not from the checkpoint' in log.read_text()
 
 
 def test_resuming_another_strategy_is_named(tmp_path, fresh_runners):
@@ -132,5 +136,20 @@ def test_resuming_another_strategy_is_named(tmp_path, fresh_runners):
 
 def test_other_shapes_are_named():
     strategy = torch.nn.Linear(2, 3)
+    checkpoint = dict(classroom=torch.nn.Linear(3, 4).state_dict())
     with pytest.raises(ClassroomError, match=r'Linear.*\(4, 3\).*\(3, 2\)'):
-        load_strategy(strategy, dict(classroom=torch.nn.Linear(3, 4).state_dict()), resume=True)
+        load_strategy(strategy, ['a'], checkpoint, resume=True)
+
+
+def test_the_state_of_other_mentors_is_not_taken_over():
+    """Their number may be the same."""
+    strategy, saved, other = (torch.nn.Linear(2, 3) for _ in range(3))
+    checkpoint = {}
+    save_strategy(saved, ['a', 'b'], checkpoint)
+    with pytest.raises(ClassroomError, match=r"of the mentors \['a', 'b'\].*\['b', 'a'\]"):
+        load_strategy(strategy, ['b', 'a'], checkpoint, resume=True)
+    before = copy.deepcopy(other.state_dict())
+    load_strategy(other, ['b', 'a'], checkpoint, resume=False)
+    assert equal(other.state_dict(), before)
+    load_strategy(strategy, ['a', 'b'], checkpoint, resume=True)
+    assert equal(strategy.state_dict(), saved.state_dict())

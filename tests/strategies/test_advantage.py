@@ -1,5 +1,6 @@
 """The running advantage against its formula, over several steps."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -140,8 +141,30 @@ def test_a_mentor_that_is_not_finite_does_not_stay_in_the_mean():
     classroom(inputs, samples, mode='loss')
     handle.remove()
     losses = classroom(inputs, samples, mode='loss')
-    assert classroom.strategy.sums.isfinite().all()
+    assert classroom.strategy.averages.isfinite().all()
     assert losses['loss_mentors'].isfinite() and losses['loss_mentors'] > 0
+
+
+def test_a_student_that_is_not_finite_once_does_not_stay_in_the_mean():
+    """As in fp16, where a step with too large a loss scale is passed over."""
+    classroom = classroom_of('classes', type='mmkd_classroom.RunningAdvantage')
+    inputs, samples = SETTINGS['classes']['batch'](4)
+    classroom(inputs, samples, mode='loss')
+    before = classroom.strategy.averages.clone()
+    weights = copy.deepcopy(classroom.state_dict())
+    with torch.no_grad():
+        next(classroom.head.parameters()).fill_(float('nan'))
+    classroom(inputs, samples, mode='loss')
+    classroom.load_state_dict(weights)
+    decay = classroom.strategy.decay
+    torch.testing.assert_close(classroom.strategy.averages, decay * before)  # the ratio is the same
+    assert classroom(inputs, samples, mode='loss')['loss_mentors'].isfinite()
+
+
+@pytest.mark.parametrize('change', [torch.nn.Module.half, torch.nn.Module.bfloat16])
+def test_the_averages_are_never_in_half_precision(change):
+    strategy = change(strategy_for(room('classes', 2)))
+    assert strategy.averages.dtype == torch.float32
 
 
 def test_in_evaluation_mode_the_running_mean_stays():
@@ -149,11 +172,11 @@ def test_in_evaluation_mode_the_running_mean_stays():
     classroom = room('classes', 2)
     strategy = strategy_for(classroom)
     classroom.output(strategy)
-    before = strategy.sums.clone()
+    before = strategy.averages.clone()
     classroom.output(strategy.eval())
-    assert torch.equal(strategy.sums, before) and before.any()
+    assert torch.equal(strategy.averages, before) and before.any()
     classroom.output(strategy.train())
-    assert not torch.equal(strategy.sums, before)
+    assert not torch.equal(strategy.averages, before)
 
 
 def test_the_running_mean_is_saved():
@@ -162,7 +185,7 @@ def test_the_running_mean_is_saved():
     classroom.output(strategy)
     other = strategy_for(classroom)
     other.load_state_dict(strategy.state_dict())
-    assert torch.equal(other.sums, strategy.sums) and strategy.sums.any()
+    assert torch.equal(other.averages, strategy.averages) and strategy.averages.any()
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_what_is_written_trains_from_anywhere(kind, room, run_tool, monkeypatch,
     mentors = [f'{student}=teachers/{kind}_mentor_{index}.pth' for index in range(2)]
     flags = ['--mentors', *mentors, '--strategy', 'AMTML', '-o', 'rooms/room.py']
     run_tool('make_classroom', student, *flags)
-    assert 'AMTML by KLDivergence, ranked by ' in capsys.readouterr().out
+    assert 'AMTML by KLDivergence, scored by ' in capsys.readouterr().out
     assert list(Path('rooms').iterdir()) == [Path('rooms/room.py')]
 
     (room / 'elsewhere').mkdir()
@@ -114,7 +114,7 @@ def test_names_of_the_zoo(room, run_tool, capsys, monkeypatch):
         ('rtmpose-t', '192x256', 'RTMCCHead'),
     ]
     assert '12 of 17 joints, heatmap 64x64 -> SimCC 384x512' in rows[2][3]
-    assert 'ranked by OKSRanker' in shown and "times the student's alone" in shown
+    assert 'scored by OKSRanker' in shown and "times the student's alone" in shown
     model = Config.fromfile('classroom.py').model
     assert model.mentors == [*mentors[:2], dict(config=RTMPOSE.format('t'), checkpoint=URL)]
 
