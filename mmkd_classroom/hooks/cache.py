@@ -84,7 +84,8 @@ class CacheHook(Hook):
         barrier()
         runner.logger.info(
             f'Cache of the mentors in {cache.dir}: {cache.views.count} views of {len(dataset)} '
-            f'samples, {cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
+            f'samples, each shown {runner.max_epochs / cache.views.count:.3g} times, '
+            f'{cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
         )
 
 
