@@ -89,9 +89,10 @@ def _draw_mentoring(figure: plt.Figure, mentoring: Path) -> None:
     """The weight of each mentor, its share of the loss, and its score, over time."""
     records = [json.loads(line) for line in mentoring.read_text().splitlines()]
     steps = [record['iter'] for record in records]
+    parts = [weights(record) for record in records]
     left, middle, right = figure.subplots(1, 3)
     for name in records[0]['mentors']:
-        left.plot(steps, [100 * weights(r)[name] for r in records], marker='.', label=name)
+        left.plot(steps, [100 * part[name] for part in parts], marker='.', label=name)
         for axis, key in ((middle, 'share'), (right, 'score')):
             values = [100 * record['mentors'][name][key] for record in records]
             axis.plot(steps, values, marker='.', label=name)

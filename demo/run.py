@@ -164,8 +164,9 @@ def summary(students: list[Run], store: ResultStore, record: Path) -> str:
         f'and {taught - average:+.1f} over the average of the same mentors.'
     ]
     records = [json.loads(line) for line in record.read_text().splitlines()]
+    parts = [weights(record) for record in records]
     for name in records[0]['mentors']:
-        shares = [100 * weights(record)[name] for record in records]
+        shares = [100 * part[name] for part in parts]
         first, last = shares[0], shares[-1]
         line = f"{name} had {first:.0f} % of the mentors' weight at first, {last:.0f} % in the end"
         loud = [index for index, share in enumerate(shares) if share >= SILENT]

@@ -1,5 +1,6 @@
 """Whatever a user can get wrong is said by name before the first step of training."""
 
+import functools
 import json
 import os
 import pickle
@@ -281,28 +282,31 @@ def test_sigmas_for_other_joints(refused):
     refused('pose', change, r'model\.ranker\.sigmas has 14 values for 17 joints')
 
 
+ranked = functools.partial(dict, type='ClassroomKD')
+
+
 @pytest.mark.parametrize(
     'kind, options, message',
     [
-        ('classes', dict(type='ClassroomKD', tau_max=-1.0), r'model\.strategy\.tau_max is -1'),
+        ('classes', ranked(tau_max=-1.0), r'model\.strategy\.tau_max is -1'),
         (
             'classes',
-            dict(type='ClassroomKD', granularity='smaple'),
+            ranked(granularity='smaple'),
             r"model\.strategy\.granularity is 'smaple'.*sample",
         ),
         (
             'classes',
-            dict(type='ClassroomKD', granularity='keypoint'),
+            ranked(granularity='keypoint'),
             r"model\.strategy\.granularity is 'keypoint'",
         ),
         (
             'pose',
-            dict(type='ClassroomKD', temperature_mode='slow'),
+            ranked(temperature_mode='slow'),
             r"model\.strategy\.temperature_mode is 'slow'",
         ),
         (
             'pose',
-            dict(type='ClassroomKD', task_weight='double'),
+            ranked(task_weight='double'),
             r"model\.strategy\.task_weight is 'double'",
         ),
         (

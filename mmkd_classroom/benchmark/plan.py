@@ -276,7 +276,7 @@ def _check(plan: Plan, where: str) -> None:
 
 def _reads_features(model: Mapping[str, Any]) -> bool:
     """Whether the strategy of a classroom's config reads feature maps of the mentors."""
-    strategy = build_part(model['strategy'], MODELS, 'strategy', DEFAULT_STRATEGY)
+    strategy = build_part(model['strategy'], MODELS, 'strategy')
     _, theirs = strategy.stages(_names(model))
     return any(theirs)
 
@@ -302,7 +302,7 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
     try:
         model = plan.config(method, plan.seeds[0]).model
         adapter = build_adapter(plan.student, model.get('adapter'))
-        strategy = build_part(model.strategy, MODELS, 'strategy', DEFAULT_STRATEGY)
+        strategy = build_part(model.strategy, MODELS, 'strategy')
         divergence = model.get('divergence')
         divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
         divergence.check(adapter)

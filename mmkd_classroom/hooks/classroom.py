@@ -40,12 +40,12 @@ class ClassroomHook(Hook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Save the strategy's state, separately from the student's."""
         classroom = classroom_of(runner)
-        save_strategy(classroom.strategy, _names(classroom), checkpoint)
+        save_strategy(classroom.strategy, classroom.mentors.names, checkpoint)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Load the strategy's state."""
         classroom = classroom_of(runner)
-        names = _names(classroom)
+        names = classroom.mentors.names
         load_strategy(classroom.strategy, names, checkpoint, resume=runner._resume)
 
 
@@ -62,7 +62,3 @@ def classroom_of(runner: Runner) -> Classroom:
             "remove the hook, or make the model a 'mmkd_classroom.MultiMentorDistiller'."
         )
     return model
-
-
-def _names(classroom: Classroom) -> list[str]:
-    return [mentor.name for mentor in classroom.mentors]

@@ -68,6 +68,11 @@ class MentorBank:
             each(lambda pair: load_mentor(*pair), zip(mentors, entries))
         return cls(mentors), [channels for _, channels in built]
 
+    @property
+    def names(self) -> list[str]:
+        """Names of the mentors, which are distinct."""
+        return [mentor.name for mentor in self]
+
     def bind(self, metainfo: dict | str | None) -> None:
         """Match the items of each mentor with the student's; see :meth:`OutputAdapter.bind`."""
         if self._owns:

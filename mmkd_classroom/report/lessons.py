@@ -91,7 +91,7 @@ def build_classroom(run: Run) -> tuple[Classroom, Any]:
     model.pop('cache', None)  # the mentors say it themselves
     classroom = MODELS.build(model)
     load_weights(classroom, run.checkpoint)
-    names = [mentor.name for mentor in classroom.mentors]
+    names = classroom.mentors.names
     try:
         load_strategy(classroom.strategy, names, read_checkpoint(run.checkpoint), resume=True)
     except ClassroomError as error:
@@ -139,7 +139,7 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
     metainfo = getattr(dataset, 'metainfo', None) or {}
     kind = classroom.adapter.kind
     return Lessons(
-        members=['student', *(mentor.name for mentor in classroom.mentors)],
+        members=['student', *classroom.mentors.names],
         kind=kind,
         topics=_topics(classroom, metainfo),
         images=images,
