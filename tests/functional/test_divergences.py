@@ -61,6 +61,18 @@ def test_gradient_is_the_temperature_times_the_difference_of_the_softened():
     torch.testing.assert_close(student.grad, expected)
 
 
+@given(logits, logits, st.floats(0.5, 20), st.floats(0, 1))
+def test_a_weighted_sum_teaches_as_the_weighted_mean_of_the_distributions(one, other, tau, share):
+    """So several mentors at one temperature need no ensemble: their losses' sum is that of it."""
+    mentors, weights = torch.from_numpy(np.stack([one, other])), (share, 1 - share)
+    student = torch.randn(2, 7, dtype=torch.float64, requires_grad=True)
+    total = sum(w * kl_divergence(student, z, tau).sum() for w, z in zip(weights, mentors))
+    mean = sum(w * (z / tau).softmax(-1) for w, z in zip(weights, mentors))
+    ensemble = tau**2 * F.kl_div((student / tau).log_softmax(-1), mean, reduction='sum')
+    (expected,) = torch.autograd.grad(ensemble, student)
+    torch.testing.assert_close(*torch.autograd.grad(total, student), expected)
+
+
 def test_no_divergence_from_oneself():
     z = 10 * torch.randn(4, 9)
     assert kl_divergence(z, z.clone(), torch.ones(4)).abs().max() < 1e-6
