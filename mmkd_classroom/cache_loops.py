@@ -1,4 +1,4 @@
-"""Loops that run mentors without training: fill a cache, check it, compare the forms of records."""
+"""Loops that run mentors without training: fill a cache, check it, compare record formats."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,8 +7,8 @@ import torch
 from mmengine.runner import EpochBasedTrainLoop
 from torch import Tensor
 
-from .cache.forms import Form
 from .cache.pipelines import SHOWN
+from .cache.record_format import RecordFormat
 from .distiller import Classroom
 from .errors import ClassroomError
 from .hooks.classroom import classroom_of
@@ -16,8 +16,8 @@ from .registry import LOOPS
 from .structures import Prediction
 from .tables import text_table
 
-#: Forms of records that :class:`FormsLoop` compares; logits of few classes have no cells.
-FORMS = (
+#: Formats of records that :class:`FormatsLoop` compares; logits of few classes have no cells.
+FORMATS = (
     dict(precision='fp32', cells=None),
     dict(precision='fp16', cells=None),
     dict(precision='fp16', cells=128),
@@ -53,7 +53,7 @@ class FillLoop(_Loop):
     """Shows each view once to the mentors whose records are missing."""
 
     def process(self, classroom: Classroom, inputs: Tensor, data_samples: list[Any]) -> None:
-        """Run the mentors, and store their answers."""
+        """Run the mentors, and store their outputs."""
         with torch.no_grad():
             mentors = list(classroom.mentors)
             classroom.cache.predict(mentors, inputs, data_samples, missing_only=True)
@@ -123,8 +123,8 @@ class CheckLoop(_CompareLoop):
 
 
 @LOOPS.register_module()
-class FormsLoop(_CompareLoop):
-    """Compares the forms that a record can have. Reads and writes no cache."""
+class FormatsLoop(_CompareLoop):
+    """Compares the formats that a record can have. Reads and writes no cache."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -132,32 +132,36 @@ class FormsLoop(_CompareLoop):
         self.sizes: list[int] = []
 
     def process(self, classroom: Classroom, inputs: Tensor, data_samples: list[Any]) -> None:
-        """Compare a batch in all forms."""
+        """Compare a batch in all formats."""
         mentors = list(classroom.mentors)
-        answers = [mentor.answer(inputs) for mentor in mentors]
-        forms = [
+        outputs = [mentor.output(inputs) for mentor in mentors]
+        formats = [
             [
-                Form(**Form.shape_of(answer), factor=mentor.output_adapter.factor, **options)
-                for mentor, answer in zip(mentors, answers)
+                RecordFormat(
+                    **RecordFormat.shape_of(output), factor=mentor.output_adapter.factor, **options
+                )
+                for mentor, output in zip(mentors, outputs)
             ]
-            for options in FORMS
+            for options in FORMATS
         ]
-        self.sizes = [sum(form.size for form in row) // len(mentors) for row in forms]
+        self.sizes = [
+            sum(record_format.size for record_format in row) // len(mentors) for row in formats
+        ]
         stored = [
             [
-                mentor.output_adapter.predict(form.unpack(form.pack(answer)))
-                for mentor, form, answer in zip(mentors, row, answers)
+                mentor.output_adapter.predict(record_format.unpack(record_format.pack(output)))
+                for mentor, record_format, output in zip(mentors, row, outputs)
             ]
-            for row in forms
+            for row in formats
         ]
-        online = [m.output_adapter.predict(answer) for m, answer in zip(mentors, answers)]
+        online = [m.output_adapter.predict(output) for m, output in zip(mentors, outputs)]
         self.differences.append(compare(classroom, inputs, data_samples, online, stored))
         self.compared += 1
 
     def table(self, classroom: Classroom) -> str:
-        """A row for each form that differs from the one above."""
+        """A row for each format that differs from the one above."""
         rows = []
-        for index, options in enumerate(FORMS):
+        for index, options in enumerate(FORMATS):
             if index and self.sizes[index] == self.sizes[index - 1]:
                 continue
             found = [batch[index] for batch in self.differences]

@@ -5,7 +5,7 @@ Examples:
     python -m torch.distributed.run --nproc_per_node 8 -m mmkd_classroom.cache_mentors CONFIG
         --launcher pytorch
     python -m mmkd_classroom.cache_mentors CONFIG --check --student FILE.pth
-    python -m mmkd_classroom.cache_mentors CONFIG --forms --student FILE.pth
+    python -m mmkd_classroom.cache_mentors CONFIG --formats --student FILE.pth
     python -m mmkd_classroom.cache_mentors --list [DIR]
     python -m mmkd_classroom.cache_mentors --prune NAME... [--cache DIR]
 """
@@ -53,14 +53,14 @@ def parse_args() -> argparse.Namespace:
         help='run the mentors again on some batches and print the differences (%(const)s)',
     )
     parser.add_argument(
-        '--forms',
+        '--formats',
         nargs='?',
         type=int,
         const=20,
         metavar='BATCHES',
-        help='compare the forms of records on some batches (%(const)s); needs no cache',
+        help='compare the formats of records on some batches (%(const)s); needs no cache',
     )
-    parser.add_argument('--student', metavar='FILE', help='its weights, for --check and --forms')
+    parser.add_argument('--student', metavar='FILE', help='its weights, for --check and --formats')
     parser.add_argument('--list', nargs='?', const=DEFAULT_DIR, metavar='DIR', help='list caches')
     parser.add_argument('--prune', nargs='+', metavar='NAME', help='remove caches, as listed')
     add_classroom_arguments(parser)
@@ -100,8 +100,8 @@ def _runner(args: argparse.Namespace) -> Runner:
     _keep_data_alone(cfg)
     if args.check is not None:
         cfg.train_cfg.update(type='mmkd_classroom.CheckLoop', batches=args.check)
-    elif args.forms is not None:
-        cfg.train_cfg.update(type='mmkd_classroom.FormsLoop', batches=args.forms)
+    elif args.formats is not None:
+        cfg.train_cfg.update(type='mmkd_classroom.FormatsLoop', batches=args.formats)
         cfg.model.cache = None
     cfg.load_from = args.student
     check_types(cfg)

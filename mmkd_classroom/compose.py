@@ -40,7 +40,7 @@ def add_cache_argument(parser: argparse.ArgumentParser) -> None:
         nargs='?',
         const='',
         metavar='DIR',
-        help='run each mentor once for each view of a sample, and teach from its stored answers '
+        help='run each mentor once for each view of a sample, and teach from its stored outputs '
         'afterwards; by default in work_dirs/mentor_cache',
     )
 

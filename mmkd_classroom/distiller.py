@@ -20,7 +20,7 @@ from .cache import MentorCache
 from .divergences import Divergence
 from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded
-from .functional import odd_samples
+from .functional import count_anomalies
 from .heads import HeadAdapter
 from .mentors import MentorBank
 from .options import type_name
@@ -121,7 +121,7 @@ class Classroom:
         divergence: Compares the student with a mentor.
         strategy: Weighs the mentors. A child module, so that its parameters are trained, but not
             part of the state dict.
-        cache: The mentors' answers on disk, or None.
+        cache: The mentors' outputs on disk, or None.
         statistics: Accumulates the statistics of the strategy until they are read.
         mentor_time: Measures the time of the mentors in a step.
     """
@@ -149,7 +149,7 @@ class Classroom:
             ClassroomError: :meth:`prepare` was not called before.
         """
         step = self.distill(inputs, data_samples)
-        self.statistics.add({**step.output.statistics, **_oddities(step.mentors)})
+        self.statistics.add({**step.output.statistics, **_anomalies(step.mentors)})
         return _with_free_total(step.output.losses)
 
     def distill(self, inputs: Tensor, data_samples: list[Any]) -> StepOutput:
@@ -333,12 +333,12 @@ def _revive(stock: type[nn.Module]) -> Classroom:
     return object.__new__(_classroom_type(stock))
 
 
-def _oddities(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
+def _anomalies(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
     """Number of samples with constant and with huge outputs of each mentor, ``(M,)`` each."""
     # What a conversion draws may be far from 0 where nothing is wrong with the mentor.
-    counts = [odd_samples(m.raw or m.values, m.valid.any(dim=1)) for m in mentors]
-    flat, huge = (torch.stack(count) for count in zip(*counts))
-    return dict(flat=flat, huge=huge)
+    counts = [count_anomalies(m.raw or m.values, m.valid.any(dim=1)) for m in mentors]
+    constant, huge = (torch.stack(count) for count in zip(*counts))
+    return dict(constant=constant, huge=huge)
 
 
 def _with_free_total(losses: dict[str, Tensor]) -> dict[str, Tensor]:

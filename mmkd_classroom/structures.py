@@ -66,8 +66,8 @@ class Prediction:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a mentor returns for a batch, in its own form, before it is converted to the student's.
+class MentorOutput:
+    """What a mentor returns for a batch, in the format of its head, before it is converted.
 
     Attributes:
         values: As the mentor's head returns them, of the items that the student has: as

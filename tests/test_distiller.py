@@ -350,7 +350,7 @@ def test_statistics_are_added_up(kind):
     means = classroom.statistics.read()
     assert isinstance(means.pop('student_score'), float)
     assert {name: len(values) for name, values in means.items()} == dict(
-        active=3, score=3, rank_share=3, temperature=3, share=3, invalid=3, flat=3, huge=3
+        active=3, score=3, rank_share=3, temperature=3, share=3, invalid=3, constant=3, huge=3
     )
 
 

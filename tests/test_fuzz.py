@@ -19,7 +19,7 @@ from mmkd_classroom.benchmark.plan import Plan, read_plan
 from mmkd_classroom.benchmark.runs import slug, weights_digest
 from mmkd_classroom.benchmark.store import ResultStore
 from mmkd_classroom.cache.cache import read_manifest
-from mmkd_classroom.cache.forms import Form
+from mmkd_classroom.cache.record_format import RecordFormat
 from mmkd_classroom.cache_mentors import list_caches
 from mmkd_classroom.checkpoints import load_from_weights_only, load_weights
 from mmkd_classroom.errors import ClassroomError
@@ -264,7 +264,7 @@ def test_manifests(count, tmp_path):
 
     def check(content):
         (folder / 'manifest.json').write_bytes(content)
-        Form(**read_manifest(folder / 'manifest.json')['shape'], factor=1.0, cells=32)
+        RecordFormat(**read_manifest(folder / 'manifest.json')['shape'], factor=1.0, cells=32)
         list_caches(tmp_path)
 
     files = a_file_of(dict(samples=8, shape=dict(shapes=[[17, 16, 16]], joints=17)))

@@ -196,7 +196,7 @@ def test_a_step_with_the_other_strategies(name, task, device):
         assert step(model, *class_batch(3), device) == 0
 
 
-FORMS = [
+FORMATS = [
     'msra',
     'udp',
     'megvii',
@@ -211,13 +211,13 @@ FORMS = [
 
 
 @devices
-@pytest.mark.parametrize('form', [form for form in FORMS if form != 'rle'])
+@pytest.mark.parametrize('form', [form for form in FORMATS if form != 'rle'])
 def test_every_conversion(form, device):
     """From all forms, of the same size and of another."""
     sizes = dict(own={}, other=dict(input_size=(96, 128)))
     mentors = [
         entry(estimator(codec_name=theirs, **size), name=f'{theirs}-{name}')
-        for theirs in FORMS
+        for theirs in FORMATS
         for name, size in sizes.items()
     ]
     model = distiller(estimator(codec_name=form), mentors)
@@ -296,7 +296,10 @@ def test_a_step_from_the_cache(task, options, tmp_path, device):
     model = distiller(student, mentors, cache=dict(options, dir=str(tmp_path)))
     model.prepare(samples)
     model.cache.open(list(model.mentors), inputs, len(samples), {})
-    packed = [form.pack(m.answer(inputs)) for form, m in zip(model.cache.forms, model.mentors)]
+    packed = [
+        record_format.pack(m.output(inputs))
+        for record_format, m in zip(model.cache.formats, model.mentors)
+    ]
     for index, sample in enumerate(samples):
         records = [records[index].numpy() for records in packed]
         sample.set_metainfo({SHOWN: Shown(index, 0, 0, records)})

@@ -5,7 +5,7 @@ Trainings by the Runner, of one epoch each, take turns in one process, so other 
 affects all of them, and ratios are computed per round. The time is that from the beginning to the
 end of the epoch: data loading, decoding and augmenting JPEG files of 640x480, the steps and the
 hooks. There are no loading workers, so that nothing is hidden behind the steps. Weights are random
-and pictures are generated, so nothing is downloaded.
+and images are generated, so nothing is downloaded.
 
 Examples:
     python tools/benchmark_cache.py pose
@@ -60,11 +60,11 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
 def GeneratedDataset(  # noqa: N802
     dataset: dict[str, Any], folder: str, samples: int, classes: int
 ) -> BaseDataset:
-    """A stock data set with its own pipeline, on generated pictures.
+    """A stock data set with its own pipeline, on generated images.
 
     Args:
         dataset: Its config.
-        folder: Where the pictures lie.
+        folder: Where the images lie.
         samples: How many there are.
         classes: Number of classes, for a classifier.
     """

@@ -3,7 +3,7 @@
 
 Each part runs in its own process, so a crash or a hang of one does not end the others. The table is
 printed, and written as `report.md` beside `results.json` and the logs into a new folder below
---out. The exit code is 0 if no part failed. Weights are random and pictures are generated, so
+--out. The exit code is 0 if no part failed. Weights are random and images are generated, so
 nothing is downloaded.
 
 Examples:

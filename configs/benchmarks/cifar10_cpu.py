@@ -28,7 +28,7 @@ methods = [
     _base_._advantage,
 ]
 mentor_options = {'train_dataloader.num_workers': 1}
-# Without loading processes: passing small pictures between processes is slow.
+# Without loading processes: passing small images between processes is slow.
 _fast = {
     f'{loader}_dataloader.{option}': value
     for loader in ('train', 'val', 'test')
@@ -36,5 +36,5 @@ _fast = {
 }
 _fast['custom_hooks'] = [_base_._channels_last]
 options = _fast
-# As many views as epochs: each method sees as many pictures as with mentors that run.
+# As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=8)

@@ -1,5 +1,5 @@
 # Few labels: as cifar10_cpu.py, but the student has a tenth of the labels that its mentors had,
-# 2,500 pictures for 80 epochs.
+# 2,500 images for 80 epochs.
 # Needs: what cifar10_cpu.py needs.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_few.py
 _base_ = ['./cifar10_cpu.py']
@@ -16,5 +16,5 @@ _few = {
     'default_hooks.checkpoint.interval': 80,
 }
 options = {**_few, **_base_._fast}
-# As many views as epochs: each method sees as many pictures as with mentors that run.
+# As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=80)

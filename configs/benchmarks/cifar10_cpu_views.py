@@ -1,7 +1,7 @@
 # How many views of a sample a cache needs: ClassroomKD from caches of 1 to 8 views, beside mentors
-# that run in each step. ResNet-8 on 2,500 pictures of CIFAR-10 for 40 epochs, for a CPU.
+# that run in each step. ResNet-8 on 2,500 images of CIFAR-10 for 40 epochs, for a CPU.
 # Needs: data/cifar10 (see ../cifar10/README.md); mentors that are not there are trained first, on
-# 25,000 pictures.
+# 25,000 images.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_views.py
 _base_ = ['./cifar10_cpu_few.py']
 

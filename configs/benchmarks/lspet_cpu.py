@@ -41,5 +41,5 @@ options = {
     'param_scheduler.1.end': 8,
     'default_hooks.checkpoint.interval': 8,
 }
-# As many views as epochs: each method sees as many pictures as with mentors that run.
+# As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=8)

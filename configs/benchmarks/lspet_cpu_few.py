@@ -1,5 +1,5 @@
 # Few labels: as lspet_cpu.py, but the student has a tenth of the labels that its mentors had, 540
-# pictures for 60 epochs.
+# images for 60 epochs.
 # Needs: what lspet_cpu.py needs.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_few.py
 _base_ = ['./lspet_cpu.py']
@@ -15,5 +15,5 @@ options = {
     'param_scheduler.1.end': 60,
     'default_hooks.checkpoint.interval': 60,
 }
-# As many views as epochs: each method sees as many pictures as with mentors that run.
+# As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=60)

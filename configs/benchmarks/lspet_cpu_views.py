@@ -1,8 +1,8 @@
 # How many views of a sample a cache needs, and how many cells of a heatmap: ClassroomKD from caches
-# of 1 to 8 views and of several forms, beside mentors that run in each step. ResNet-18 of width 8
-# on 540 pictures of LSPET for 30 epochs, for a CPU.
+# of 1 to 8 views and of several record formats, beside mentors that run in each step. ResNet-18 of
+# width 8 on 540 images of LSPET for 30 epochs, for a CPU.
 # Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first, on 5,400
-# pictures.
+# images.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_views.py
 _base_ = ['./lspet_cpu_few.py']
 

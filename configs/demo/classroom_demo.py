@@ -1,4 +1,4 @@
-# A classroom with the default strategy: ResNet-18 of width 8 on 400 of the demo's pictures, taught
+# A classroom with the default strategy: ResNet-18 of width 8 on 400 of the demo's images, taught
 # by widths 24 and 16, which were trained on 2,400, and by a bad mentor.
 # Needs: data/demo (python demo/run.py --data-only); the three mentors, trained first by
 # their configs in this folder from the same working directory. `make demo` does all that.

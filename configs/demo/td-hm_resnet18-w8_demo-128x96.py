@@ -1,4 +1,4 @@
-# The student alone: ResNet-18 of width 8 on 400 of the demo's 2,400 pictures.
+# The student alone: ResNet-18 of width 8 on 400 of the demo's 2,400 images.
 # Needs: data/demo (python demo/run.py --data-only); a CPU.
 # Train: python tools/train.py configs/demo/td-hm_resnet18-w8_demo-128x96.py
 _base_ = [

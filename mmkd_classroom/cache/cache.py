@@ -1,4 +1,4 @@
-"""The cache of a classroom: mentors' answers, stored by sample and view, instead of mentors."""
+"""The cache of a classroom: mentors' outputs, stored by sample and view, instead of mentors."""
 
 import hashlib
 import json
@@ -17,8 +17,8 @@ from ..errors import ClassroomError, reason, shown
 from ..json_files import read_json
 from ..mentors import Mentor
 from ..structures import Prediction
-from .forms import Form
-from .pipelines import SHOWN, Shown
+from .pipelines import SHOWN, ShownView
+from .record_format import RecordFormat
 from .store import Store
 from .views import SCHEME, Views
 from .writer import Writer
@@ -37,7 +37,7 @@ class MentorCache:
             could change a record: a change of the pipeline, the data or a mentor is another cache.
         views: V, number of views of a sample. Caches with fewer and more views share records.
         seed: Of the views. Not that of a run: runs with other seeds share a cache.
-        dense: Store all values of an answer.
+        dense: Store all values of an output.
         cells: How many of the largest values of each distribution are stored, with one value for
             the others. By default 32 of a heatmap and of the logits of more than 1,000 classes, and
             all of a SimCC axis, whose mass is spread over more. Fewer logits are always all stored.
@@ -61,7 +61,7 @@ class MentorCache:
         self.cells = cells
         self.precision = precision
         self.views = Views(views, seed)
-        self.forms: list[Form] = []
+        self.formats: list[RecordFormat] = []
         self.stores: list[list[Store]] = []
         self._writer = Writer()
 
@@ -77,20 +77,25 @@ class MentorCache:
 
         Args:
             mentors: The mentors. Those of which there is no cache yet run once.
-            inputs: A batch of the student's, for the shapes of their answers.
+            inputs: A batch of the student's, for the shapes of their outputs.
             samples: Number of samples of the data.
-            key: What else decides on the pictures, as JSON has it.
+            key: What else decides on the images, as JSON has it.
 
         Raises:
             ClassroomError: The disk has no space for what is missing, or what is there is damaged.
         """
-        self.forms, self.stores = [], []
+        self.formats, self.stores = [], []
         for mentor in mentors:
             folder, shape = self._folder(mentor, inputs, dict(key, samples=samples))
-            form = Form(**shape, **self._form(mentor), cells=self._cells(**shape))
-            self.forms.append(form)
+            record_format = RecordFormat(
+                **shape, **self._format(mentor), cells=self._cells(**shape)
+            )
+            self.formats.append(record_format)
             self.stores.append(
-                [Store(folder / f'view_{v}', samples, form.size) for v in range(self.views.count)]
+                [
+                    Store(folder / f'view_{v}', samples, record_format.size)
+                    for v in range(self.views.count)
+                ]
             )
         missing = sum(
             store.bytes for stores in self.stores for store in stores if not store.path.exists()
@@ -103,7 +108,7 @@ class MentorCache:
                 'views or cells.'
             )
 
-    def _form(self, mentor: Mentor) -> dict[str, Any]:
+    def _format(self, mentor: Mentor) -> dict[str, Any]:
         return dict(factor=mentor.output_adapter.factor, precision=self.precision)
 
     def _cells(self, shapes: Sequence[Sequence[int]], joints: int | None) -> int | None:
@@ -116,7 +121,7 @@ class MentorCache:
     def _folder(
         self, mentor: Mentor, inputs: Tensor, key: dict[str, Any]
     ) -> tuple[Path, dict[str, Any]]:
-        """The folder of one mentor's records, and the shape of its answers.
+        """The folder of one mentor's records, and the shape of its outputs.
 
         Its manifest says what decides on the records. It has the shape, too, so that a mentor whose
         records are all there need not run.
@@ -124,14 +129,14 @@ class MentorCache:
         content = dict(
             key,
             mentor=mentor.settings(),
-            record=dict(self._form(mentor), cells='all' if self.dense else self.cells),
+            record=dict(self._format(mentor), cells='all' if self.dense else self.cells),
             seed=[SCHEME, self.views.seed],
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
         path = self.dir / f'{mentor.name}-{digest}' / 'manifest.json'
         if path.exists():
             return path.parent, read_manifest(path)['shape']
-        shape = Form.shape_of(mentor.answer(inputs))
+        shape = RecordFormat.shape_of(mentor.output(inputs))
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f'{path.name}.{uuid4().hex}')  # several processes may write it
         draft.write_text(json.dumps(dict(content, shape=shape), indent=1, sort_keys=True))
@@ -149,9 +154,9 @@ class MentorCache:
 
     # --- in the loading workers ------------------------------------------------------------------
 
-    def read(self, sample: int, view: int, picture: int) -> list[np.ndarray | None]:
+    def read(self, sample: int, view: int, image_crc: int) -> list[np.ndarray | None]:
         """The record of each mentor for a sample's view; see :class:`Store`."""
-        return [stores[view].read(sample, picture) for stores in self.stores]
+        return [stores[view].read(sample, image_crc) for stores in self.stores]
 
     # --- in the training step --------------------------------------------------------------------
 
@@ -173,9 +178,9 @@ class MentorCache:
             data_samples: N samples from replayed pipelines.
             missing_only: Leave out the mentors whose records are all there.
         """
-        shown: list[Shown] = [sample.metainfo[SHOWN] for sample in data_samples]
+        shown: list[ShownView] = [sample.metainfo[SHOWN] for sample in data_samples]
         predictions = []
-        for index, (mentor, form) in enumerate(zip(mentors, self.forms)):
+        for index, (mentor, record_format) in enumerate(zip(mentors, self.formats)):
             records = [each.records[index] for each in shown]
             if all(record is not None for record in records):
                 if missing_only:
@@ -185,18 +190,18 @@ class MentorCache:
                     host = host.pin_memory()
                 packed = host.to(inputs.device, non_blocking=True)
             else:
-                packed = form.pack(mentor.answer(inputs))
+                packed = record_format.pack(mentor.output(inputs))
                 self._write(index, shown, packed)
-            predictions.append(mentor.output_adapter.predict(form.unpack(packed)))
+            predictions.append(mentor.output_adapter.predict(record_format.unpack(packed)))
         return predictions
 
-    def _write(self, mentor: int, shown: Sequence[Shown], packed: Tensor) -> None:
+    def _write(self, mentor: int, shown: Sequence[ShownView], packed: Tensor) -> None:
         stores = self.stores[mentor]
         missing = [row for row, each in enumerate(shown) if each.records[mentor] is None]
 
         def write(row: int, payload: np.ndarray) -> None:
             each = shown[row]
-            stores[each.view].write(each.sample, each.picture, payload)
+            stores[each.view].write(each.sample, each.image_crc, payload)
 
         self._writer.write(packed, missing, write)
 
@@ -206,7 +211,7 @@ class MentorCache:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a cache: ``samples``, their number, and ``shape``, the arguments of a form.
+    """The manifest of a cache: number of ``samples``, and ``shape``, the arguments of its format.
 
     Raises:
         ClassroomError: It is damaged, or its numbers are those of no cache.
@@ -221,7 +226,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
             if math.prod(sizes) > _LARGEST:
                 raise ValueError(f'{shown(sizes)} is too large')
         if set(shape) != {'shapes', 'joints'} or not all(len(each) > 1 for each in shape['shapes']):
-            raise ValueError(f'{shown(shape)} is the shape of no answer')
+            raise ValueError(f'{shown(shape)} is the shape of no output')
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise ClassroomError(
             f'{path} is damaged ({reason(error)}): remove {path.parent}; its records will be made '

@@ -11,32 +11,32 @@ import torch
 from ..errors import ClassroomError
 from .views import Views
 
-#: Name of the field of a sample's metainfo that has its :class:`Shown`.
+#: Name of the field of a sample's metainfo that has its :class:`ShownView`.
 SHOWN = 'classroom_view'
 _OFFSET = 'classroom_offset'
 
 
 @dataclass
-class Shown:
+class ShownView:
     """What a sample shows in this epoch.
 
     Attributes:
         sample: Index of the sample that the data set really returned, over all data sets.
         view: Index of the view.
-        picture: CRC-32 of the picture.
+        image_crc: CRC-32 of the image.
         records: The record of each mentor, as bytes, or None where it is not in the cache.
     """
 
     sample: int
     view: int
-    picture: int
+    image_crc: int
     records: list[np.ndarray | None] = field(default_factory=list)
 
-    def __deepcopy__(self, memo: dict) -> 'Shown':
+    def __deepcopy__(self, memo: dict) -> 'ShownView':
         return self  # a sample's metainfo is copied whenever the sample is; nobody changes this
 
 
-#: Gives the records of a sample's view: ``(sample, view, picture) -> records``.
+#: Gives the records of a sample's view: ``(sample, view, image_crc) -> records``.
 Reader = Callable[[int, int, int], list[np.ndarray | None]]
 
 
@@ -65,7 +65,7 @@ class ReplayedPipeline:
         return self.pipeline.transforms
 
     def __call__(self, data_info: dict[str, Any]) -> dict[str, Any] | None:
-        """Run the pipeline; what it returns, with a :class:`Shown` in the sample's metainfo."""
+        """Run the pipeline; what it returns, with a :class:`ShownView` in the sample's metainfo."""
         sample = data_info.get(_OFFSET, self.offset) + data_info['sample_idx']
         view = self.views.view(sample)
         with self.views.drawing(sample, view, self.pipeline):
@@ -75,15 +75,15 @@ class ReplayedPipeline:
         if self.reader is None:
             results[_OFFSET] = self.offset
             return results
-        picture = checksum(results['inputs'])
-        shown = Shown(sample, view, picture, self.reader(sample, view, picture))
+        image_crc = checksum(results['inputs'])
+        shown = ShownView(sample, view, image_crc, self.reader(sample, view, image_crc))
         results['data_samples'].set_metainfo({SHOWN: shown})
         return results
 
 
-def checksum(picture: torch.Tensor) -> int:
-    """CRC-32 of a picture."""
-    return zlib.crc32(np.ascontiguousarray(picture.numpy()))
+def checksum(image: torch.Tensor) -> int:
+    """CRC-32 of an image."""
+    return zlib.crc32(np.ascontiguousarray(image.numpy()))
 
 
 def replay(dataset: Any, views: Views, reader: Reader) -> None:
@@ -148,13 +148,13 @@ def check_replayable(dataset: Any, samples: int = 4) -> None:
         samples: How many samples are tried.
 
     Raises:
-        ClassroomError: Two pictures of one view differ; names the transform, where it is found.
+        ClassroomError: Two images of one view differ; names the transform, where it is found.
     """
     for index in np.linspace(0, len(dataset) - 1, samples).astype(int):
-        pictures = [dataset[int(index)]['data_samples'].metainfo[SHOWN] for _ in range(2)]
-        if pictures[0].sample == pictures[1].sample and pictures[0].picture != pictures[1].picture:
+        shown = [dataset[int(index)]['data_samples'].metainfo[SHOWN] for _ in range(2)]
+        if shown[0].sample == shown[1].sample and shown[0].image_crc != shown[1].image_crc:
             raise ClassroomError(
-                'model.cache needs pictures that can be drawn again, but two drawings of one view '
+                'model.cache needs images that can be drawn again, but two drawings of one view '
                 f'of sample {index} differ: {_culprit(dataset, int(index))} of '
                 'train_dataloader.dataset.pipeline has random numbers of its own. Take it out, '
                 'or train without a cache.'
@@ -177,7 +177,7 @@ def _culprit(dataset: Any, index: int) -> str:
                     for transform in transforms[:count]:
                         results = transform(results)
                 drawn.append(results)
-            pictures = [r.get('img', r.get('inputs')) for r in drawn]
-            if not np.array_equal(*(np.asarray(picture) for picture in pictures)):
+            images = [r.get('img', r.get('inputs')) for r in drawn]
+            if not np.array_equal(*(np.asarray(image) for image in images)):
                 return f'the transform {type(transforms[count - 1]).__name__}'
     return 'a transform'

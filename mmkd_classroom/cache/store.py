@@ -9,9 +9,9 @@ import numpy as np
 
 from ..errors import ClassroomError
 
-# For each record the CRC-32 of the picture that the mentor saw, and that of the record, which is 0
+# For each record the CRC-32 of the image that the mentor saw, and that of the record, which is 0
 # where there is none.
-_HEADER = np.dtype([('picture', '<u4'), ('record', '<u4')])
+_HEADER = np.dtype([('image', '<u4'), ('record', '<u4')])
 
 
 class Store:
@@ -57,15 +57,15 @@ class Store:
         # A loading worker opens the file itself.
         return dict(vars(self), _maps=None)
 
-    def read(self, sample: int, picture: int) -> np.ndarray | None:
+    def read(self, sample: int, image_crc: int) -> np.ndarray | None:
         """The record of a sample, ``(size,)`` bytes, or None where it is missing.
 
         Args:
             sample: Its index.
-            picture: CRC-32 of the picture that is shown.
+            image_crc: CRC-32 of the image that is shown.
 
         Raises:
-            ClassroomError: The record is of another picture.
+            ClassroomError: The record is of another image.
         """
         if not self.path.exists():
             return None
@@ -74,20 +74,20 @@ class Store:
         record = np.array(records[sample])
         if not header['record'] or zlib.crc32(record) != header['record']:
             return None
-        if header['picture'] != picture:
+        if header['image'] != image_crc:
             raise ClassroomError(
-                f'The cache has an answer for another picture of sample {sample} ({self.path}). A '
+                f'The cache has an output for another image of sample {sample} ({self.path}). A '
                 'transform of train_dataloader.dataset.pipeline has random numbers of its own, or '
-                'the picture was changed: correct that, or remove this cache.'
+                'the image was changed: correct that, or remove this cache.'
             )
         return record
 
-    def write(self, sample: int, picture: int, record: np.ndarray) -> None:
+    def write(self, sample: int, image_crc: int, record: np.ndarray) -> None:
         """Write a record.
 
         Args:
             sample: Its index.
-            picture: CRC-32 of the picture that the mentor saw.
+            image_crc: CRC-32 of the image that the mentor saw.
             record: ``(size,)`` bytes.
         """
         headers, records = self._open(create=True)
@@ -95,7 +95,7 @@ class Store:
         records[sample] = record
         # The record's checksum comes last: it says that all else is there. A record whose checksum
         # happens to be 0 stays missing, and its mentor runs each time.
-        headers[sample] = (picture, zlib.crc32(record))
+        headers[sample] = (image_crc, zlib.crc32(record))
 
     def count(self) -> int:
         """How many records there are."""

@@ -96,7 +96,7 @@ def _words(count: int, *key: str | int) -> np.ndarray:
 def _numpy_seeded(seed: int) -> Iterator[None]:
     """A block in which NumPy's global generator is another one.
 
-    To copy its state out and in again takes as long as all transforms of a CIFAR picture.
+    To copy its state out and in again takes as long as all transforms of a CIFAR image.
     """
     if not hasattr(np.random, 'set_bit_generator'):  # before NumPy 1.24
         before = np.random.get_state()

@@ -1,5 +1,6 @@
 """Pure functions of tensors, independent of OpenMMLab."""
 
+from .anomalies import count_anomalies
 from .decoding import heatmap_peaks, patches, refine_quarter, refine_taylor, vector_peaks
 from .divergences import (
     correlation_distances,
@@ -11,7 +12,6 @@ from .divergences import (
 from .drawing import log_gaussian, log_laplace
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .finite import finite_samples
-from .oddities import odd_samples
 from .relations import (
     hint_distance,
     relation_angle_loss,
@@ -66,7 +66,7 @@ __all__ = [
     'log_laplace',
     'log_likelihood',
     'masked_softmax',
-    'odd_samples',
+    'count_anomalies',
     'oks',
     'patches',
     'pck',

@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 from torch import Tensor, nn
 
-from ..structures import Answer, Letterbox, Prediction, Targets
+from ..structures import Letterbox, MentorOutput, Prediction, Targets
 
 #: The ``loss`` method of a stock model, ``(inputs, data_samples) -> losses by name``.
 StockLoss = Callable[..., dict[str, Tensor]]
@@ -130,7 +130,7 @@ class HeadAdapter(ABC):
 
     @abstractmethod
     def read(self, output: Any) -> tuple[Tensor, ...]:
-        """Read the output of the head's ``forward``, as :attr:`Answer.values`.
+        """Read the output of the head's ``forward``, as :attr:`MentorOutput.values`.
 
         Raises:
             ClassroomError: Its shape does not fit the head's settings.
@@ -165,7 +165,7 @@ class OutputAdapter(ABC):
         summary: Short description of the mentor's items and of the conversion, for logs.
         untaught: Names of the student's items that the mentor does not predict.
         by_table: Names of the mentor's and the student's joints that match by ``joint_sets.py``.
-        factor: Logits per unit of an answer's values.
+        factor: Logits per unit of an output's values.
     """
 
     summary: str
@@ -178,12 +178,12 @@ class OutputAdapter(ABC):
         return self.predict(self.read(output))
 
     @abstractmethod
-    def read(self, output: Any) -> Answer:
-        """Read what the mentor's ``forward`` returned, in the form of the mentor's head."""
+    def read(self, output: Any) -> MentorOutput:
+        """Read what the mentor's ``forward`` returned, in the format of the mentor's head."""
 
     @abstractmethod
-    def predict(self, answer: Answer) -> Prediction:
-        """Convert an answer to the form of the student's head."""
+    def predict(self, output: MentorOutput) -> Prediction:
+        """Convert an output to the format of the student's head."""
 
     def settings(self) -> dict[str, Any]:
         """All settings that affect :meth:`read`, as JSON types."""

@@ -14,7 +14,7 @@ from ..features import made_for
 from ..functional import finite_samples
 from ..metainfo import class_names, image_size
 from ..registry import TASK_UTILS
-from ..structures import Answer, ClassTargets, Letterbox, Prediction
+from ..structures import ClassTargets, Letterbox, MentorOutput, Prediction
 from .base import HeadAdapter, OutputAdapter, StockLoss
 from .capture import captured_loss
 from .class_map import class_indices
@@ -182,16 +182,16 @@ class ClassOutputAdapter(OutputAdapter):
         """Move the indices."""
         self._indices = None if self._indices is None else function(self._indices)
 
-    def read(self, output: Any) -> Answer:
+    def read(self, output: Any) -> MentorOutput:
         """See :class:`OutputAdapter`."""
         (logits,), finite = finite_samples(self._mentor.read(output))
         if self._indices is not None:
             logits = logits.index_select(-1, self._indices)
-        return Answer((logits,), finite)
+        return MentorOutput((logits,), finite)
 
-    def predict(self, answer: Answer) -> Prediction:
+    def predict(self, output: MentorOutput) -> Prediction:
         """See :class:`OutputAdapter`."""
-        return self._student.prediction(answer.values[0], answer.finite[:, None])
+        return self._student.prediction(output.values[0], output.finite[:, None])
 
     def settings(self) -> dict[str, Any]:
         """See :class:`OutputAdapter`."""

@@ -92,7 +92,7 @@ class KeypointAdapter(HeadAdapter):
         where = 'model.adapter' if key == 'model.student' else key
         self.names = joint_names(metainfo, f'{where}.metainfo')
 
-    # --- the form of the output ------------------------------------------------------------------
+    # --- the format of the output ----------------------------------------------------------------
 
     def _codec(self, model: nn.Module) -> Any:
         """Return the codec that has ``input_size``."""

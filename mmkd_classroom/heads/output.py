@@ -1,4 +1,4 @@
-"""From the output of a mentor with any pose head to a prediction in the form of the student's."""
+"""From the output of a mentor with any pose head to a prediction in the format of the student's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ..errors import ClassroomError
 from ..functional import at_least_float32, finite_samples
 from ..metainfo import Names, joint_names
-from ..structures import Answer, Letterbox, Prediction
+from ..structures import Letterbox, MentorOutput, Prediction
 from .base import OutputAdapter
 from .conversion import Conversion
 from .joints import match_joints, matched_by_table
@@ -142,23 +142,23 @@ class JointOutputAdapter(OutputAdapter):
         """See :class:`OutputAdapter`."""
         return self._mentor.factor
 
-    def read(self, output: Any) -> Answer:
-        """See :class:`OutputAdapter`. Joints are decoded in the form of the mentor's head."""
+    def read(self, output: Any) -> MentorOutput:
+        """See :class:`OutputAdapter`. Joints are decoded in the format of the mentor's head."""
         output = output[0] if self._mentor.predicts_visibility else output
         values, finite = finite_samples(self._mentor.read(output))
         if self._index is not None:
             values = tuple(value.index_select(1, self._index) for value in values)
-        return Answer(values, finite, *self._mentor.decode(values))
+        return MentorOutput(values, finite, *self._mentor.decode(values))
 
-    def predict(self, answer: Answer) -> Prediction:
+    def predict(self, output: MentorOutput) -> Prediction:
         """See :class:`OutputAdapter`."""
-        joints = at_least_float32((answer.joints - self._offset) / self._scale)
-        valid = answer.finite[:, None] & self._has
+        joints = at_least_float32((output.joints - self._offset) / self._scale)
+        valid = output.finite[:, None] & self._has
         if self._convert.draws:
-            valid = valid & self._mentor.located(answer.joints)
-        values = self._convert(answer.values, joints)
-        prediction = self._student.prediction(values, joints, answer.confidences, valid)
-        return replace(prediction, raw=answer.values)
+            valid = valid & self._mentor.located(output.joints)
+        values = self._convert(output.values, joints)
+        prediction = self._student.prediction(values, joints, output.confidences, valid)
+        return replace(prediction, raw=output.values)
 
     def settings(self) -> dict[str, Any]:
         """See :class:`OutputAdapter`."""

@@ -1,4 +1,4 @@
-"""What is wrong with the mentors' answers and the student's losses, said once for each."""
+"""What is wrong with the mentors' outputs and the student's losses, said once for each."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -12,11 +12,11 @@ from mmengine.runner import Runner
 from ..errors import ClassroomError
 
 # Statistics that count samples.
-COUNTS = ('invalid', 'flat', 'huge')
+COUNTS = ('invalid', 'constant', 'huge')
 
 
 class Alarms:
-    """Warns of mentors whose answers are odd, and of losses that are not finite.
+    """Warns of mentors whose outputs are odd, and of losses that are not finite.
 
     Args:
         stop: Whether to raise an error instead.
@@ -54,19 +54,19 @@ class Alarms:
             self._new.append(text)
 
     def _check_mentor(self, name: str, values: dict[str, float]) -> None:
-        invalid, flat, huge = (values.get(key) for key in COUNTS)
+        invalid, constant, huge = (values.get(key) for key in COUNTS)
         if invalid:
             self.warning(
                 f'Mentor {name} gave values that are not finite for {invalid} samples; it does not '
                 'teach on such samples. They are counted in mentoring.jsonl',
                 f'{name} invalid',
             )
-        if flat:
+        if constant:
             self.warning(
-                f'Mentor {name} gave the same value everywhere, such as zeros, or the same answer '
-                f'to different samples, for {flat} samples: it teaches nothing there. Check its '
-                'checkpoint and its input',
-                f'{name} flat',
+                f'Mentor {name} gave the same value everywhere, such as zeros, or the same output '
+                f'to different samples, for {constant} samples: it teaches nothing there. Check '
+                'its checkpoint and its input',
+                f'{name} constant',
             )
         if huge:
             self.warning(

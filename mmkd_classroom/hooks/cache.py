@@ -1,4 +1,4 @@
-"""The cache of the mentors' answers around training."""
+"""The cache of the mentors' outputs around training."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ from ..errors import ClassroomError
 from ..registry import HOOKS
 from .classroom import classroom_of
 
-# What draws pictures: another version of these may draw others.
+# What draws images: another version of these may draw others.
 _DRAW = ('mmcv', 'opencv-python', 'opencv-python-headless', 'numpy', 'pillow', 'albumentations')
 
 

@@ -45,8 +45,8 @@ class MentoringHook(Hook):
     - ``temperature`` (ClassroomKD), ``weight`` (the others): their means,
     - ``share``: the mentor's fraction of the total loss,
     - ``invalid``: number of samples on which its output was not finite,
-    - ``flat``, ``huge``: number of samples on which its output was constant, or above 10,000; only
-      where there are any.
+    - ``constant``, ``huge``: number of samples on which its output was constant, or above 10,000;
+      only where there are any.
 
     TensorBoard's tab *Custom Scalars* has one chart for each of them with all mentors. The mean
     time in seconds that the mentors take in a step is ``mentor_time`` in MMEngine's log, beside
@@ -62,7 +62,7 @@ class MentoringHook(Hook):
         report: Whether to write ``report.html`` to the work_dir when training ends, as
             ``python -m mmkd_classroom.report`` does.
         stop_on_alarm: Whether training stops with an error at the first record with a loss of the
-            student that is not finite, or with an ``invalid``, ``flat`` or ``huge`` answer of a
+            student that is not finite, or with an ``invalid``, ``constant`` or ``huge`` output of a
             mentor. By default, each is warned of once.
         **unknown: Raise an error that lists the options.
     """

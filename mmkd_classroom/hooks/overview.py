@@ -60,7 +60,7 @@ def overview(classroom: Classroom, size: tuple[int, int]) -> str:
         ratio = 1 + sum(mentors) / (3 * student)
         text += f"\nBy these figures a step costs {ratio:.1f} times the student's alone."
         if classroom.cache is not None:
-            text += ' A step whose answers are in the cache does not run the mentors.'
+            text += ' A step whose outputs are in the cache does not run the mentors.'
     return text
 
 

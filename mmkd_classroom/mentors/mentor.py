@@ -19,7 +19,7 @@ from ..features import recorded, stage_channels
 from ..functional import finite_samples, without_autocast
 from ..heads import HeadAdapter, OutputAdapter, mentor_adapter
 from ..hub import model_config
-from ..structures import Answer, Prediction
+from ..structures import MentorOutput, Prediction
 from .entry import PRECISIONS, Entry
 from .input_adapter import InputAdapter, Normalisation, letterbox
 
@@ -98,7 +98,7 @@ class Mentor:
             self._apply_to_model(lambda tensor: tensor.to(device))
 
     def settings(self) -> dict[str, Any]:
-        """All that decides on its answers, as JSON has it: weights, precision, input and output."""
+        """All that decides on its outputs, as JSON has it: weights, precision, input and output."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode())
@@ -114,8 +114,8 @@ class Mentor:
         )
 
     @torch.no_grad()
-    def answer(self, inputs: Tensor) -> Answer:
-        """Its answer to the student's batch ``(N, 3, H, W)``, in its own form; no features."""
+    def output(self, inputs: Tensor) -> MentorOutput:
+        """Its output to the student's batch ``(N, 3, H, W)``, in its own format; no features."""
         self._fetch(inputs.device)
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         precision = nullcontext() if self.dtype is None else without_autocast(adapted)
@@ -127,7 +127,7 @@ class Mentor:
     def predict(self, inputs: Tensor) -> Prediction:
         """Predict the student's batch ``(N, 3, H, W)``, in the format of the student's head."""
         with recorded(self.model, self.stages) as maps:
-            prediction = self.output_adapter.predict(self.answer(inputs))
+            prediction = self.output_adapter.predict(self.output(inputs))
         if not maps:
             return prediction
         content = [self.input_adapter.content(values, inputs) for values in maps.values()]

@@ -9,15 +9,15 @@ from html import escape
 import numpy as np
 from plotly import graph_objects as go
 
-from .lessons import Lessons
 from .run import Run, unit_of_validation
+from .samples import SampleOutputs
 
 STUDENT, ALONE, NOBODY = '#20262e', '#9aa3ae', '#d9dde3'
 MENTORS = ('#2a78d6', '#e8833a', '#17a673', '#8a5bd1', '#d64a6a', '#0fa3b1', '#a6761d', '#6b7280')
-SHOWN_TOPICS = 40
+SHOWN_CATEGORIES = 40
 
 _OVER_TIME = {
-    'active': 'Samples that it teaches',
+    'active': 'SampleOutputs that it teaches',
     'weight': 'Mean weight',
     'score': 'Mean score on the training batches',
     'temperature': 'Temperature',
@@ -94,76 +94,81 @@ def losses(run: Run, alone: Run | None) -> go.Figure:
     return figure
 
 
-def who_teaches_what(lessons: Lessons) -> go.Figure:
+def who_teaches_what(outputs: SampleOutputs) -> go.Figure:
     """Share of each mentor in the teaching of each class or joint; columns sum to 1."""
-    shares, topics = most_uneven(teaching_shares(lessons), lessons.topics)
-    rows = [*lessons.members[1:], 'nobody']
-    return _heat_map('Share of the lessons', shares, rows, topics, 'Blues', '.0%')
+    shares, categories = most_uneven(teaching_shares(outputs), outputs.categories)
+    rows = [*outputs.members[1:], 'nobody']
+    return _heat_map('Share of the weight', shares, rows, categories, 'Blues', '.0%')
 
 
-def scores_by_topic(lessons: Lessons) -> go.Figure:
+def scores_by_category(outputs: SampleOutputs) -> go.Figure:
     """Mean score of each member on each class or joint, and how far the mentors are apart."""
-    scores, rows = lessons.item_score, [*lessons.members]
+    scores, rows = outputs.item_score, [*outputs.members]
     if len(rows) > 2:
         apart = np.ptp(scores[1:], axis=0)[None]  # NaN if one of them does not know it
         scores, rows = np.concatenate([scores, apart]), [*rows, 'disagreement']
-    values, topics = most_uneven(by_topic(lessons, scores), lessons.topics)
+    values, categories = most_uneven(by_category(outputs, scores), outputs.categories)
     return _heat_map(
-        'Mean score; disagreement: best less worst mentor', values, rows, topics, 'Greens', '.2f'
+        'Mean score; disagreement: best less worst mentor',
+        values,
+        rows,
+        categories,
+        'Greens',
+        '.2f',
     )
 
 
-def disagreement(lessons: Lessons) -> go.Figure:
+def disagreement(outputs: SampleOutputs) -> go.Figure:
     """Mean absolute difference of the scores of two members."""
-    score = lessons.item_score
+    score = outputs.item_score
     with np.errstate(invalid='ignore'):
         values = np.array([[_mean(np.abs(a - b)) for b in score] for a in score])
     return _heat_map(
         'Mean difference of two scores',
         values,
-        lessons.members,
-        lessons.members,
+        outputs.members,
+        outputs.members,
         'Oranges',
         '.2f',
         square=True,
     )
 
 
-def teaching_shares(lessons: Lessons) -> np.ndarray:
-    """Share of each mentor, and of nobody, in the weights of each topic.
+def teaching_shares(outputs: SampleOutputs) -> np.ndarray:
+    """Share of each mentor, and of nobody, in the weights of each category.
 
     Each labelled item counts 1, which its mentors share by their weights, or which is nobody's.
 
     Returns:
-        ``(M + 1, topics)``; a column sums to 1, and is NaN without an item.
+        ``(M + 1, categories)``; a column sums to 1, and is NaN without an item.
     """
-    weight = lessons.weight
+    weight = outputs.weight
     total = weight.sum(axis=0)  # (N, K)
     parts = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0)
     parts = np.concatenate([parts, (total == 0)[None].astype(parts.dtype)])
-    return by_topic(lessons, np.where(lessons.labelled, parts, np.nan))
+    return by_category(outputs, np.where(outputs.labelled, parts, np.nan))
 
 
-def by_topic(lessons: Lessons, values: np.ndarray) -> np.ndarray:
-    """Means of values ``(R, N, K)`` over the items of each topic, ``(R, topics)``; without NaN."""
-    topics = lessons.topic_of.ravel()
+def by_category(outputs: SampleOutputs, values: np.ndarray) -> np.ndarray:
+    """Means of values ``(R, N, K)`` over the items of each category, ``(R, categories)``."""
+    categories = outputs.category_of.ravel()
     means = []
     for row in values.reshape(len(values), -1):
         known = ~np.isnan(row)
-        count = np.bincount(topics[known], minlength=len(lessons.topics))
-        total = np.bincount(topics[known], row[known], minlength=len(lessons.topics))
+        count = np.bincount(categories[known], minlength=len(outputs.categories))
+        total = np.bincount(categories[known], row[known], minlength=len(outputs.categories))
         means.append(np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0))
     return np.stack(means)
 
 
-def most_uneven(values: np.ndarray, topics: Sequence[str]) -> tuple[np.ndarray, list[str]]:
-    """Keep the topics that differ most from the mean, if there are too many for a chart."""
-    if len(topics) <= SHOWN_TOPICS:
-        return values, list(topics)
+def most_uneven(values: np.ndarray, categories: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    """Keep the categories that differ most from the mean, if there are too many for a chart."""
+    if len(categories) <= SHOWN_CATEGORIES:
+        return values, list(categories)
     centre = np.nanmean(values, axis=1, keepdims=True)
     unlike = np.nan_to_num(np.abs(values - centre).sum(axis=0), nan=-1)
-    kept = np.sort(np.argsort(-unlike, kind='stable')[:SHOWN_TOPICS])
-    return values[:, kept], [topics[index] for index in kept]
+    kept = np.sort(np.argsort(-unlike, kind='stable')[:SHOWN_CATEGORIES])
+    return values[:, kept], [categories[index] for index in kept]
 
 
 def cost(parts: dict[str, dict[str, float]]) -> go.Figure:

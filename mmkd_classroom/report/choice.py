@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .lessons import Lessons
+from .samples import SampleOutputs
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,17 @@ class Gallery:
     samples: list[int]
 
 
-def galleries(lessons: Lessons, count: int = 6) -> list[Gallery]:
+def galleries(outputs: SampleOutputs, count: int = 6) -> list[Gallery]:
     """Choose samples that show how the classroom works; none is shown twice.
 
     Args:
-        lessons: Answers of the members.
+        outputs: Of the members.
         count: Number of samples of each gallery.
     """
     shown: set[int] = set()
     found = []
     for title, reason, value in _QUESTIONS:
-        interest = np.where(lessons.labelled.any(axis=-1), value(lessons), -np.inf)
+        interest = np.where(outputs.labelled.any(axis=-1), value(outputs), -np.inf)
         order = [int(i) for i in np.argsort(-interest, kind='stable') if np.isfinite(interest[i])]
         chosen = [index for index in order if index not in shown][:count]
         shown.update(chosen)
@@ -42,32 +42,32 @@ def galleries(lessons: Lessons, count: int = 6) -> list[Gallery]:
     return found
 
 
-def _lead(lessons: Lessons) -> np.ndarray:
+def _lead(outputs: SampleOutputs) -> np.ndarray:
     """Largest lead over the student of a mentor that teaches."""
-    lead = np.where(lessons.sample_weight > 0, lessons.score[1:] - lessons.score[:1], -np.inf)
+    lead = np.where(outputs.sample_weight > 0, outputs.score[1:] - outputs.score[:1], -np.inf)
     return lead.max(axis=0)
 
 
-def _error_of_silenced(lessons: Lessons) -> np.ndarray:
+def _error_of_silenced(outputs: SampleOutputs) -> np.ndarray:
     """Largest product of confidence and error of a mentor that does not teach."""
-    error = lessons.confidence[1:] * (1 - lessons.score[1:])
-    wrong = lessons.score[1:] < lessons.score[:1]
-    return np.where((lessons.sample_weight == 0) & wrong, error, -np.inf).max(axis=0)
+    error = outputs.confidence[1:] * (1 - outputs.score[1:])
+    wrong = outputs.score[1:] < outputs.score[:1]
+    return np.where((outputs.sample_weight == 0) & wrong, error, -np.inf).max(axis=0)
 
 
-def _dispute(lessons: Lessons) -> np.ndarray:
+def _dispute(outputs: SampleOutputs) -> np.ndarray:
     """Difference between the best and the worst mentor."""
-    if len(lessons.members) < 3:
-        return np.full(lessons.score.shape[1], -np.inf)
-    return np.ptp(lessons.score[1:], axis=0)
+    if len(outputs.members) < 3:
+        return np.full(outputs.score.shape[1], -np.inf)
+    return np.ptp(outputs.score[1:], axis=0)
 
 
-def _difficulty(lessons: Lessons) -> np.ndarray:
+def _difficulty(outputs: SampleOutputs) -> np.ndarray:
     """Negative mean score of all members."""
-    return -lessons.score.mean(axis=0)
+    return -outputs.score.mean(axis=0)
 
 
-_QUESTIONS: tuple[tuple[str, str, Callable[[Lessons], np.ndarray]], ...] = (
+_QUESTIONS: tuple[tuple[str, str, Callable[[SampleOutputs], np.ndarray]], ...] = (
     (
         'Where the student has most to learn',
         'A mentor that teaches is furthest ahead of the student.',

@@ -57,7 +57,7 @@ def member_scores(
 def _predictions(
     classroom: Classroom, mentors: Iterable[Mentor], batch: dict
 ) -> Iterator[list[Any]]:
-    """Samples with the predictions of the student, and of each mentor."""
+    """SampleOutputs with the predictions of the student, and of each mentor."""
     inputs, samples = preprocess(classroom, batch)
     with _without_flip_test(classroom):
         yield classroom.predict(inputs, copy.deepcopy(samples))

@@ -17,9 +17,9 @@ from ..evaluation import evaluation
 from ..hooks.overview import HEAD, member_costs, member_rows, method_of
 from . import charts, pictures
 from .choice import galleries
-from .lessons import Lessons, build_classroom, run_lessons
 from .members import member_scores
 from .run import Run, read_classroom, read_run
+from .samples import SampleOutputs, build_classroom, run_on_samples
 
 _TEMPLATE = 'page.html'
 
@@ -32,13 +32,13 @@ class Classroom:
         head: Titles of the table of its members.
         rows: The student, then the mentors.
         note: What the scores are.
-        lessons: Its answers; None without samples.
+        outputs: Its outputs on samples; None without samples.
     """
 
     head: list[str]
     rows: list[list[str]]
     note: str = ''
-    lessons: Lessons | None = None
+    outputs: SampleOutputs | None = None
 
 
 def write_report(
@@ -77,8 +77,8 @@ def write_report(
         lstrip_blocks=True,
     )
     context = {**_summary(run, single), **_classroom(run, classroom), **_charts(run, single)}
-    if classroom.lessons is not None:
-        context.update(_lessons(classroom.lessons))
+    if classroom.outputs is not None:
+        context.update(_sample_charts(classroom.outputs))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     text = environment.get_template(_TEMPLATE).render(plotly_js=_Script(get_plotlyjs()), **context)
@@ -94,11 +94,11 @@ class _Script(str):
 
 
 def _examine(run: Run, alone: Run | None, samples: int) -> Classroom:
-    """Build the classroom again, score its members, and let them answer."""
+    """Build the classroom again, score its members, and run them on samples."""
     model, dataset = build_classroom(run)
-    lessons = run_lessons(model, dataset, samples)
+    outputs = run_on_samples(model, dataset, samples)
     count, metrics = member_scores(model, run.config, samples)
-    height, width = lessons.images[0].shape[:2]
+    height, width = outputs.images[0].shape[:2]
     size = (width, height)
     head, rows = [*HEAD], member_rows(model, size, member_costs(model, size))
     note = method_of(model)
@@ -115,7 +115,7 @@ def _examine(run: Run, alone: Run | None, samples: int) -> Classroom:
             f' Scores are those of the last checkpoint on {count} {data} samples, without '
             'test-time augmentation.'
         )
-    return Classroom(head, rows, note, lessons)
+    return Classroom(head, rows, note, outputs)
 
 
 def _logged(run: Run) -> Classroom:
@@ -198,40 +198,40 @@ def _cost_note(run: Run, alone: Run | None) -> str:
     return text
 
 
-def _lessons(lessons: Lessons) -> dict[str, Any]:
-    figures = [charts.who_teaches_what(lessons), charts.scores_by_topic(lessons)]
-    topic = 'class' if lessons.kind == 'classes' else 'joint'
-    hidden = max(0, len(lessons.topics) - charts.SHOWN_TOPICS)
+def _sample_charts(outputs: SampleOutputs) -> dict[str, Any]:
+    figures = [charts.who_teaches_what(outputs), charts.scores_by_category(outputs)]
+    category = 'class' if outputs.kind == 'classes' else 'joint'
+    hidden = max(0, len(outputs.categories) - charts.SHOWN_CATEGORIES)
     return dict(
-        lessons=True,
-        kind=lessons.kind,
-        lessons_note=(
-            f'The last checkpoint on {len(lessons.images)} training samples, as they are augmented '
-            f'in training. Each labelled {topic} is one lesson, which the mentors share by their '
-            'weights, or which nobody gives.'
+        has_samples=True,
+        kind=outputs.kind,
+        category_note=(
+            f'The last checkpoint on {len(outputs.images)} training samples, as they are augmented '
+            f'in training. On each labelled {category} the mentors '
+            'have shares by their weights; without a weight nobody teaches it.'
             + (f' {hidden} more differ less from the mean.' if hidden else '')
         ),
-        figures=_joint_figures(lessons),
-        topic_charts=list(map(_html, figures)),
-        disagreement_chart=_html(charts.disagreement(lessons)),
+        figures=_joint_figures(outputs),
+        category_charts=list(map(_html, figures)),
+        disagreement_chart=_html(charts.disagreement(outputs)),
         samples_note='Bold members have weight on the sample; it is beside them.',
         galleries=[
             dict(
                 title=gallery.title,
                 reason=gallery.reason,
-                cards=[_card(lessons, sample) for sample in gallery.samples],
+                cards=[_card(outputs, sample) for sample in gallery.samples],
             )
-            for gallery in galleries(lessons)
+            for gallery in galleries(outputs)
         ],
     )
 
 
-def _joint_figures(lessons: Lessons) -> list[dict[str, str]]:
-    if lessons.kind == 'classes' or not lessons.links:
+def _joint_figures(outputs: SampleOutputs) -> list[dict[str, str]]:
+    if outputs.kind == 'classes' or not outputs.links:
         return []
-    shares = charts.teaching_shares(lessons)
-    drawn = pictures.joint_figures(lessons, shares, float(np.nanmax(shares)))
-    names = [*lessons.members[1:], 'nobody']
+    shares = charts.teaching_shares(outputs)
+    drawn = pictures.joint_figures(outputs, shares, float(np.nanmax(shares)))
+    names = [*outputs.members[1:], 'nobody']
     colours = [*map(charts.colour_of, range(len(names) - 1)), charts.NOBODY]
     return [
         dict(name=name, colour=colour, picture=picture)
@@ -239,23 +239,23 @@ def _joint_figures(lessons: Lessons) -> list[dict[str, str]]:
     ]
 
 
-def _card(lessons: Lessons, sample: int) -> dict[str, Any]:
-    weights = lessons.sample_weight[:, sample]
+def _card(outputs: SampleOutputs, sample: int) -> dict[str, Any]:
+    weights = outputs.sample_weight[:, sample]
     members = []
-    for index, name in enumerate(lessons.members):
+    for index, name in enumerate(outputs.members):
         weight = weights[index - 1] if index else None
         members.append(
             dict(
                 name=name,
                 colour=charts.colour_of(index - 1) if index else charts.STUDENT,
-                score=f'{lessons.score[index, sample]:.2f}',
+                score=f'{outputs.score[index, sample]:.2f}',
                 taught=bool(index and weight > 0),
                 weight='' if weight is None else f'{weight:.2f}' if weight > 0 else 'silent',
             )
         )
-    if lessons.kind == 'classes':
-        return _class_card(lessons, sample, members)
-    truth, *drawn = pictures.pose_pictures(lessons, sample)
+    if outputs.kind == 'classes':
+        return _class_card(outputs, sample, members)
+    truth, *drawn = pictures.pose_pictures(outputs, sample)
     for member, picture in zip(members, drawn):
         member['picture'] = picture
         if member['taught']:
@@ -263,14 +263,16 @@ def _card(lessons: Lessons, sample: int) -> dict[str, Any]:
     return dict(index=sample, picture=truth, members=members)
 
 
-def _class_card(lessons: Lessons, sample: int, members: list[dict[str, Any]]) -> dict[str, Any]:
-    truth = int(lessons.truth[sample])
+def _class_card(
+    outputs: SampleOutputs, sample: int, members: list[dict[str, Any]]
+) -> dict[str, Any]:
+    truth = int(outputs.truth[sample])
     for index, member in enumerate(members):
-        said = int(lessons.said[index, sample])
-        member['says'] = f'{lessons.topics[said]} {lessons.confidence[index, sample]:.0%}'
-        member['right'] = said == truth
-    picture = pictures.plain_picture(lessons.images[sample])
-    return dict(index=sample, picture=picture, truth=lessons.topics[truth], members=members)
+        predicted = int(outputs.predicted[index, sample])
+        member['says'] = f'{outputs.categories[predicted]} {outputs.confidence[index, sample]:.0%}'
+        member['right'] = predicted == truth
+    picture = pictures.plain_picture(outputs.images[sample])
+    return dict(index=sample, picture=picture, truth=outputs.categories[truth], members=members)
 
 
 def _html(figure: Figure) -> _Script:

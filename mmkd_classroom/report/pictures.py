@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 from PIL import Image
 
-from .lessons import Lessons
+from .samples import SampleOutputs
 
 matplotlib.use('Agg')  # before pyplot: there may be no display
 
@@ -29,33 +29,33 @@ def plain_picture(image: np.ndarray) -> str:
     return _uri(picture, 'PNG' if max(image.shape) <= 64 else 'JPEG')
 
 
-def pose_pictures(lessons: Lessons, sample: int) -> list[str]:
+def pose_pictures(outputs: SampleOutputs, sample: int) -> list[str]:
     """The truth, then what each member says, on the picture.
 
     Lines from a predicted joint to the true one show the error.
     """
-    truth, seen = lessons.truth[sample], lessons.labelled[sample]
-    panels = [_pose(lessons, sample, truth, seen, TRUTH)]
-    for member in range(len(lessons.members)):
-        known = ~np.isnan(lessons.item_score[member, sample])
-        panels.append(_pose(lessons, sample, lessons.said[member, sample], known, LIMB, truth))
+    truth, seen = outputs.truth[sample], outputs.labelled[sample]
+    panels = [_pose(outputs, sample, truth, seen, TRUTH)]
+    for member in range(len(outputs.members)):
+        known = ~np.isnan(outputs.item_score[member, sample])
+        panels.append(_pose(outputs, sample, outputs.predicted[member, sample], known, LIMB, truth))
     return panels
 
 
 def _pose(
-    lessons: Lessons,
+    outputs: SampleOutputs,
     sample: int,
     joints: np.ndarray,
     shown: np.ndarray,
     colour: str,
     truth: np.ndarray | None = None,
 ) -> str:
-    image = lessons.images[sample]
+    image = outputs.images[sample]
     height, width = image.shape[:2]
     figure = plt.figure(figsize=(width / height * 1.6, 1.6), dpi=100)
     axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(image, extent=(0, width, height, 0), interpolation='bicubic')
-    for a, b in lessons.links:
+    for a, b in outputs.links:
         if shown[a] and shown[b]:
             axis.plot(*joints[[a, b]].T, color=colour, linewidth=1.8, solid_capstyle='round')
     axis.scatter(*joints[shown].T, s=7, color=colour, edgecolors='black', linewidths=0.4, zorder=3)
@@ -67,16 +67,16 @@ def _pose(
     return _figure_uri(figure, 'jpeg')
 
 
-def joint_figures(lessons: Lessons, values: np.ndarray, limit: float) -> list[str]:
+def joint_figures(outputs: SampleOutputs, values: np.ndarray, limit: float) -> list[str]:
     """A figure for each mentor, whose joints are coloured by a value.
 
     Args:
-        lessons: Of poses.
+        outputs: Of poses.
         values: ``(M, K)``, from 0 to ``limit``; NaN where not known.
         limit: Value of the darkest colour.
     """
-    shape = mean_shape(lessons.truth, lessons.labelled)
-    return [_joint_figure(lessons.links, shape, row, limit) for row in values]
+    shape = mean_shape(outputs.truth, outputs.labelled)
+    return [_joint_figure(outputs.links, shape, row, limit) for row in values]
 
 
 def mean_shape(joints: np.ndarray, labelled: np.ndarray, rounds: int = 10) -> np.ndarray:

@@ -74,7 +74,7 @@ def test_forms_are_compared_without_a_cache(kind, tmp_path, command, fresh_runne
     path = written(kind, tmp_path)
     student = tmp_path / 'student.pth'
     torch.save(torch.load(tmp_path / 'classroom_mentor_1.pth'), student)
-    command(path, '--work-dir', tmp_path / 'forms', '--forms', 2, '--student', student)
+    command(path, '--work-dir', tmp_path / 'formats', '--formats', 2, '--student', student)
     table = capsys.readouterr().out
     rows = re.findall(r'^(all|\d+), (fp\d\d) +([\d,]+) +(\S+) +(.*)$', table, re.M)
     assert [row[1] for row in rows] == ['fp32', *['fp16'] * (len(rows) - 1)]

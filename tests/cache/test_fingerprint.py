@@ -1,4 +1,4 @@
-"""Digests: equal for what draws equal pictures, in every process; else another."""
+"""Digests: equal for what draws equal images, in every process; else another."""
 
 import functools
 import random

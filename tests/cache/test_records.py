@@ -1,4 +1,4 @@
-"""Records on disk: what was damaged is missing or told, and never a wrong answer."""
+"""Records on disk: what was damaged is missing or told, and never a wrong output."""
 
 import multiprocessing
 import os
@@ -52,7 +52,7 @@ def test_where_there_is_no_file_nothing_is_read_or_made(tmp_path):
 
 
 def test_another_picture_is_an_error_that_names_the_file(store):
-    with pytest.raises(ClassroomError, match=r'another picture of sample 4 \(.*records\)'):
+    with pytest.raises(ClassroomError, match=r'another image of sample 4 \(.*records\)'):
         store.read(4, 105)
 
 
@@ -68,7 +68,7 @@ def test_a_flipped_byte_is_a_missing_record_or_an_error(tmp_path_factory, positi
         try:
             record = damaged.read(sample, 100 + sample)
         except ClassroomError:
-            continue  # in the checksum of the picture
+            continue  # in the checksum of the image
         assert record is None or np.array_equal(record, payload(sample))
 
 

@@ -73,7 +73,7 @@ def ran(monkeypatch):
 
 
 def mentors_that_run():
-    """They run in each step, on the pictures that a training with a cache sees."""
+    """They run in each step, on the images that a training with a cache sees."""
     patch = pytest.MonkeyPatch()
     patch.setattr(MentorCache, 'predict', lambda _, mentors, x, __: [m.predict(x) for m in mentors])
     return contextlib.closing(SimpleNamespace(close=patch.undo))
@@ -114,7 +114,7 @@ def test_mentors_that_run_are_moved_once(tmp_path, fresh_runners):
     mentor._apply_to_model = lambda function: moved.append(1) or apply(function)
     for _ in range(2):
         with contextlib.suppress(RuntimeError, NotImplementedError):  # 'meta' reads no output
-            mentor.answer(torch.zeros(1, 3, 32, 32, device='meta'))
+            mentor.output(torch.zeros(1, 3, 32, 32, device='meta'))
     assert moved == [1] and next(mentor.model.parameters()).device.type == 'meta'
 
 
@@ -205,7 +205,7 @@ def test_a_switched_pipeline_has_views_of_its_own(kind, tmp_path, fresh_runners,
 
 
 def test_another_order_of_channels_is_another_cache(tmp_path, fresh_runners):
-    """Of the same pictures: it is changed after them."""
+    """Of the same images: it is changed after them."""
     room = Room('pose', tmp_path, epochs=1)
     room.train('first')
     preprocessor = room.cfg.model.student.data_preprocessor
@@ -295,7 +295,7 @@ def test_a_data_set_that_is_named_twice_has_views_of_its_own(kind, tmp_path, fre
     shown = [item['data_samples'].metainfo[SHOWN] for item in runner.train_dataloader.dataset]
     assert [view.sample for view in shown] == list(range(len(shown)))
     half = len(shown) // 2
-    assert [v.picture for v in shown[:half]] != [v.picture for v in shown[half:]]
+    assert [v.image_crc for v in shown[:half]] != [v.image_crc for v in shown[half:]]
     assert all(record is not None for view in shown for record in view.records)
 
 

@@ -190,7 +190,7 @@ def test_a_mentor_s_prediction_has_the_student_s_form_and_teaches(mentor, studen
     assert all(p.grad.isfinite().all() for p in pupil.parameters() if p.grad is not None)
     assert theirs.joints.shape == (3, JOINTS, 2) and theirs.valid.all()
     own = mentor_adapter(mentor, adapter, 'x', Config())
-    confidences = own.decode(own.read(output))[1]  # as sure as it is in its own form
+    confidences = own.decode(own.read(output))[1]  # as sure as it is in its own format
     assert torch.equal(theirs.confidences, confidences)
 
 

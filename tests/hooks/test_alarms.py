@@ -14,8 +14,8 @@ from toys import build, estimator, pose_batch
 
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.functional import odd_samples
-from mmkd_classroom.functional.oddities import HUGE
+from mmkd_classroom.functional import count_anomalies
+from mmkd_classroom.functional.anomalies import HUGE
 from mmkd_classroom.hooks.alarms import Alarms
 
 
@@ -45,10 +45,10 @@ BAD = dict(
     nan_on_some=(some(float('nan')), 'invalid', [4, 4, 4]),
     inf_on_all=(all_samples(float('inf')), 'invalid', [8, 8, 8]),
     nan_since_the_fourth_step=(all_samples(float('nan'), since=3), 'invalid', [0, 4, 8]),
-    zeros=(all_samples(0.0), 'flat', [8, 8, 8]),
-    constant_on_some=(some(3.0), 'flat', [4, 4, 4]),
-    constant_since_the_third_step=(all_samples(-1.0, since=2), 'flat', [None, 8, 8]),
-    same_answer=(same_answer, 'flat', [8, 8, 8]),
+    zeros=(all_samples(0.0), 'constant', [8, 8, 8]),
+    constant_on_some=(some(3.0), 'constant', [4, 4, 4]),
+    constant_since_the_third_step=(all_samples(-1.0, since=2), 'constant', [None, 8, 8]),
+    same_answer=(same_answer, 'constant', [8, 8, 8]),
     huge=(some(torch.tensor([1e6, 0.0, -1e6])), 'huge', [4, 4, 4]),
 )
 
@@ -97,7 +97,7 @@ def test_each_bad_mentor_is_said_once_by_name(tmp_path, fresh_runners):
         first = next(count for count in expected if count)
         assert f'for {first} samples' in line and line.endswith('this warning comes once.')
     assert len(said) == len(BAD)
-    assert not records[0]['good'].keys() & {'flat', 'huge'}
+    assert not records[0]['good'].keys() & {'constant', 'huge'}
     assert all(value.isfinite().all() for value in runner.model.state_dict().values())
 
 
@@ -147,17 +147,18 @@ def test_a_loss_of_one_step_is_found_in_its_interval():
     assert 'since iteration 24 (loss).' in said[0]
 
 
-def test_odd_samples():
+def test_anomalies_are_counted():
     valid = torch.tensor([True, True, False, True])
     output = torch.tensor([[1.0, 2.0], [3.0, 3.0], [0.0, 0.0], [-2e4, 0.0]])
-    assert [count.item() for count in odd_samples([output], valid)] == [1, 1]
+    assert [count.item() for count in count_anomalies([output], valid)] == [1, 1]
     # Of two outputs, such as the axes of SimCC, one may be constant, such as a deviation.
-    assert odd_samples([output, torch.zeros(4, 3, 2)], valid)[0] == 1
-    assert odd_samples([torch.zeros(4, 2), torch.ones(4, 3, 2)], valid)[0] == 3
+    assert count_anomalies([output, torch.zeros(4, 3, 2)], valid)[0] == 1
+    assert count_anomalies([torch.zeros(4, 2), torch.ones(4, 3, 2)], valid)[0] == 3
     same = output[:1].repeat(4, 1)
-    assert odd_samples([same], valid)[0] == 3
-    assert odd_samples([output[:, :1]], valid)[0] == 0  # one value a sample is not constant
-    assert odd_samples([same[:1]], valid[:1])[0] == 0  # a batch of one is not the same as others
+    assert count_anomalies([same], valid)[0] == 3
+    assert count_anomalies([output[:, :1]], valid)[0] == 0  # one value a sample is not constant
+    # A batch of one is not the same as others.
+    assert count_anomalies([same[:1]], valid[:1])[0] == 0
 
 
 def test_what_a_conversion_draws_is_not_the_mentor_s_output():

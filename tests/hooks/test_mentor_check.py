@@ -208,7 +208,7 @@ def test_untrained_mentors_do_not_pass_by_luck(tmp_path, fresh_runners):
         for path in sorted((folder / 'data').rglob('*.png')):  # there is nothing to be known
             colour = noise.integers(0, 256, 3, dtype=np.uint8)
             cv2.imwrite(str(path), np.broadcast_to(colour, (36, 36, 3)))
-        head = runner.model.mentors[0].model.head  # answers that vary
+        head = runner.model.mentors[0].model.head  # outputs that vary
         for layer in head.modules():
             if isinstance(layer, nn.Linear):
                 nn.init.orthogonal_(layer.weight, 30.0)

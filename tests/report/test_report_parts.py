@@ -1,4 +1,4 @@
-"""The parts of a report against planted answers: shares, means, choices, shapes, joined logs."""
+"""The parts of a report against planted results: shares, means, choices, shapes, joined logs."""
 
 import json
 
@@ -14,36 +14,36 @@ pytest.importorskip('plotly', reason='the report needs plotly')
 
 from mmkd_classroom.report import charts  # noqa: E402
 from mmkd_classroom.report.choice import galleries  # noqa: E402
-from mmkd_classroom.report.lessons import Lessons  # noqa: E402
 from mmkd_classroom.report.pictures import mean_shape  # noqa: E402
+from mmkd_classroom.report.samples import SampleOutputs  # noqa: E402
 
 
-def class_lessons(score, weight, truth, /, **changes):
-    """Lessons on classes of these scores ``(M + 1, N)``, weights ``(M, N)`` and labels."""
+def class_samples(score, weight, truth, /, **changes):
+    """SampleOutputs on classes of these scores ``(M + 1, N)``, weights ``(M, N)`` and labels."""
     score, weight = np.asarray(score, float), np.asarray(weight, float)
     truth = np.asarray(truth)
     members, count = score.shape
     values = dict(
         members=['student', *(f'mentor_{i}' for i in range(members - 1))],
         kind='classes',
-        topics=[f'class_{i}' for i in range(truth.max() + 1)],
+        categories=[f'class_{i}' for i in range(truth.max() + 1)],
         images=[np.zeros((4, 4, 3), np.uint8)] * count,
         truth=truth,
         labelled=np.ones((count, 1), bool),
-        said=np.broadcast_to(truth, score.shape),
+        predicted=np.broadcast_to(truth, score.shape),
         confidence=score,
         score=score,
         item_score=score[..., None],
         weight=weight[..., None],
         links=[],
     )
-    return Lessons(**{**values, **changes})
+    return SampleOutputs(**{**values, **changes})
 
 
 def test_what_nobody_teaches_is_nobody_s():
     weight = [[1, 0, 3, 0], [3, 0, 0, 0]]  # 2 mentors, 4 samples
-    lessons = class_lessons(np.full((3, 4), 0.5), weight, [0, 0, 1, 1])
-    shares = charts.teaching_shares(lessons)
+    outputs = class_samples(np.full((3, 4), 0.5), weight, [0, 0, 1, 1])
+    shares = charts.teaching_shares(outputs)
     np.testing.assert_allclose(shares, [[0.125, 0.5], [0.375, 0], [0.5, 0.5]])
 
 
@@ -54,19 +54,19 @@ def test_shares_of_joints_sum_to_one(seed, mentors, samples, joints):
     weight[generator.uniform(size=weight.shape) < 0.4] = 0
     labelled = generator.uniform(size=(samples, joints)) < 0.7
     score = generator.uniform(0, 1, (mentors + 1, samples))
-    lessons = class_lessons(
+    outputs = class_samples(
         score,
         np.zeros((mentors, samples)),
         np.zeros(samples, int),
         kind='keypoints',
-        topics=[f'joint_{i}' for i in range(joints)],
+        categories=[f'joint_{i}' for i in range(joints)],
         labelled=labelled,
         weight=weight,
         item_score=np.where(
             labelled, generator.uniform(size=(mentors + 1, *labelled.shape)), np.nan
         ),
     )
-    shares = charts.teaching_shares(lessons)
+    shares = charts.teaching_shares(outputs)
     for joint in range(joints):
         if not labelled[:, joint].any():
             assert np.isnan(shares[:, joint]).all()
@@ -74,17 +74,17 @@ def test_shares_of_joints_sum_to_one(seed, mentors, samples, joints):
         assert shares[:, joint].sum() == pytest.approx(1)
         seen = weight[:, labelled[:, joint], joint]
         assert shares[-1, joint] == pytest.approx((seen.sum(axis=0) == 0).mean())
-    means = charts.by_topic(lessons, lessons.item_score)
+    means = charts.by_category(outputs, outputs.item_score)
     for joint in np.flatnonzero(labelled.any(axis=0)):
-        expected = np.nanmean(lessons.item_score[:, :, joint], axis=1)
+        expected = np.nanmean(outputs.item_score[:, :, joint], axis=1)
         np.testing.assert_allclose(means[:, joint], expected)
 
 
-def test_many_topics_are_cut_to_the_unusual():
+def test_many_categories_are_cut_to_the_unusual():
     values = np.full((2, 100), 0.5)
     values[0, [3, 77]] = 1.0, 0.0
     kept, names = charts.most_uneven(values, [str(i) for i in range(100)])
-    assert kept.shape == (2, charts.SHOWN_TOPICS) and {'3', '77'} <= set(names)
+    assert kept.shape == (2, charts.SHOWN_CATEGORIES) and {'3', '77'} <= set(names)
 
 
 def test_each_gallery_shows_what_it_says():
@@ -92,21 +92,21 @@ def test_each_gallery_shows_what_it_says():
     score = [[0.50, 0.05, 0.80, 0.10], [0.95, 0.05, 0.60, 0.60], [0.05, 0.05, 0.70, 0.55]]
     weight = [[1, 0, 0, 1], [0, 0, 0, 1]]
     confidence = [[0.5] * 4, [0.9, 0.3, 0.99, 0.6], [0.1, 0.3, 0.7, 0.6]]
-    lessons = class_lessons(score, weight, [0, 0, 0, 0], confidence=np.array(confidence))
-    found = {g.title: g.samples for g in galleries(lessons, count=1)}
+    outputs = class_samples(score, weight, [0, 0, 0, 0], confidence=np.array(confidence))
+    found = {g.title: g.samples for g in galleries(outputs, count=1)}
     assert found == {
         'Where the student has most to learn': [3],
         'Confidently wrong, and silenced': [2],
         'The most disputed': [0],
         'The hardest': [1],
     }
-    assert sorted(sum((g.samples for g in galleries(lessons, count=4)), [])) == [0, 1, 2, 3]
+    assert sorted(sum((g.samples for g in galleries(outputs, count=4)), [])) == [0, 1, 2, 3]
 
 
 def test_a_sample_without_label_is_never_shown():
-    lessons = class_lessons([[0.5, 0.5], [0.6, 0.6]], [[1, 1]], [0, 0])
-    lessons.labelled[0] = False
-    assert [g.samples for g in galleries(lessons)] == [[1]]
+    outputs = class_samples([[0.5, 0.5], [0.6, 0.6]], [[1, 1]], [0, 0])
+    outputs.labelled[0] = False
+    assert [g.samples for g in galleries(outputs)] == [[1]]
 
 
 def test_a_mean_shape_forgets_place_size_rotation_and_side():

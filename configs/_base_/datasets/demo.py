@@ -1,4 +1,4 @@
-# The demo's rendered people (demo/run.py), one a picture, in COCO's format: 2,400 to
+# The demo's rendered people (demo/run.py), one in each image, in COCO's format: 2,400 to
 # train on, 300 to validate. The input is 96 wide and 128 high.
 codec = dict(type='MSRAHeatmap', input_size=(96, 128), heatmap_size=(24, 32), sigma=1.5)
 

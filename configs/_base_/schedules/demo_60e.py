@@ -1,4 +1,4 @@
-# The same number of steps on a sixth of the pictures: 60 epochs of 13 batches of 32.
+# The same number of steps on a sixth of the images: 60 epochs of 13 batches of 32.
 _base_ = ['./demo_10e.py']
 
 train_cfg = dict(max_epochs=60, val_interval=60)

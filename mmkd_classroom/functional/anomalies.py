@@ -1,4 +1,4 @@
-"""Find answers of a mentor that say nothing, or are too large to be meant."""
+"""Find outputs of a mentor that say nothing, or are too large to be meant."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor
 HUGE = 1e4
 
 
-def odd_samples(tensors: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tensor]:
+def count_anomalies(tensors: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tensor]:
     """Count the samples whose outputs are constant, and those with huge values.
 
     Args:
@@ -23,19 +23,19 @@ def odd_samples(tensors: Sequence[Tensor], valid: Tensor) -> tuple[Tensor, Tenso
 
     Example:
         >>> output = torch.tensor([[1.0, 2.0], [0.0, 0.0], [3.0, -2e4]])
-        >>> odd_samples([output], torch.ones(3, dtype=torch.bool))
+        >>> count_anomalies([output], torch.ones(3, dtype=torch.bool))
         (tensor(1), tensor(1))
     """
-    flat = valid.clone()
+    constant = valid.clone()
     same = torch.ones_like(valid)
     huge = torch.zeros_like(valid)
     for tensor in tensors:
         values = tensor.detach().flatten(1)
         low, high = values.amin(dim=1), values.amax(dim=1)
         # A single value, such as a logit of two classes, is equal to itself.
-        flat = flat & (low == high) & (values.shape[1] > 1)
+        constant = constant & (low == high) & (values.shape[1] > 1)
         same = same & (values == values[:1]).all(dim=1)
         huge = huge | (high > HUGE) | (low < -HUGE)
     if len(valid) > 1:
-        flat = flat | (same.all() & valid)
-    return flat.sum(), (huge & valid).sum()
+        constant = constant | (same.all() & valid)
+    return constant.sum(), (huge & valid).sum()

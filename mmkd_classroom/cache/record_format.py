@@ -1,4 +1,4 @@
-"""How a mentor's answer is stored: a record of fixed size, packed and unpacked on the device."""
+"""How a mentor's output is stored: a record of fixed size, packed and unpacked on the device."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ClassroomError
-from ..structures import Answer
+from ..structures import MentorOutput
 
 # Coordinates of a joint, with their scales: float16 would move them by a tenth of a pixel.
 _COORDINATES = 4
@@ -36,17 +36,17 @@ class Field:
         return torch.Size(self.shape).numel() * self.dtype.itemsize
 
 
-class Form:
-    """Packs answers of one mentor into records, and back.
+class RecordFormat:
+    """Packs outputs of one mentor into records, and back.
 
-    Joints, confidences and whether the answer is finite are always exact. Values are stored
+    Joints, confidences and whether the output is finite are always exact. Values are stored
     densely, or sparsely: the largest cells of each distribution, and one value for all others,
     which keeps their share of the student's softmax at temperature 1.
 
     Args:
         shapes: Of one sample's values, ``(K, ...)`` for each distribution of an item.
         joints: Number of joints; None for classes.
-        factor: Logits per unit of the answer's values.
+        factor: Logits per unit of the output's values.
         precision: ``'fp16'`` or ``'fp32'``, of the values.
         cells: How many cells of each distribution are stored; None stores all.
 
@@ -102,27 +102,27 @@ class Form:
         self.size = sum(field.size for field in self.fields)
 
     @staticmethod
-    def shape_of(answer: Answer) -> dict[str, Any]:
-        """The arguments ``shapes`` and ``joints`` for a mentor that gives such answers."""
+    def shape_of(output: MentorOutput) -> dict[str, Any]:
+        """The arguments ``shapes`` and ``joints`` for a mentor that gives such outputs."""
         return dict(
-            shapes=[list(values.shape[1:]) for values in answer.values],
-            joints=None if answer.joints is None else answer.joints.shape[1],
+            shapes=[list(values.shape[1:]) for values in output.values],
+            joints=None if output.joints is None else output.joints.shape[1],
         )
 
-    def pack(self, answer: Answer) -> Tensor:
-        """Records ``(N, size)``, bytes on the answer's device.
+    def pack(self, output: MentorOutput) -> Tensor:
+        """Records ``(N, size)``, bytes on the output's device.
 
         Raises:
-            ClassroomError: The answer has other shapes, so the cache's manifest is wrong.
+            ClassroomError: The output has other shapes, so the cache's manifest is wrong.
         """
-        found = self.shape_of(answer)
+        found = self.shape_of(output)
         if found != dict(shapes=list(map(list, self.shapes)), joints=self.joints):
             raise ClassroomError(
-                f'model.cache: a mentor gives answers of the shape {found}, its manifest.json says '
+                f'model.cache: a mentor gives outputs of the shape {found}, its manifest.json says '
                 f'{self.shapes} and {self.joints} joints. Remove this cache.'
             )
-        tensors: dict[str, Tensor] = dict(finite=answer.finite[:, None])
-        for index, (values, kept) in enumerate(zip(answer.values, self.cells)):
+        tensors: dict[str, Tensor] = dict(finite=output.finite[:, None])
+        for index, (values, kept) in enumerate(zip(output.values, self.cells)):
             if kept is None:
                 tensors[f'values_{index}'] = values
             else:
@@ -134,9 +134,9 @@ class Form:
                 tensors.update({f'values_{index}': top, f'cells_{index}': where})
                 tensors[f'rest_{index}'] = rest
         for name in ('joints', 'confidences'):
-            if getattr(answer, name) is not None:
-                tensors[name] = getattr(answer, name)
-        count = len(answer.finite)
+            if getattr(output, name) is not None:
+                tensors[name] = getattr(output, name)
+        count = len(output.finite)
         parts = []
         for field in self.fields:
             tensor = tensors[field.name]
@@ -147,8 +147,8 @@ class Form:
             parts.append(tensor.view(torch.uint8).reshape(count, field.size))
         return torch.cat(parts, dim=1)
 
-    def unpack(self, records: Tensor) -> Answer:
-        """The answer of records ``(N, size)``, on their device."""
+    def unpack(self, records: Tensor) -> MentorOutput:
+        """The output of records ``(N, size)``, on their device."""
         tensors, start = {}, 0
         for field in self.fields:
             part = records[:, start : start + field.size]
@@ -166,7 +166,7 @@ class Form:
                 stored = full.scatter(-1, tensors[f'cells_{index}'].long(), stored)
                 stored = stored.view(-1, *shape)
             values.append(stored)
-        return Answer(
+        return MentorOutput(
             tuple(values),
             tensors['finite'][:, 0].bool(),
             tensors.get('joints'),

@@ -6,15 +6,15 @@ import pytest
 import torch
 from toys import build, estimator, pose_batch
 
-from mmkd_classroom.cache.forms import Form
+from mmkd_classroom.cache.record_format import RecordFormat
 from mmkd_classroom.distiller import MultiMentorDistiller
-from mmkd_classroom.structures import Answer
+from mmkd_classroom.structures import MentorOutput
 
 
 def classes(samples=4, count=10, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
     logits = 5 * torch.randn(samples, 1, count, generator=generator)
-    return Answer((logits.to(dtype),), torch.ones(samples, dtype=torch.bool))
+    return MentorOutput((logits.to(dtype),), torch.ones(samples, dtype=torch.bool))
 
 
 def heatmaps(samples=4, joints=5):
@@ -24,53 +24,57 @@ def heatmaps(samples=4, joints=5):
     squared = (x - centres[..., 0, None, None]) ** 2 + (y - centres[..., 1, None, None]) ** 2
     maps = (-squared / 8).exp() + 0.02 * torch.rand(squared.shape, generator=generator)
     finite = torch.tensor([True, True, False, True])
-    return Answer((maps,), finite, 4 * centres, maps.amax((-2, -1)))
+    return MentorOutput((maps,), finite, 4 * centres, maps.amax((-2, -1)))
 
 
 def simcc(samples=4, joints=5):
     generator = torch.Generator().manual_seed(0)
     axes = [torch.randn(samples, joints, n, generator=generator) for n in (384, 512)]
     joints_at = torch.rand(samples, joints, 2, generator=generator)
-    return Answer(tuple(axes), torch.ones(samples, dtype=torch.bool), joints_at, joints_at[..., 0])
+    return MentorOutput(
+        tuple(axes), torch.ones(samples, dtype=torch.bool), joints_at, joints_at[..., 0]
+    )
 
 
-def form_of(answer, *options):
-    return Form(**Form.shape_of(answer), **dict(zip(('factor', 'precision', 'cells'), options)))
+def format_of(output, *options):
+    return RecordFormat(
+        **RecordFormat.shape_of(output), **dict(zip(('factor', 'precision', 'cells'), options))
+    )
 
 
 @pytest.mark.parametrize('make', [classes, heatmaps, simcc])
 def test_dense_float32_is_exact(make):
-    answer = make()
-    form = form_of(answer, 50.0, 'fp32')
-    packed = form.pack(answer)
-    assert packed.dtype == torch.uint8 and packed.shape == (4, form.size)
-    again = form.unpack(packed)
-    for ours, theirs in zip(again.values, answer.values):
+    output = make()
+    record_format = format_of(output, 50.0, 'fp32')
+    packed = record_format.pack(output)
+    assert packed.dtype == torch.uint8 and packed.shape == (4, record_format.size)
+    again = record_format.unpack(packed)
+    for ours, theirs in zip(again.values, output.values):
         assert torch.equal(ours, theirs)
-    assert torch.equal(again.finite, answer.finite)
-    if answer.joints is not None:
-        assert torch.equal(again.joints, answer.joints)
-        assert torch.equal(again.confidences, answer.confidences)
+    assert torch.equal(again.finite, output.finite)
+    if output.joints is not None:
+        assert torch.equal(again.joints, output.joints)
+        assert torch.equal(again.confidences, output.confidences)
 
 
 @pytest.mark.parametrize('make', [heatmaps, simcc])
 @pytest.mark.parametrize('precision', ['fp16', 'fp32'])
 @pytest.mark.parametrize('cells', [8, 32])
 def test_joints_and_confidences_are_exact_in_every_form(make, precision, cells):
-    answer = make()
-    form = form_of(answer, 50.0, precision, cells)
-    again = form.unpack(form.pack(answer))
-    assert torch.equal(again.joints, answer.joints)
-    assert torch.equal(again.confidences, answer.confidences)
-    assert torch.equal(again.finite, answer.finite)
+    output = make()
+    record_format = format_of(output, 50.0, precision, cells)
+    again = record_format.unpack(record_format.pack(output))
+    assert torch.equal(again.joints, output.joints)
+    assert torch.equal(again.confidences, output.confidences)
+    assert torch.equal(again.finite, output.finite)
 
 
 @pytest.mark.parametrize('make', [classes, heatmaps, simcc])
 def test_the_rest_keeps_its_share_of_the_softmax(make):
-    answer, factor = make(), 10.0
-    form = form_of(answer, factor, 'fp32', 8)
-    again = form.unpack(form.pack(answer))
-    for ours, theirs in zip(again.values, answer.values):
+    output, factor = make(), 10.0
+    record_format = format_of(output, factor, 'fp32', 8)
+    again = record_format.unpack(record_format.pack(output))
+    for ours, theirs in zip(again.values, output.values):
         p = (factor * theirs.flatten(2)).softmax(-1)
         q = (factor * ours.flatten(2)).softmax(-1)
         top = p.topk(8).indices
@@ -85,24 +89,24 @@ def test_the_rest_is_that_of_the_student_s_sharpness():
         adapter=dict(sharpness=10.0),
     )
     (mentor,) = model.mentors
-    answer = mentor.answer(pose_batch(2)[0])
+    output = mentor.output(pose_batch(2)[0])
     generator = torch.Generator().manual_seed(0)  # instead of the flat maps of random weights
-    maps = [torch.rand(values.shape, generator=generator) ** 4 for values in answer.values]
-    answer = replace(answer, values=tuple(maps))
-    form = form_of(answer, mentor.output_adapter.factor, 'fp32', 8)
+    maps = [torch.rand(values.shape, generator=generator) ** 4 for values in output.values]
+    output = replace(output, values=tuple(maps))
+    record_format = format_of(output, mentor.output_adapter.factor, 'fp32', 8)
     p, q = (
         mentor.output_adapter.predict(given).logits[0].softmax(-1)
-        for given in (answer, form.unpack(form.pack(answer)))
+        for given in (output, record_format.unpack(record_format.pack(output)))
     )
     top = p.topk(8).indices
     torch.testing.assert_close(q.gather(-1, top), p.gather(-1, top), rtol=1e-4, atol=1e-6)
 
 
 def test_sparse_heatmaps_are_small_and_close():
-    answer = heatmaps()
-    form = form_of(answer, 50.0, 'fp16', 32)
-    assert form.size == 5 * (32 * 4 + 2 + 12) + 1
-    (maps,), (again,) = answer.values, form.unpack(form.pack(answer)).values
+    output = heatmaps()
+    record_format = format_of(output, 50.0, 'fp16', 32)
+    assert record_format.size == 5 * (32 * 4 + 2 + 12) + 1
+    (maps,), (again,) = output.values, record_format.unpack(record_format.pack(output)).values
     kl = torch.nn.functional.kl_div(
         (50 * again).flatten(2).log_softmax(-1), (50 * maps).flatten(2).log_softmax(-1),
         reduction='none', log_target=True,
@@ -111,28 +115,28 @@ def test_sparse_heatmaps_are_small_and_close():
 
 
 def test_many_cells_take_wider_indices():
-    answer = Answer((torch.randn(2, 1, 40_000),), torch.ones(2, dtype=torch.bool))
-    form = form_of(answer, 1.0, 'fp32', 5)
-    again = form.unpack(form.pack(answer)).values[0]
-    assert torch.equal(again.topk(5).indices, answer.values[0].topk(5).indices)
+    output = MentorOutput((torch.randn(2, 1, 40_000),), torch.ones(2, dtype=torch.bool))
+    record_format = format_of(output, 1.0, 'fp32', 5)
+    again = record_format.unpack(record_format.pack(output)).values[0]
+    assert torch.equal(again.topk(5).indices, output.values[0].topk(5).indices)
 
 
 def test_few_cells_are_stored_densely():
-    answer = classes(count=6)
-    assert form_of(answer, 1.0, 'fp32', 32).size == 6 * 4 + 1
+    output = classes(count=6)
+    assert format_of(output, 1.0, 'fp32', 32).size == 6 * 4 + 1
 
 
 def test_coordinates_are_exact():
     joints = torch.rand(3, 5, 2)
     finite = torch.ones(3, dtype=torch.bool)
-    answer = Answer((torch.rand(3, 5, 4),), finite, joints, joints[..., 0])
-    form = form_of(answer, 1.0, 'fp16', 32)
-    assert torch.equal(form.unpack(form.pack(answer)).values[0], answer.values[0])
+    output = MentorOutput((torch.rand(3, 5, 4),), finite, joints, joints[..., 0])
+    record_format = format_of(output, 1.0, 'fp16', 32)
+    assert torch.equal(record_format.unpack(record_format.pack(output)).values[0], output.values[0])
 
 
 def test_what_half_precision_cannot_hold_is_cut_off():
-    answer = Answer(
+    output = MentorOutput(
         (torch.tensor([[[1e6, -1e6, 1.0, 0.0, 0.0]]]),), torch.ones(1, dtype=torch.bool)
     )
-    form = form_of(answer, 1.0, 'fp16')
-    assert form.unpack(form.pack(answer)).values[0].isfinite().all()
+    record_format = format_of(output, 1.0, 'fp16')
+    assert record_format.unpack(record_format.pack(output)).values[0].isfinite().all()

@@ -27,17 +27,17 @@ _BATCH = 32
 
 
 @dataclass(frozen=True)
-class Lessons:
+class SampleOutputs:
     """What the members of a classroom say of N samples, on the host. Member 0 is the student.
 
     Attributes:
         members: Names, the student's first.
         kind: ``'classes'`` or ``'keypoints'``.
-        topics: Names of the classes or joints.
-        images: N pictures ``(H, W, 3)``, uint8, RGB, as the student sees them.
-        truth: Labels ``(N,)``, or joints ``(N, K, 2)`` in pixels of the picture.
+        categories: Names of the classes or joints.
+        images: N images ``(H, W, 3)``, uint8, RGB, as the student sees them.
+        truth: Labels ``(N,)``, or joints ``(N, K, 2)`` in pixels of the image.
         labelled: ``(N, K)`` booleans; of a class always True.
-        said: Predicted labels ``(M + 1, N)``, or joints ``(M + 1, N, K, 2)``.
+        predicted: Predicted labels ``(M + 1, N)``, or joints ``(M + 1, N, K, 2)``.
         confidence: ``(M + 1, N)``: probability of the predicted class, or mean confidence of the
             joints.
         score: ``(M + 1, N)``, score of a sample by the ranker.
@@ -48,11 +48,11 @@ class Lessons:
 
     members: list[str]
     kind: str
-    topics: list[str]
+    categories: list[str]
     images: list[np.ndarray]
     truth: np.ndarray
     labelled: np.ndarray
-    said: np.ndarray
+    predicted: np.ndarray
     confidence: np.ndarray
     score: np.ndarray
     item_score: np.ndarray
@@ -66,11 +66,11 @@ class Lessons:
         return (self.weight * self.labelled).sum(axis=-1) / count
 
     @property
-    def topic_of(self) -> np.ndarray:
-        """Index of the topic of each item, ``(N, K)``."""
+    def category_of(self) -> np.ndarray:
+        """Index of the category of each item, ``(N, K)``."""
         if self.kind == 'classes':
             return self.truth[:, None]
-        return np.broadcast_to(np.arange(len(self.topics)), self.labelled.shape)
+        return np.broadcast_to(np.arange(len(self.categories)), self.labelled.shape)
 
 
 def build_classroom(run: Run) -> tuple[Classroom, Any]:
@@ -109,7 +109,7 @@ def build_classroom(run: Run) -> tuple[Classroom, Any]:
 
 
 @torch.no_grad()
-def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
+def run_on_samples(classroom: Classroom, dataset: Any, count: int) -> SampleOutputs:
     """Run a classroom on samples at equal distances, with the augmentation of its training.
 
     Args:
@@ -117,7 +117,7 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
         dataset: Its training data.
         count: Number of samples.
     """
-    # The same pictures in each report of a training.
+    # The same images in each report of a training.
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)
@@ -130,7 +130,7 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
         inputs = _stacked(data['inputs'])
         step = classroom.distill(inputs, data['data_samples'])
         parts.append({name: _host(value) for name, value in _arrays(step).items()})
-        images += _pictures(inputs, classroom)
+        images += _images(inputs, classroom)
     first, samplewise = parts[0], {'truth', 'labelled'}
     whole = {
         name: np.concatenate([part[name] for part in parts], axis=0 if name in samplewise else 1)
@@ -138,10 +138,10 @@ def run_lessons(classroom: Classroom, dataset: Any, count: int) -> Lessons:
     }
     metainfo = getattr(dataset, 'metainfo', None) or {}
     kind = classroom.adapter.kind
-    return Lessons(
+    return SampleOutputs(
         members=['student', *classroom.mentors.names],
         kind=kind,
-        topics=_topics(classroom, metainfo),
+        categories=_categories(classroom, metainfo),
         images=images,
         links=[tuple(link) for link in metainfo.get('skeleton_links', ())],
         **whole,
@@ -160,23 +160,23 @@ def _arrays(step: StepOutput) -> dict[str, Tensor]:
         item_score=scores.item.masked_fill(unknown, float('nan')),
         weight=weight.masked_fill(~scores.valid[1:], 0),
     )
-    return {**common, **_answers(members, targets)}
+    return {**common, **_predictions(members, targets)}
 
 
-def _answers(members: Sequence[Any], targets: Any) -> dict[str, Tensor]:
+def _predictions(members: Sequence[Any], targets: Any) -> dict[str, Tensor]:
     if isinstance(targets, JointTargets):
         labelled = targets.weights
         return dict(
             truth=targets.joints,
-            said=torch.stack([member.joints for member in members]),
+            predicted=torch.stack([member.joints for member in members]),
             confidence=torch.stack([(m.confidences * labelled).sum(dim=-1) for m in members]),
         )
     assert isinstance(targets, ClassTargets)
     labels = targets.labels
     likely = torch.stack([m.logits[0][:, 0].softmax(dim=-1) for m in members])  # (M + 1, N, C)
-    confidence, said = likely.max(dim=-1)
+    confidence, predicted = likely.max(dim=-1)
     truth = labels.argmax(dim=-1) if labels.ndim == 2 else labels
-    return dict(truth=truth, said=said, confidence=confidence)
+    return dict(truth=truth, predicted=predicted, confidence=confidence)
 
 
 def _stacked(inputs: Any) -> Tensor:
@@ -188,8 +188,8 @@ def _host(tensor: Tensor) -> np.ndarray:
     return (tensor.float() if tensor.is_floating_point() else tensor).numpy()
 
 
-def _pictures(inputs: Tensor, classroom: Classroom) -> list[np.ndarray]:
-    """Undo the normalisation. Pictures are RGB after it with all stock configs but Caffe's."""
+def _images(inputs: Tensor, classroom: Classroom) -> list[np.ndarray]:
+    """Undo the normalisation. Images are RGB after it with all stock configs but Caffe's."""
     normal = Normalisation.of(classroom.data_preprocessor)
     mean, std = (
         torch.tensor(values, device=inputs.device).view(3, 1, 1)
@@ -199,7 +199,7 @@ def _pictures(inputs: Tensor, classroom: Classroom) -> list[np.ndarray]:
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
-def _topics(classroom: Classroom, metainfo: dict[str, Any]) -> list[str]:
+def _categories(classroom: Classroom, metainfo: dict[str, Any]) -> list[str]:
     """Names of the classes or joints; their numbers if the data set does not name them."""
     if classroom.adapter.kind == 'classes':
         names, count = metainfo.get('classes'), classroom.adapter.num_classes
