@@ -21,7 +21,7 @@ from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 from toys import build, class_batch, classifier, estimator, packed, person, pose_batch
 
-from mmkd_classroom.cache.pipelines import SHOWN, Shown
+from mmkd_classroom.cache.pipelines import SHOWN, ShownView
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.registry import MODELS
 from mmkd_classroom.strategies import ClassroomKD
@@ -302,7 +302,7 @@ def test_a_step_from_the_cache(task, options, tmp_path, device):
     ]
     for index, sample in enumerate(samples):
         records = [records[index].numpy() for records in packed]
-        sample.set_metainfo({SHOWN: Shown(index, 0, 0, records)})
+        sample.set_metainfo({SHOWN: ShownView(index, 0, 0, records)})
     # The records of each mentor, and the targets of poses. All are pinned.
     assert step(model, inputs, samples, device) == len(mentors) + (task != 'classes')
     assert {p.device.type for m in model.mentors for p in m.model.parameters()} == {'cpu'}
