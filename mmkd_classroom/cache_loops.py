@@ -180,17 +180,17 @@ class FormatsLoop(_CompareLoop):
                     f'{worst:.5f}',
                 ]
             )
-        head = ['cells', 'bytes', *COLUMNS.values(), 'the least of all batches']
+        head = ['cells', 'bytes', *COLUMNS.values(), 'lowest of all batches']
         return f'{self.compared} batches\n{text_table(head, rows)}'
 
 
 #: What :func:`compare` measures, and its title in tables.
 COLUMNS = dict(
-    values='error of values',
-    divergence='of the divergence',
-    active='other side of the student',
-    ranks='other ranks',
-    gradient='cosine of gradients',
+    values='value error',
+    divergence='divergence error',
+    active='filter flips',
+    ranks='rank changes',
+    gradient='gradient cosine',
 )
 
 

@@ -1,7 +1,8 @@
 # A classroom with the default strategy: ResNet-18 of width 8 on 400 of the demo's images, taught
 # by widths 24 and 16, which were trained on 2,400, and by a bad mentor.
 # Needs: data/demo (python demo/run.py --data-only); the three mentors, trained first by
-# their configs in this folder from the same working directory. `make demo` does all that.
+# their configs in this folder from the same working directory. `make demo` trains mentors of its
+# own, in work_dirs/demo.
 # Train: python tools/train.py configs/demo/classroom_demo.py
 _base_ = ['./td-hm_resnet18-w8_demo-128x96.py']
 
