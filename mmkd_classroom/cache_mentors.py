@@ -29,12 +29,14 @@ from .command import (
     prepare_distributed,
     read_config,
     run,
+    set_amp,
+    set_dumped_name,
     set_mmpretrain_dataloaders,
-    set_work_dir,
 )
 from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
+from .hooks.cache import NEEDS_EPOCHS
 from .inputs import check_data, explain_inputs
 from .tables import text_table
 
@@ -60,6 +62,7 @@ def parse_args() -> argparse.Namespace:
         metavar='BATCHES',
         help='compare the formats of records on some batches (%(const)s); needs no cache',
     )
+    parser.add_argument('--amp', action='store_true', help='fill the cache of `train --amp`')
     parser.add_argument('--student', metavar='FILE', help='its weights, for --check and --formats')
     parser.add_argument('--list', nargs='?', const=DEFAULT_DIR, metavar='DIR', help='list caches')
     parser.add_argument('--prune', nargs='+', metavar='NAME', help='remove caches, as listed')
@@ -94,10 +97,21 @@ def _runner(args: argparse.Namespace) -> Runner:
     set_classroom(cfg, args.mentors, args.strategy, args.cache or '')
     if not is_classroom(cfg.model):
         raise ClassroomError(f'{args.config} is no classroom: name its mentors with --mentors.')
-    set_work_dir(cfg, args, f'{Path(args.config).stem}_cache')
+    # Not that of the config: the one that a training dumped has the training's.
+    cfg.work_dir = args.work_dir or f'./work_dirs/{Path(args.config).stem}_cache'
+    if (Path(cfg.work_dir) / 'mentoring.jsonl').exists():
+        raise ClassroomError(
+            f'--work-dir {cfg.work_dir} is that of a training, whose records would be dropped: '
+            'give another.'
+        )
+    if args.amp:
+        set_amp(cfg)
     set_mmpretrain_dataloaders(cfg)
     cfg.merge_from_dict(args.cfg_options)
+    if cfg.train_cfg.get('by_epoch') is False or 'max_iters' in cfg.train_cfg:
+        raise ClassroomError(NEEDS_EPOCHS)
     _keep_data_alone(cfg)
+    set_dumped_name(cfg, 'cache')
     if args.check is not None:
         cfg.train_cfg.update(type='mmkd_classroom.CheckLoop', batches=args.check)
     elif args.formats is not None:

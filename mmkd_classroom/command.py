@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 
+from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from .distributed import lost_peer
 from .environment import EnvironmentProblem, explained
 from .errors import ClassroomError, did_you_mean, reason
@@ -102,8 +104,8 @@ def check_types(cfg: Config) -> None:
             raise ClassroomError(f'{key}.type is {kind!r}, unknown{did_you_mean(name, known)}.')
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the common flags of MMPose's train.py and test.py."""
+def add_visualization_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of MMPose's train.py and test.py that show predictions."""
     parser.add_argument('--show-dir', help='directory to save visualized predictions in')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument(
@@ -112,6 +114,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--wait-time', type=float, default=1, help='seconds for which a window is shown'
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that all commands of MMPose's have."""
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -149,6 +155,38 @@ def set_work_dir(cfg: Config, args: argparse.Namespace, name: str | None = None)
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('./work_dirs') / (name or Path(args.config).stem))
+
+
+def set_dumped_name(cfg: Config, suffix: str) -> None:
+    """Let the Runner dump a derived config as ``CONFIG_SUFFIX.py``.
+
+    The Runner dumps a config under the name of its file. In the work directory of a training, that
+    is the name of the training's own config.
+    """
+    path = Path(cfg.filename)
+    object.__setattr__(cfg, '_filename', str(path.with_name(f'{path.stem}_{suffix}{path.suffix}')))
+
+
+def set_amp(cfg: Config) -> None:
+    """Turn on mixed precision: float16 on a GPU, bfloat16 on a CPU.
+
+    Raises:
+        ClassroomError: The config has an optimizer wrapper that mixed precision would replace.
+    """
+    kind = cfg.optim_wrapper.get('type', OptimWrapper)
+    if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
+        raise ClassroomError(
+            f'--amp takes the place of optim_wrapper.type = {kind!r}, which it does not know: '
+            'leave one of them out.'
+        )
+    if get_device() != 'cpu':
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+        return
+    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper raises an error on a CPU
+    if cfg.get('default_scope') == 'mmpose':  # its accuracy uses numpy, which has no bfloat16
+        model = cfg.model.get('student', cfg.model)
+        model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)
 
 
 def default_hook(cfg: Config, name: str) -> ConfigDict:

@@ -78,7 +78,8 @@ def set_classroom(
     if strategy is not None:
         cfg.model.strategy = ConfigDict(type=strategy_type(strategy))
     if cache is not None:
-        cfg.model.setdefault('cache', ConfigDict())
+        if cfg.model.get('cache') is None:
+            cfg.model.cache = ConfigDict()
         if cache:
             cfg.model.cache.dir = cache
 

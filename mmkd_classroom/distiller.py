@@ -9,6 +9,7 @@ import copy
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from .errors import ClassroomError, did_you_mean, reason
 from .features import recorded
 from .functional import count_anomalies
 from .heads import HeadAdapter
+from .hub import student_model
 from .mentors import MentorBank
 from .options import type_name
 from .parts import build_parts
@@ -33,16 +35,6 @@ from .strategies import Strategy
 from .structures import Prediction, StepOutput
 
 _STRATEGY = 'strategy.'
-_KEYS = (
-    'student',
-    'mentors',
-    'strategy',
-    'ranker',
-    'divergence',
-    'adapter',
-    'cache',
-    'data_preprocessor',
-)
 
 
 @MODELS.register_module()
@@ -110,6 +102,10 @@ def MultiMentorDistiller(
     return student
 
 
+#: The keys of a classroom's ``model``.
+KEYS = tuple(signature(MultiMentorDistiller).parameters)[:-1]
+
+
 class Classroom:
     """Base class that adds mentors and a distillation loss to the class of a student.
 
@@ -150,7 +146,7 @@ class Classroom:
         """
         step = self.distill(inputs, data_samples)
         self.statistics.add({**step.output.statistics, **_anomalies(step.mentors)})
-        return _with_free_total(step.output.losses)
+        return _rename_loss(step.output.losses)
 
     def distill(self, inputs: Tensor, data_samples: list[Any]) -> StepOutput:
         """Run all members on a batch, score them and compute the losses; see :meth:`loss`."""
@@ -282,7 +278,7 @@ def student_config(cfg: Config) -> Config:
     """
     cfg = copy.deepcopy(cfg)
     if is_classroom(cfg.get('model')):
-        cfg.model = cfg.model.student
+        cfg.model = student_model(cfg.model)
         cfg.custom_hooks = [
             hook for hook in cfg.get('custom_hooks') or [] if not _is_ours(hook['type'])
         ]
@@ -308,8 +304,8 @@ def _check_keys(unknown: Mapping[str, Any], student: Any) -> None:
             '`student=_base_.model`.'
         )
     if unknown:
-        names = ', '.join(f'{name!r}{did_you_mean(name, _KEYS)}' for name in unknown)
-        raise ClassroomError(f'model has no option {names}. It takes: {", ".join(_KEYS)}.')
+        names = ', '.join(f'{name!r}{did_you_mean(name, KEYS)}' for name in unknown)
+        raise ClassroomError(f'model has no option {names}. It takes: {", ".join(KEYS)}.')
     if student is None:
         raise ClassroomError(
             "model.student is missing: write `student=_base_.model`, or a stock model's config."
@@ -341,7 +337,7 @@ def _anomalies(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
     return dict(constant=constant, huge=huge)
 
 
-def _with_free_total(losses: dict[str, Tensor]) -> dict[str, Tensor]:
+def _rename_loss(losses: dict[str, Tensor]) -> dict[str, Tensor]:
     """Rename ``loss`` to ``loss_student``.
 
     MMPretrain's heads name their loss ``loss``. MMEngine's log uses this name for the sum of all

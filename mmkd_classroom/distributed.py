@@ -14,7 +14,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def joined(*tensors: Tensor) -> tuple[list[Tensor], slice]:
+def all_gather_with_grad(*tensors: Tensor) -> tuple[list[Tensor], slice]:
     """Concatenate the batches of all processes.
 
     Each process computes a loss of its own samples against all samples, and takes the mean over its
@@ -32,10 +32,10 @@ def joined(*tensors: Tensor) -> tuple[list[Tensor], slice]:
         return list(tensors), slice(None)
     size, rank = len(tensors[0]), get_rank()
     own = slice(rank * size, (rank + 1) * size)
-    return [_Joined.apply(tensor, own) for tensor in tensors], own
+    return [_AllGather.apply(tensor, own) for tensor in tensors], own
 
 
-class _Joined(torch.autograd.Function):
+class _AllGather(torch.autograd.Function):
     """All-gather with gradient: the backward pass sums the gradients of all processes.
 
     ``torch.distributed.nn.functional.all_gather`` does the same, but with gloo (torch 2.11) it

@@ -2,11 +2,12 @@
 
 import copy
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
@@ -38,9 +39,9 @@ def spread(dataset: Dataset, count: int) -> list[int]:
         ClassroomError: The data set has fewer than 2 samples.
     """
     if len(dataset) < 2:
-        raise ClassroomError('val_dataloader.dataset has fewer than 2 samples.')
+        raise ClassroomError('The data set of the evaluation has fewer than 2 samples.')
     count = min(count, len(dataset))
-    chosen = {round(i * (len(dataset) - 1) / (count - 1)) for i in range(count)}
+    chosen = set(np.linspace(0, len(dataset) - 1, count).round().astype(int).tolist())
     for index in sorted(chosen):
         image = _image_of(dataset, index)
         for step in (-1, 1):
@@ -81,8 +82,35 @@ def preprocess(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, list[An
     return inputs, data['data_samples']
 
 
+def evaluate_each(
+    evaluator: Evaluator,
+    count: int,
+    batches: Iterable[dict[str, Any]],
+    predict: Callable[[dict[str, Any]], Iterable[list[Any]]],
+    size: int,
+) -> list[dict[str, Any]]:
+    """Evaluate several members, or several predictions of one, on the same batches.
+
+    Args:
+        evaluator: It is copied for each of them.
+        count: How many there are.
+        batches: Batches of a data loader.
+        predict: Gives the samples of a batch with the predictions of each, ``count`` lists.
+        size: Number of samples of all batches.
+
+    Returns:
+        The metrics of each.
+    """
+    evaluators = [copy.deepcopy(evaluator) for _ in range(count)]
+    for batch in batches:
+        for each, samples in zip(evaluators, predict(batch)):
+            each.process(data_samples=samples, data_batch=batch)
+    with _quiet():
+        return [each.evaluate(size) for each in evaluators]
+
+
 @contextmanager
-def quiet() -> Iterator[None]:
+def _quiet() -> Iterator[None]:
     """Suppress the output of metrics except warnings and errors."""
 
     def important(record: logging.LogRecord) -> bool:

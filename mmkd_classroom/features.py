@@ -71,7 +71,7 @@ def stage_channels(
         model: Stock model.
         stages: Names of stages.
         key: Config key of the model, such as ``model.mentors[0]``, for messages.
-        size: Width and height of its input. Default: :func:`made_for`.
+        size: Width and height of its input. Default: :func:`expected_input_size`.
 
     Returns:
         C of each map ``(N, C, h, w)``, by stage.
@@ -89,7 +89,7 @@ def stage_channels(
     for stage in stages:
         if _stage(model.backbone, stage) is None:
             raise ClassroomError(f'{key}.backbone has no stage {stage!r}. {_choices(model)}')
-    maps = _dry_run(model, stages, key, size or made_for(model))
+    maps = _dry_run(model, stages, key, size or expected_input_size(model))
     for stage in stages:
         if stage not in maps:
             raise ClassroomError(
@@ -98,7 +98,7 @@ def stage_channels(
     return {stage: maps[stage].shape[1] for stage in stages}
 
 
-def made_for(model: nn.Module) -> tuple[int, int] | None:
+def expected_input_size(model: nn.Module) -> tuple[int, int] | None:
     """Input width and height of a model, from its head's codec or its backbone; else None."""
     codec = getattr(getattr(model, 'head', None), 'decoder', None)
     if hasattr(codec, 'input_size'):
@@ -141,7 +141,7 @@ def _dry_run(
     problem: Exception | None = None
     for width, height in [size] if size else _DRY_SIZES:
         try:
-            with _at_rest(model.backbone), recorded(model, stages) as maps:
+            with _eval_mode(model.backbone), recorded(model, stages) as maps:
                 model.backbone(parameter.new_zeros(1, 3, height, width))
             return maps
         except ClassroomError as error:
@@ -155,7 +155,7 @@ def _dry_run(
 
 
 @contextmanager
-def _at_rest(module: nn.Module) -> Iterator[None]:
+def _eval_mode(module: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; restore the mode and the random state afterwards."""
     training = {child: child.training for child in module.modules()}
     try:

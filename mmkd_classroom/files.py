@@ -15,7 +15,7 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EFBIG)
 _PARTIAL = '.partial'
 
 
-def write_whole(path: Path | str, content: bytes) -> None:
+def write_atomic(path: Path | str, content: bytes) -> None:
     """Write a file so that nothing else than its whole content is ever seen under its name.
 
     It is written under another name, brought to the disk, and then renamed. A kill, a crash of the
@@ -43,28 +43,28 @@ def write_whole(path: Path | str, content: bytes) -> None:
         raise _disk_error(error, path) from error
 
 
-class WholeFiles(LocalBackend):
-    """MMEngine's backend of local files, by :func:`write_whole`.
+class AtomicLocalBackend(LocalBackend):
+    """MMEngine's backend of local files, by :func:`write_atomic`.
 
     MMEngine writes checkpoints in place: a kill leaves half of one under the final name, and a
     validation that finds a new best overwrites the last good one.
     """
 
     def put(self, obj: bytes, filepath: Path | str) -> None:
-        """Write bytes; see :func:`write_whole`."""
+        """Write bytes; see :func:`write_atomic`."""
         if Path(filepath).exists() and not Path(filepath).is_file():  # /dev/null, a pipe
             super().put(obj, filepath)
         else:
-            write_whole(filepath, obj)
+            write_atomic(filepath, obj)
 
     def put_text(self, obj: str, filepath: Path | str, encoding: str = 'utf-8') -> None:
-        """Write text; see :func:`write_whole`."""
+        """Write text; see :func:`write_atomic`."""
         self.put(obj.encode(encoding), filepath)
 
 
-def register_whole_files() -> None:
-    """Make MMEngine write all local files of this process by :class:`WholeFiles`."""
-    register_backend('local', WholeFiles, force=True, prefixes='')
+def register_atomic_backend() -> None:
+    """Make MMEngine write all local files of this process by :class:`AtomicLocalBackend`."""
+    register_backend('local', AtomicLocalBackend, force=True, prefixes='')
 
 
 @contextmanager

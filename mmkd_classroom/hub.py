@@ -6,7 +6,7 @@ package: symbolic links in the repository, files in a wheel.
 
 import copy
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -140,3 +140,14 @@ def model_config(cfg: Config) -> ConfigDict:
     for preprocessor in filter(None, preprocessors):
         model.setdefault('data_preprocessor', copy.deepcopy(preprocessor))
     return model
+
+
+def student_model(model: Mapping[str, Any]) -> ConfigDict:
+    """Copy the student's config out of the ``model`` of a classroom.
+
+    It has the data preprocessor that the classroom gives to a student without one.
+    """
+    student = ConfigDict(copy.deepcopy(model['student']))
+    if model.get('data_preprocessor') is not None:
+        student.setdefault('data_preprocessor', copy.deepcopy(model['data_preprocessor']))
+    return student

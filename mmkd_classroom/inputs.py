@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from .errors import ClassroomError, did_you_mean, reason
+from .metainfo import nested_datasets
 from .options import type_name
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -34,7 +35,7 @@ def check_data(cfg: Config, loaders: Sequence[str] = _LOADERS[:2]) -> None:
         loader = cfg.get(name)
         dataset = loader.get('dataset') if isinstance(loader, dict) else None
         images = _loads_images(dataset)
-        for key, part in _datasets(dataset, f'{name}.dataset'):
+        for key, part in nested_datasets(dataset, f'{name}.dataset'):
             for option in _FILES:
                 _check_path(f'{key}.{option}', part.get(option), part.get('data_root'), 'file')
             # Without an annotation file, some data sets download their images.
@@ -61,7 +62,7 @@ def explain_inputs(runner: Runner) -> None:
     def loader(given: Any, *_: Any, **__: Any) -> str:
         known = (name for name in _LOADERS if getattr(runner, f'_{name}', None) is given)
         key = f'{next(known, "A data loader")}.dataset'
-        parts = _datasets(given.get('dataset') if isinstance(given, dict) else None, key)
+        parts = nested_datasets(given.get('dataset') if isinstance(given, dict) else None, key)
         named = [(name, part['ann_file']) for name, part in parts if part.get('ann_file')]
         files = [f'{name}.ann_file = {file!r}' for name, file in named]
         return ', with '.join([f'{key} cannot be built', *files])
@@ -118,20 +119,11 @@ def _not_empty(loader: Any) -> None:
         )
 
 
-def _datasets(dataset: Any, key: str) -> Iterator[tuple[str, dict]]:
-    """A data set's config and, if it is a wrapper, those of the inner ones, with their keys."""
-    if not isinstance(dataset, dict):
-        return
-    yield key, dataset
-    yield from _datasets(dataset.get('dataset'), f'{key}.dataset')
-    inner = dataset.get('datasets')
-    for index, part in enumerate(inner if isinstance(inner, (list, tuple)) else ()):
-        yield from _datasets(part, f'{key}.datasets[{index}]')
-
-
 def _loads_images(dataset: Any) -> bool:
     """Whether a pipeline reads images; lifting and motion do not need those of their data."""
-    steps = [step for _, part in _datasets(dataset, '') for step in part.get('pipeline') or []]
+    steps = [
+        step for _, part in nested_datasets(dataset, '') for step in part.get('pipeline') or []
+    ]
     return any('LoadImage' in type_name(step) for step in steps if isinstance(step, dict))
 
 

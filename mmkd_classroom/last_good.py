@@ -96,9 +96,7 @@ def fault_of(path: Path, parameters: Collection[str] = ()) -> Fault | None:
     return Fault(FaultKind.NOT_FINITE, f'has weights that are not finite ({name})')
 
 
-def not_finite(
-    state_dict: Mapping[str, Any], parameters: Collection[str] | None = None
-) -> str | None:
+def not_finite(state_dict: Mapping[str, Any], parameters: Collection[str] = ()) -> str | None:
     """Name of the first tensor that is not finite, or None.
 
     Args:
@@ -110,7 +108,7 @@ def not_finite(
             continue
         # NaN is in both extremes if it is anywhere. One pass, without a copy.
         low, high = (extreme.isfinite().item() for extreme in value.detach().aminmax())
-        if not high or (not low and name in (parameters or ())):
+        if not high or (not low and name in parameters):
             return name
     return None
 

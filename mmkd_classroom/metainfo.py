@@ -170,20 +170,28 @@ def image_size(config: Config) -> tuple[int, int] | None:
             size = step.get(_SIZES.get(type_name(step)))
             if size is not None and not step.get('keep_ratio'):
                 size = (size, size) if isinstance(size, int) else tuple(size)
-                return (
-                    size[::-1] if type_name(step).startswith('Random') else size
-                )  # the order of these is height, width
+                # The order of these is height, width.
+                return size[::-1] if type_name(step).startswith('Random') else size
     return None
 
 
+def nested_datasets(dataset: Any, key: str = '') -> Iterator[tuple[str, dict]]:
+    """A data set's config and, if it is a wrapper, those that it wraps, with their keys."""
+    if not isinstance(dataset, dict):
+        return
+    yield key, dataset
+    yield from nested_datasets(dataset.get('dataset'), f'{key}.dataset')
+    inner = dataset.get('datasets')
+    for index, part in enumerate(inner if isinstance(inner, (list, tuple)) else ()):
+        yield from nested_datasets(part, f'{key}.datasets[{index}]')
+
+
 def _datasets(config: Config) -> Iterator[dict]:
-    """Configs of all data sets; a wrapper comes before the data set that it wraps."""
+    """Configs of all data sets; a wrapper comes before the data sets that it wraps."""
     for loader in ('val_dataloader', 'test_dataloader', 'train_dataloader'):
         loader = config.get(loader)
-        dataset = loader.get('dataset') if isinstance(loader, dict) else None
-        while isinstance(dataset, dict):
-            yield dataset
-            dataset = dataset.get('dataset')
+        if isinstance(loader, dict):
+            yield from (part for _, part in nested_datasets(loader.get('dataset')))
 
 
 def _class_metainfo(dataset: dict, registry: Registry, scope: str) -> dict | None:

@@ -147,12 +147,10 @@ class Letterbox:
     """Position of the student's input in a mentor's: pixel x lies at ``scale * x + offset``.
 
     Attributes:
-        size: Width and height of the mentor's input.
         scale: Along x and y.
         offset: Along x and y, in pixels of the mentor's input.
     """
 
-    size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     offset: tuple[float, float] = (0.0, 0.0)
 

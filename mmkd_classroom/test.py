@@ -19,21 +19,24 @@ from mmengine.runner import Runner
 from .checkpoints import load_weights, register_safe_loader
 from .command import (
     add_common_arguments,
+    add_visualization_arguments,
     default_hook,
     parse,
     prepare_distributed,
     read_config,
     run,
+    set_dumped_name,
     set_mmpretrain_dataloaders,
     set_visualization,
     set_work_dir,
 )
-from .distiller import student_config
+from .distiller import KEYS, is_classroom, student_config
 from .distributed import unwrapped
 from .errors import ClassroomError
 from .inputs import check_data, explain_inputs
 
-_CLASSROOM = re.compile(r'model\.(student|mentors|strategy|ranker|divergence|adapter)\b')
+# The student's own keys may be changed, too: `model.head.loss`. Both have a data preprocessor.
+_CLASSROOM = re.compile(rf'model\.({"|".join(set(KEYS) - {"data_preprocessor"})})\b')
 _OUT_FORMATS = ('.json', '.yaml', '.yml', '.pkl', '.pickle')
 
 
@@ -48,6 +51,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--badcase', action='store_true', help='find the samples with the worst predictions'
     )
+    add_visualization_arguments(parser)
     add_common_arguments(parser)
     return parse(parser)
 
@@ -103,10 +107,11 @@ def main() -> None:
 def _test() -> None:
     args = parse_args()
     cfg = read_config(args.config)
-    if 'mentors' in cfg.get('model', {}):  # apply options of the classroom before it is removed
+    if is_classroom(cfg.get('model')):  # apply options of the classroom before it is removed
         options = args.cfg_options or {}
         of_classroom = {key: options.pop(key) for key in list(options) if _CLASSROOM.match(key)}
         cfg.merge_from_dict(of_classroom)
+        set_dumped_name(cfg, 'student')
     cfg = merge_args(student_config(cfg), args)
     check_data(cfg, ['test_dataloader'])
     register_safe_loader()

@@ -12,20 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmengine.device import get_device
-from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from .checkpoints import register_safe_loader
 from .command import (
     add_common_arguments,
+    add_visualization_arguments,
     check_types,
     parse,
     prepare_distributed,
     read_config,
     run,
+    set_amp,
     set_mmpretrain_dataloaders,
     set_visualization,
     set_work_dir,
@@ -66,6 +65,7 @@ def parse_args() -> argparse.Namespace:
     )
     add_classroom_arguments(parser)
     add_cache_argument(parser)
+    add_visualization_arguments(parser)
     add_common_arguments(parser)
     return parse(parser)
 
@@ -78,7 +78,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     if args.amp:
-        _set_amp(cfg)
+        set_amp(cfg)
     if args.resume is not None:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
@@ -95,6 +95,8 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     if 'preprocess_cfg' in cfg:  # MMPose's other name for the model's data preprocessor
         cfg.model = model_config(cfg)
     cfg.merge_from_dict(args.cfg_options)
+    if is_classroom(cfg.get('model')):
+        _locate_mentors(cfg)
     _add_hooks(cfg, args.save_on_sigterm)
     return cfg
 
@@ -107,21 +109,17 @@ def _folder(config: str, mentors: Sequence[str] | None, strategy: str | None) ->
     return f'{name}_{strategy}' if strategy else name
 
 
-def _set_amp(cfg: Config) -> None:
-    kind = cfg.optim_wrapper.get('type', OptimWrapper)
-    if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
-        raise ClassroomError(
-            f'--amp takes the place of optim_wrapper.type = {kind!r}, which it does not know: '
-            'leave one of them out.'
-        )
-    if get_device() != 'cpu':
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-        return
-    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper raises an error on a CPU
-    if cfg.get('default_scope') == 'mmpose':  # its accuracy uses numpy, which has no bfloat16
-        model = cfg.model.get('student', cfg.model)
-        model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)
+def _locate_mentors(cfg: Config) -> None:
+    """Write paths beside the config as paths from here.
+
+    The config that the Runner dumps lies elsewhere, and is used to resume and for the report.
+    """
+    folder = Path(cfg.filename).parent
+    for mentor in cfg.model.get('mentors') or []:
+        for key in ('config', 'checkpoint') if isinstance(mentor, dict) else ():
+            path = mentor.get(key)
+            if isinstance(path, str) and not Path(path).is_file() and (folder / path).is_file():
+                mentor[key] = str(folder / path)
 
 
 def _add_hooks(cfg: Config, save_on_sigterm: bool) -> None:

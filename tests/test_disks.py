@@ -12,7 +12,7 @@ from mmengine.hooks import Hook
 
 from mmkd_classroom.benchmark.store import ResultStore
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.files import disk_errors_explained, write_whole
+from mmkd_classroom.files import disk_errors_explained, write_atomic
 from mmkd_classroom.hooks.records import RecordFile
 from mmkd_classroom.registry import HOOKS
 
@@ -129,10 +129,10 @@ def test_a_read_only_work_dir(config, run_tool, tmp_path):
 
 
 def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(disk):
-    write_whole(disk / 'epoch_1.pth', b'1' * 1000)
+    write_atomic(disk / 'epoch_1.pth', b'1' * 1000)
     fill(disk, leave=8192)
     with pytest.raises(ClassroomError, match=r'epoch_1\.pth could not be written: No space left'):
-        write_whole(disk / 'epoch_1.pth', b'2' * 100_000)
+        write_atomic(disk / 'epoch_1.pth', b'2' * 100_000)
     assert (disk / 'epoch_1.pth').read_bytes() == b'1' * 1000
     assert sorted(path.name for path in disk.iterdir()) == ['epoch_1.pth', 'filler']
 

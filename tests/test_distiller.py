@@ -26,6 +26,7 @@ from toys import (
     total,
 )
 
+from mmkd_classroom.benchmark.plan import remove_mentors
 from mmkd_classroom.distiller import Classroom, MultiMentorDistiller, student_config, student_of
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import MentoringHook
@@ -395,6 +396,22 @@ def test_built_by_its_name_alone(kind):
     )
     assert isinstance(classroom, Classroom)
     assert classroom.strategy.granularity == 'batch'
+
+
+def test_the_student_keeps_the_preprocessor_that_the_classroom_gives_it():
+    """Without it, MMPretrain's would not normalise."""
+    student = classifier()
+    preprocessor = student.pop('data_preprocessor')
+    mentors = [dict(config=dict(model=classifier(16)), checkpoint=None)]
+    model = dict(type='mmkd_classroom.MultiMentorDistiller', student=student, mentors=mentors)
+    cfg = Config(dict(model=dict(model, data_preprocessor=preprocessor)))
+    assert student_config(cfg).model.data_preprocessor == preprocessor
+    alone = copy.deepcopy(cfg)
+    remove_mentors(alone)
+    assert alone.model.data_preprocessor == preprocessor
+    own = dict(preprocessor, std=[1.0, 2.0, 3.0])
+    cfg.model.student.data_preprocessor = own
+    assert student_config(cfg).model.data_preprocessor == own
 
 
 def test_student_config_sends_the_mentors_home():

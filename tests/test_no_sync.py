@@ -283,7 +283,7 @@ def test_every_divergence_and_ranker_of_poses(divergence, ranker, device):
 
 
 @devices
-@pytest.mark.parametrize('options', [dict(), dict(dense=True)])
+@pytest.mark.parametrize('options', [dict(), dict(cells='all')])
 @pytest.mark.parametrize('task', ['heatmap', 'simcc', 'classes'])
 def test_a_step_from_the_cache(task, options, tmp_path, device):
     if task == 'classes':

@@ -358,7 +358,7 @@ PARTS = [
     Case(
         'classes',
         {'model.cache': {'folder': 'x'}},
-        "model.cache has no option 'folder'. It takes: dir, views, seed, dense, cells, precision.",
+        "model.cache has no option 'folder'. It takes: dir, views, seed, cells, precision.",
     ),
     Case(
         'classes',

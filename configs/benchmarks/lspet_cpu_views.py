@@ -26,6 +26,6 @@ methods = [
     dict(name='4 views', options={'model.cache.views': 4}),
     dict(name='8 views', options={'model.cache.views': 8}),
     dict(name='8 views, 8 cells', options={'model.cache.views': 8, 'model.cache.cells': 8}),
-    dict(name='8 views, dense', options={'model.cache.views': 8, 'model.cache.dense': True}),
+    dict(name='8 views, all cells', options={'model.cache.views': 8, 'model.cache.cells': 'all'}),
     _base_._alone,
 ]

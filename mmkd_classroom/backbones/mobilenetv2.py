@@ -62,7 +62,7 @@ class CifarMobileNetV2(StagedBackbone):
         init_cfg: As in MMEngine.
 
     Raises:
-        ClassroomError: The width is not positive.
+        ClassroomError: The width leaves a layer without channels.
     """
 
     def __init__(

@@ -144,7 +144,7 @@ def _benchmark() -> None:
     ended = []
     for plan in plans:
         plan.folder.mkdir(parents=True, exist_ok=True)
-        # A report only reads, so it works while a benchmark runs.
+        # A report only reads results, so it works while a benchmark runs.
         with nullcontext() if args.report else locked(plan.folder):
             ended.append(run(plan, args))
     if len(plans) > 1:

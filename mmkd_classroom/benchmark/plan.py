@@ -15,7 +15,7 @@ from torch import nn
 from ..distiller import student_config
 from ..errors import ClassroomError, shown
 from ..heads import build_adapter
-from ..hub import config_file, model_config
+from ..hub import config_file, model_config, student_model
 from ..json_files import is_number
 from ..mentors.entry import as_entry, mentor_name
 from ..options import build_part, check_options, type_name
@@ -32,11 +32,13 @@ class Metric:
         key: Its name in the output of ``tools/test.py``.
         name: Its name in tables; by default the key.
         scale: A factor, such as 100 for percent.
+        rule: ``'greater'`` if greater is better, or ``'less'``, as for an error.
     """
 
     key: str
     name: str | None = None
     scale: float = 1.0
+    rule: str = 'greater'
 
     @property
     def title(self) -> str:
@@ -266,6 +268,12 @@ def _check(plan: Plan, where: str) -> None:
         raise ClassroomError(
             f'baseline of {where} is {plan.baseline!r}: name one of the methods, {names}.'
         )
+    for index, metric in enumerate(plan.metrics):
+        if metric.rule not in ('greater', 'less'):
+            raise ClassroomError(
+                f"metrics[{index}].rule of {where} is {metric.rule!r}: write 'greater' or 'less', "
+                'whichever is better.'
+            )
     alone = sum(method.alone for method in plan.methods)
     if plan.baseline is None and alone != 1:
         raise ClassroomError(
@@ -322,7 +330,7 @@ def _merge_strategy(base: Mapping[str, Any], change: Mapping[str, Any] | None) -
 
 def remove_mentors(cfg: Config) -> None:
     """Change the config to that of the student alone, with the classroom's data and epoch seeds."""
-    cfg.model = cfg.model.student
+    cfg.model = student_model(cfg.model)
     hooks = [hook for hook in cfg.get('custom_hooks') or [] if type_name(hook) != 'MentoringHook']
     if 'EpochSeedHook' not in map(type_name, hooks):  # a classroom registers it automatically
         hooks.append(dict(type='mmkd_classroom.EpochSeedHook'))

@@ -66,8 +66,9 @@ def _ranks(results: Results, methods: Sequence[str]) -> np.ndarray:
             f'{results.plan.name} has no seed with a result of each method: run it first.'
         )
     table = np.array([[each[seed] for each in values] for seed in seeds])
+    error = table if metric.rule == 'less' else -table
     # A run that diverged is the last.
-    return rankdata(-np.nan_to_num(table, nan=-np.inf), axis=1)
+    return rankdata(np.nan_to_num(error, nan=np.inf), axis=1)
 
 
 def _resampled(ranks: Sequence[np.ndarray]) -> np.ndarray:

@@ -2,7 +2,13 @@
 
 from .cache import MentorCache
 from .fingerprint import fingerprint
-from .pipelines import ReplayedPipeline, check_replayable, check_wrappers, owners, replay
+from .pipelines import (
+    ReplayedPipeline,
+    check_replayable,
+    check_wrappers,
+    datasets_with_pipeline,
+    replay,
+)
 from .views import Views
 
 __all__ = [
@@ -12,6 +18,6 @@ __all__ = [
     'check_replayable',
     'check_wrappers',
     'fingerprint',
-    'owners',
+    'datasets_with_pipeline',
     'replay',
 ]

@@ -18,7 +18,7 @@ from ..json_files import read_json
 from ..mentors import Mentor
 from ..structures import Prediction
 from .pipelines import SHOWN, ShownView
-from .record_format import RecordFormat
+from .record_format import RecordFormat, check_precision
 from .store import Store
 from .views import SCHEME, Views
 from .writer import Writer
@@ -37,10 +37,10 @@ class MentorCache:
             could change a record: a change of the pipeline, the data or a mentor is another cache.
         views: V, number of views of a sample. Caches with fewer and more views share records.
         seed: Of the views. Not that of a run: runs with other seeds share a cache.
-        dense: Store all values of an output.
         cells: How many of the largest values of each distribution are stored, with one value for
-            the others. By default 32 of a heatmap and of the logits of more than 1,000 classes, and
-            all of a SimCC axis, whose mass is spread over more. Fewer logits are always all stored.
+            the others, or ``'all'``. By default 32 of a heatmap and of the logits of more than
+            1,000 classes, and all of a SimCC axis, whose mass is spread over more. Fewer logits are
+            always all stored.
         precision: ``'fp16'`` or ``'fp32'``, of the stored values. Joints are always float32.
 
     Raises:
@@ -52,12 +52,15 @@ class MentorCache:
         dir: str = DEFAULT_DIR,
         views: int = DEFAULT_VIEWS,
         seed: int = 0,
-        dense: bool = False,
-        cells: int | None = None,
+        cells: int | str | None = None,
         precision: str = 'fp16',
     ) -> None:
+        if not (cells in (None, 'all') or isinstance(cells, int) and cells >= 1):
+            raise ClassroomError(
+                f"model.cache.cells is {cells!r}: give a number of at least 1, or 'all'."
+            )
+        check_precision(precision)
         self.dir = Path(dir)
-        self.dense = dense
         self.cells = cells
         self.precision = precision
         self.views = Views(views, seed)
@@ -113,7 +116,7 @@ class MentorCache:
 
     def _cells(self, shapes: Sequence[Sequence[int]], joints: int | None) -> int | None:
         """How many cells of each distribution are stored; None stores all."""
-        if self.dense or (joints is None and shapes[0][-1] <= 1000):
+        if self.cells == 'all' or (joints is None and shapes[0][-1] <= 1000):
             return None
         axes = joints is not None and len(shapes[0]) == 2
         return self.cells if self.cells is not None or axes else _CELLS
@@ -129,7 +132,7 @@ class MentorCache:
         content = dict(
             key,
             mentor=mentor.settings(),
-            record=dict(self._format(mentor), cells='all' if self.dense else self.cells),
+            record=dict(self._format(mentor), cells=self.cells),
             seed=[SCHEME, self.views.seed],
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

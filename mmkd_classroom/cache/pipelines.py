@@ -97,19 +97,21 @@ def replay(dataset: Any, views: Views, reader: Reader) -> None:
         views: Which views to draw.
         reader: See :class:`ReplayedPipeline`.
     """
-    for owner, offset, inner in owners(dataset):
+    for owner, offset, inner in datasets_with_pipeline(dataset):
         if not isinstance(owner.pipeline, ReplayedPipeline):
             own = None if inner else reader
             owner.pipeline = ReplayedPipeline(owner.pipeline, views, offset, own)
 
 
-def owners(dataset: Any, offset: int = 0, inner: bool = False) -> Iterator[tuple[Any, int, bool]]:
+def datasets_with_pipeline(
+    dataset: Any, offset: int = 0, inner: bool = False
+) -> Iterator[tuple[Any, int, bool]]:
     """The data sets with a pipeline, their first index, and whether another pipeline follows."""
     own = hasattr(dataset, 'pipeline')
     if own:
         yield dataset, offset, inner
     for part in _wrapped(dataset):
-        yield from owners(part, offset, inner or own)
+        yield from datasets_with_pipeline(part, offset, inner or own)
         offset += len(part)
 
 
@@ -163,7 +165,7 @@ def check_replayable(dataset: Any, samples: int = 4) -> None:
 
 def _culprit(dataset: Any, index: int) -> str:
     """The first transform after which two drawings differ."""
-    for owner, _, inner in owners(dataset):
+    for owner, _, inner in datasets_with_pipeline(dataset):
         if inner or index >= len(owner):
             continue
         replayed = owner.pipeline

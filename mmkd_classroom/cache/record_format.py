@@ -16,6 +16,14 @@ _COORDINATES = 4
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16}
 
 
+def check_precision(precision: str) -> None:
+    """Raise a :class:`ClassroomError` unless records can have this precision."""
+    if precision not in _TYPES:
+        raise ClassroomError(
+            f'model.cache.precision is {precision!r}: choose one of {", ".join(_TYPES)}.'
+        )
+
+
 @dataclass(frozen=True)
 class Field:
     """One tensor of a record.
@@ -48,10 +56,10 @@ class RecordFormat:
         joints: Number of joints; None for classes.
         factor: Logits per unit of the output's values.
         precision: ``'fp16'`` or ``'fp32'``, of the values.
-        cells: How many cells of each distribution are stored; None stores all.
+        cells: How many cells of each distribution are stored, at least 1; None stores all.
 
     Raises:
-        ClassroomError: ``precision`` or ``cells`` is impossible.
+        ClassroomError: There is no such precision.
 
     Attributes:
         size: Bytes of a record.
@@ -65,12 +73,7 @@ class RecordFormat:
         precision: str = 'fp16',
         cells: int | None = None,
     ) -> None:
-        if precision not in _TYPES:
-            raise ClassroomError(
-                f'model.cache.precision is {precision!r}: choose one of {", ".join(_TYPES)}.'
-            )
-        if cells is not None and not cells >= 1:
-            raise ClassroomError(f'model.cache.cells is {cells}: it must be at least 1.')
+        check_precision(precision)
         self.factor = factor
         self.shapes = [tuple(shape) for shape in shapes]
         self.joints = joints

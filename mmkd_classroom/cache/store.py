@@ -4,6 +4,7 @@ import os
 import zlib
 from pathlib import Path
 from typing import BinaryIO
+from uuid import uuid4
 
 import numpy as np
 
@@ -127,7 +128,8 @@ class Store:
     def _allocate(self) -> None:
         """Make the file in full, under another name, so that it is never seen in part."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        draft = self.path.with_name(f'{self.path.name}.{os.getpid()}')
+        # Not the process's number: machines that share a disk have equal ones.
+        draft = self.path.with_name(f'{self.path.name}.{uuid4().hex}')
         try:
             with open(draft, 'wb') as file:
                 _reserve(file, self.bytes)

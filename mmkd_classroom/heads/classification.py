@@ -10,7 +10,7 @@ from mmengine.config import Config
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
-from ..features import made_for
+from ..features import expected_input_size
 from ..functional import finite_samples
 from ..metainfo import class_names, image_size
 from ..registry import TASK_UTILS
@@ -58,7 +58,7 @@ class ClassificationAdapter(HeadAdapter):
             # A network works best at its own size, and many accept no other. The test pipeline
             # comes first: some of MMPretrain's transformers are built for 224 pixels and tested at
             # 384.
-            self.usual_size = image_size(config) or made_for(model)
+            self.usual_size = image_size(config) or expected_input_size(model)
 
     def check_student(self, student: nn.Module, per_sample: bool) -> None:
         """Check that the head has a loss, and that it can be computed per sample if needed."""

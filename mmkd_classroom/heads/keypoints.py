@@ -306,7 +306,7 @@ class KeypointAdapter(HeadAdapter):
         keypoint_map: Mapping | None = None,
     ) -> 'JointOutputAdapter':
         """See :meth:`HeadAdapter.output_adapter`; for ``keypoint_map`` :func:`match_joints`."""
-        letterbox = letterbox or Letterbox(mentor.input_size)
+        letterbox = letterbox or Letterbox()
         mentor.sharpness = self.sharpness  # an option of the classroom, not of a mentor
         return JointOutputAdapter(mentor, self, letterbox, keypoint_map)
 

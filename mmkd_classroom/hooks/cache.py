@@ -8,13 +8,24 @@ from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
-from ..cache import ReplayedPipeline, check_replayable, check_wrappers, fingerprint, owners, replay
+from ..cache import (
+    ReplayedPipeline,
+    check_replayable,
+    check_wrappers,
+    datasets_with_pipeline,
+    fingerprint,
+    replay,
+)
 from ..distiller import Classroom
 from ..environment import installed_version
 from ..errors import ClassroomError
 from ..registry import HOOKS
 from .classroom import classroom_of
 
+NEEDS_EPOCHS = (
+    'model.cache needs training by epochs, which give each sample its next view: use '
+    'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
+)
 # What draws images: another version of these may draw others.
 _DRAW = ('mmcv', 'opencv-python', 'opencv-python-headless', 'numpy', 'pillow', 'albumentations')
 
@@ -34,10 +45,7 @@ class CacheHook(Hook):
         if classroom.cache is None:
             return
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
-            raise ClassroomError(
-                'model.cache needs training by epochs, which give each sample its next view: use '
-                'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
-            )
+            raise ClassroomError(NEEDS_EPOCHS)
         _check_batches(classroom)
         classroom.cache.views.epoch = runner.epoch
         self._open(runner, classroom)
@@ -66,13 +74,17 @@ class CacheHook(Hook):
     def _open(self, runner: Runner, classroom: Classroom) -> None:
         dataset = _dataset(runner)
         check_wrappers(dataset)
-        for owner, *_ in owners(dataset):  # the last pipeline's records are no use to this one
+        for owner, *_ in datasets_with_pipeline(
+            dataset
+        ):  # the last pipeline's records are no use to this one
             if isinstance(owner.pipeline, ReplayedPipeline):
                 owner.pipeline = owner.pipeline.pipeline
         cache = classroom.cache
         key = dict(
             pipelines=[fingerprint(pipeline) for pipeline in _pipelines(dataset)],
-            annotations=[fingerprint(_annotations(owner)) for owner, *_ in owners(dataset)],
+            annotations=[
+                fingerprint(_annotations(owner)) for owner, *_ in datasets_with_pipeline(dataset)
+            ],
             preprocessor=fingerprint(_settings(classroom.data_preprocessor)),
             precision=_precision(runner),
             versions=_versions(),
@@ -94,7 +106,7 @@ def _dataset(runner: Runner) -> Any:
 
 
 def _pipelines(dataset: Any) -> Iterator[Any]:
-    return (owner.pipeline for owner, *_ in owners(dataset))
+    return (owner.pipeline for owner, *_ in datasets_with_pipeline(dataset))
 
 
 def _annotations(dataset: Any) -> Any:

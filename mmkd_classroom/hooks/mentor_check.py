@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Subset
 
 from ..distiller import Classroom
 from ..errors import ClassroomError, did_you_mean
-from ..evaluation import evaluator_of, preprocess, quiet, spread
+from ..evaluation import evaluate_each, evaluator_of, preprocess, spread
 from ..mentors import Mentor
 from ..options import check_options
 from ..structures import Prediction
@@ -111,12 +111,13 @@ class MentorCheck:
         evaluator: Evaluator,
         size: int,
     ) -> dict[str, Any]:
-        evaluators = [copy.deepcopy(evaluator) for _ in range(_SHUFFLES + 1)]
-        for batch in batches:
-            for judge, samples in zip(evaluators, _predict(classroom, mentor, batch)):
-                judge.process(data_samples=samples, data_batch=batch)
-        with quiet():
-            results = [judge.evaluate(size) for judge in evaluators]
+        results = evaluate_each(
+            evaluator,
+            1 + _SHUFFLES,
+            batches,
+            lambda batch: _predict(classroom, mentor, batch),
+            size,
+        )
         name = self.metric or next(iter(results[0]))
         if name not in results[0]:
             raise ClassroomError(

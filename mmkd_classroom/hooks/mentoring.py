@@ -16,15 +16,15 @@ from ..registry import HOOKS
 from ..strategies import Strategy
 from .alarms import COUNTS, Alarms
 from .classroom import classroom_of
-from .closing import closing_summary
+from .final_summary import final_summary
 from .mentor_check import build_mentor_check
 from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
 from .tensorboard import add_layout
 
-# A warning is logged if the mentors' fraction of the loss is above _LOUD in _PATIENCE consecutive
-# records. Single batches and the first steps of training may have such a fraction.
-_LOUD, _PATIENCE = 0.8, 5
+# A warning is logged if the mentors' fraction of the loss is above _HIGH_SHARE in _PATIENCE
+# consecutive records. Single batches and the first steps of training may have such a fraction.
+_HIGH_SHARE, _PATIENCE = 0.8, 5
 
 
 @HOOKS.register_module()
@@ -99,7 +99,7 @@ class MentoringHook(Hook):
         self.report = report
         self._alarms = Alarms(stop_on_alarm)
         self._has_layout = False
-        self._loud: list[float] = []
+        self._high_shares: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check the schedules and the mentors before training."""
@@ -140,7 +140,7 @@ class MentoringHook(Hook):
         self._record(runner, runner.iter, runner.epoch)
         records = self._file.read() if is_main_process() else []
         if records:
-            runner.logger.info(closing_summary(records, runner.message_hub, runner.work_dir))
+            runner.logger.info(final_summary(records, runner.message_hub, runner.work_dir))
         if records and self.report:
             _write_report(runner)
 
@@ -179,7 +179,7 @@ class MentoringHook(Hook):
                     del values[name]
         self._write(runner, record)
         self._alarms.check(runner, record, steps)
-        self._warn_of_loud(runner, record)
+        self._warn_of_high_shares(runner, record)
 
     def _write(self, runner: Runner, record: dict[str, Any]) -> None:
         curves = scalars(record)
@@ -194,14 +194,14 @@ class MentoringHook(Hook):
                 self._has_layout = True
         runner.logger.info(f'Mentors [{record["iter"]}/{runner.max_iters}]  {summary(record)}')
 
-    def _warn_of_loud(self, runner: Runner, record: dict[str, Any]) -> None:
-        if len(self._loud) == _PATIENCE:  # warned already
+    def _warn_of_high_shares(self, runner: Runner, record: dict[str, Any]) -> None:
+        if len(self._high_shares) == _PATIENCE:  # warned already
             return
         share = sum(values.get('share', 0.0) for values in record['mentors'].values())
-        self._loud = [*self._loud, share] if share > _LOUD else []
-        if len(self._loud) == _PATIENCE:
+        self._high_shares = [*self._high_shares, share] if share > _HIGH_SHARE else []
+        if len(self._high_shares) == _PATIENCE:
             runner.logger.warning(
-                f'The mentors make up {min(self._loud):.2f} or more of the whole loss since '
+                f'The mentors make up {min(self._high_shares):.2f} or more of the whole loss since '
                 f'{_PATIENCE} records: the student hardly learns from its labels. Lower '
                 f'{self._factors(classroom_of(runner).strategy)}. This warning comes once.'
             )

@@ -1,13 +1,12 @@
 """Output of MentoringHook: a file of records, also across resumed runs, and a line of the log."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClassroomError, shown
-from ..files import disk_errors_explained
+from ..files import disk_errors_explained, write_atomic
 from ..json_files import is_number, parse, read_lines
 
 # Statistics in the line, in this order; the others are only in the file and the curves.
@@ -49,12 +48,7 @@ class RecordFile:
             return ''
         copy = Path(log_dir) / 'mentoring_before.jsonl'
         shutil.copyfile(self.path, copy)
-        new = self.path.with_name(f'{self.path.name}.new')
-        with new.open('wb') as file:
-            file.writelines(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self.path)
+        write_atomic(self.path, b''.join(kept))
         return (
             f'Training goes on after iteration {iteration}: {len(lines) - len(kept)} later records '
             f'of {self.path} are dropped; the file as it was is {copy}.'

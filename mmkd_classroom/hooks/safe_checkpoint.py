@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from ..distributed import unwrapped
 from ..errors import ClassroomError
-from ..files import WholeFiles, register_whole_files
+from ..files import AtomicLocalBackend, register_atomic_backend
 from ..last_good import FaultKind, fault_of, find_last_good, not_finite
 from ..registry import HOOKS
 
@@ -19,7 +19,8 @@ from ..registry import HOOKS
 class SafeCheckpointHook(Hook):
     """Lets no accident cost more than the work since the last checkpoint.
 
-    - Local files are written whole or not at all; see :class:`~mmkd_classroom.files.WholeFiles`.
+    - Local files are written whole or not at all; see
+      :class:`~mmkd_classroom.files.AtomicLocalBackend`.
     - A checkpoint that ``max_keep_ckpts`` or a new best one replaces is removed after the new one
       is on the disk, not before. This needs space for one more checkpoint.
     - ``--resume`` passes over checkpoints that are damaged or not finite, says so, and continues
@@ -42,14 +43,14 @@ class SafeCheckpointHook(Hook):
 
     def before_run(self, runner: Runner) -> None:
         """Find the checkpoint to resume from, before MMEngine reads it."""
-        register_whole_files()
+        register_atomic_backend()
         if not runner._has_loaded and (runner._resume or runner._load_from):
             _choose(runner)
 
     def before_train(self, runner: Runner) -> None:
         """Make ``CheckpointHook`` remove files late."""
         for hook in _checkpoint_hooks(runner):
-            if type(hook.file_backend) is WholeFiles:
+            if type(hook.file_backend) is AtomicLocalBackend:
                 hook.file_backend = _LateRemoval()
                 self._late.append(hook.file_backend)
 
@@ -96,7 +97,7 @@ class SafeCheckpointHook(Hook):
         )
 
 
-class _LateRemoval(WholeFiles):
+class _LateRemoval(AtomicLocalBackend):
     """Files of a ``CheckpointHook``, which removes an old checkpoint before it writes the new."""
 
     def __init__(self) -> None:
@@ -133,7 +134,7 @@ def _last_good(runner: Runner) -> str | None:
     """The checkpoint for ``--resume``, or None to leave it to MMEngine."""
     pointer = Path(runner.work_dir) / 'last_checkpoint'
     named = pointer.read_text(errors='replace').strip() if pointer.is_file() else ''
-    if '://' in named or Path(named or 'none').is_dir():  # remote, or DeepSpeed's
+    if '://' in named or (named and Path(named).is_dir()):  # remote, or DeepSpeed's
         return None
     path, passed = find_last_good(runner.work_dir, _parameters(runner))
     for line in passed:

@@ -17,7 +17,7 @@ from torch import distributed
 from torch.utils.data import DataLoader
 
 from ..errors import ClassroomError
-from ..files import write_whole
+from ..files import write_atomic
 from ..options import refuse_unknown
 from ..registry import HOOKS
 
@@ -173,8 +173,8 @@ class SigtermHook(Hook):
         if not content:
             return f'{begun}: {name} was saved before. Go on with --resume.'
         path = Path(runner.work_dir) / name
-        write_whole(path, content)
-        write_whole(path.with_name('last_checkpoint'), str(path).encode())
+        write_atomic(path, content)
+        write_atomic(path.with_name('last_checkpoint'), str(path).encode())
         return f'{begun}: {path} is saved. Go on with --resume.'
 
 

@@ -62,7 +62,7 @@ def letterbox(
         (outer - inner) // 2 + (factor - 1) / 2
         for outer, inner, factor in zip(mentor, content, scale)
     )
-    return content, Letterbox(tuple(mentor), scale, offset)
+    return content, Letterbox(scale, offset)
 
 
 class InputAdapter:

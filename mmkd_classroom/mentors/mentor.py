@@ -18,7 +18,7 @@ from ..errors import ClassroomError, reason
 from ..features import recorded, stage_channels
 from ..functional import finite_samples, without_autocast
 from ..heads import HeadAdapter, OutputAdapter, mentor_adapter
-from ..hub import model_config
+from ..hub import model_config, student_model
 from ..structures import MentorOutput, Prediction
 from .entry import PRECISIONS, Entry
 from .input_adapter import InputAdapter, Normalisation, letterbox
@@ -51,6 +51,7 @@ class Mentor:
         model: nn.Module,
         input_adapter: InputAdapter,
         output_adapter: OutputAdapter,
+        *,
         stages: Sequence[str] = (),
         precision: str | None = None,
         channels_last: bool = False,
@@ -179,7 +180,7 @@ def build_mentor(
     cfg, key, config = entry.options, entry.key, entry.config
     model = _build_model(config, key)
     options = {option: cfg[option] for option in adapter.mentor_options if option in cfg}
-    metainfo = {option: options.pop(option) for option in ('metainfo',) if option in options}
+    metainfo = {'metainfo': options.pop('metainfo')} if 'metainfo' in options else {}
     theirs = mentor_adapter(model, adapter, key, config, **metainfo)
     made_for = theirs.input_size
     size = tuple(cfg.get('input_size') or made_for or theirs.usual_size or ()) or None
@@ -207,13 +208,13 @@ def build_mentor(
         model,
         input_adapter,
         output_adapter,
-        stages,
-        cfg.get('precision'),
-        cfg.get('channels_last', False),
-        f'{key}.input_size' if made_for is None else None,
-        hashlib.sha256(repr(config.model).encode()).hexdigest(),
-        cfg.get('compile', False),
-        on_demand,
+        stages=stages,
+        precision=cfg.get('precision'),
+        channels_last=cfg.get('channels_last', False),
+        size_key=f'{key}.input_size' if made_for is None else None,
+        description=hashlib.sha256(repr(config.model).encode()).hexdigest(),
+        compile=cfg.get('compile', False),
+        on_demand=on_demand,
     )
     return mentor, channels
 
@@ -236,10 +237,7 @@ def _build_model(config: Config, key: str) -> nn.Module:
     try:
         model = model_config(config)
         if 'student' in model:
-            preprocessor = model.get('data_preprocessor')
-            model = model.student
-            if preprocessor is not None:
-                model.setdefault('data_preprocessor', preprocessor)
+            model = student_model(model)
         with DefaultScope.overwrite_default_scope(config.get('default_scope')):
             return MODELS.build(model)
     except ClassroomError:

@@ -17,7 +17,7 @@ MENTORS = ('#2a78d6', '#e8833a', '#17a673', '#8a5bd1', '#d64a6a', '#0fa3b1', '#a
 SHOWN_CATEGORIES = 40
 
 _OVER_TIME = {
-    'active': 'SampleOutputs that it teaches',
+    'active': 'Samples that it teaches',
     'weight': 'Mean weight',
     'score': 'Mean score on the training batches',
     'temperature': 'Temperature',

@@ -12,7 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.registry import DATASETS
 
 from ..distiller import Classroom
-from ..evaluation import evaluation, evaluator_of, preprocess, quiet, spread
+from ..evaluation import evaluate_each, evaluation, evaluator_of, preprocess, spread
 from ..mentors import Mentor
 
 _BATCH = 32
@@ -44,20 +44,24 @@ def member_scores(
     indices = spread(dataset, count)
     evaluator = evaluator_of(dataset, Evaluator(evaluator), indices)
     mentors = () if student_alone else classroom.mentors
-    judges = [copy.deepcopy(evaluator) for _ in range(1 + len(mentors))]
-    for start in range(0, len(indices), _BATCH):
-        batch = pseudo_collate([dataset[index] for index in indices[start : start + _BATCH]])
-        for judge, samples in zip(judges, _predictions(classroom, mentors, batch)):
-            judge.process(data_samples=samples, data_batch=batch)
-    with quiet():
-        metrics = [judge.evaluate(len(indices)) for judge in judges]
+    batches = (
+        pseudo_collate([dataset[index] for index in indices[start : start + _BATCH]])
+        for start in range(0, len(indices), _BATCH)
+    )
+    metrics = evaluate_each(
+        evaluator,
+        1 + len(mentors),
+        batches,
+        lambda batch: _predictions(classroom, mentors, batch),
+        len(indices),
+    )
     return len(indices), [{name: float(value) for name, value in m.items()} for m in metrics]
 
 
 def _predictions(
     classroom: Classroom, mentors: Iterable[Mentor], batch: dict
 ) -> Iterator[list[Any]]:
-    """SampleOutputs with the predictions of the student, and of each mentor."""
+    """Samples with the predictions of the student, and of each mentor."""
     inputs, samples = preprocess(classroom, batch)
     with _without_flip_test(classroom):
         yield classroom.predict(inputs, copy.deepcopy(samples))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
+from markupsafe import Markup
 from plotly.graph_objects import Figure
 from plotly.offline import get_plotlyjs
 
@@ -25,7 +26,7 @@ _TEMPLATE = 'page.html'
 
 
 @dataclass(frozen=True)
-class Classroom:
+class MemberTable:
     """What is known of a classroom beside its log.
 
     Attributes:
@@ -81,19 +82,12 @@ def write_report(
         context.update(_sample_charts(classroom.outputs))
     out = Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
-    text = environment.get_template(_TEMPLATE).render(plotly_js=_Script(get_plotlyjs()), **context)
+    text = environment.get_template(_TEMPLATE).render(plotly_js=Markup(get_plotlyjs()), **context)
     out.write_text(text, encoding='utf-8')
     return out
 
 
-class _Script(str):
-    """Text that is HTML or JavaScript already."""
-
-    def __html__(self) -> str:
-        return self
-
-
-def _examine(run: Run, alone: Run | None, samples: int) -> Classroom:
+def _examine(run: Run, alone: Run | None, samples: int) -> MemberTable:
     """Build the classroom again, score its members, and run them on samples."""
     model, dataset = build_classroom(run)
     outputs = run_on_samples(model, dataset, samples)
@@ -115,12 +109,12 @@ def _examine(run: Run, alone: Run | None, samples: int) -> Classroom:
             f' Scores are those of the last checkpoint on {count} {data} samples, without '
             'test-time augmentation.'
         )
-    return Classroom(head, rows, note, outputs)
+    return MemberTable(head, rows, note, outputs)
 
 
-def _logged(run: Run) -> Classroom:
+def _logged(run: Run) -> MemberTable:
     names = ['student', *run.records[-1]['mentors']]
-    return Classroom(['member'], [[name] for name in names], 'The models were not built.')
+    return MemberTable(['member'], [[name] for name in names], 'The models were not built.')
 
 
 def _summary(run: Run, alone: Run | None) -> dict[str, Any]:
@@ -151,11 +145,10 @@ def _summary(run: Run, alone: Run | None) -> dict[str, Any]:
     )
 
 
-def _classroom(run: Run, classroom: Classroom) -> dict[str, Any]:
+def _classroom(run: Run, classroom: MemberTable) -> dict[str, Any]:
     count = len(run.records[-1]['mentors'])
     return dict(
         classroom=classroom,
-        classroom_note=classroom.note,
         colours=[charts.STUDENT, *map(charts.colour_of, range(count)), charts.ALONE],
     )
 
@@ -275,6 +268,6 @@ def _class_card(
     return dict(index=sample, picture=picture, truth=outputs.categories[truth], members=members)
 
 
-def _html(figure: Figure) -> _Script:
+def _html(figure: Figure) -> Markup:
     settings = dict(displayModeBar=False, responsive=True)
-    return _Script(figure.to_html(full_html=False, include_plotlyjs=False, config=settings))
+    return Markup(figure.to_html(full_html=False, include_plotlyjs=False, config=settings))

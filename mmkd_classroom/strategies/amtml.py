@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..distributed import joined
+from ..distributed import all_gather_with_grad
 from ..divergences import Divergence
 from ..errors import ClassroomError
 from ..features import OUTPUT
@@ -21,7 +21,7 @@ from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Members, Strategy, require
-from .summary import labelled_mean, member_statistics, share_of
+from .statistics import labelled_mean, member_statistics, share_of
 
 _REDUCTIONS = ('batchmean', 'mean')
 _OUTPUTS = ('log_probabilities', 'logits')
@@ -231,7 +231,7 @@ class AMTML(Strategy):
             outputs = tuple((logits / self.temperature).log_softmax(dim=-1) for logits in outputs)
         ours = torch.cat(outputs, dim=-1)  # (N, K, D)
         theirs = torch.cat(mixed, dim=-1).detach()
-        (ours, theirs, labelled), own = joined(ours, theirs, labelled)
+        (ours, theirs, labelled), own = all_gather_with_grad(ours, theirs, labelled)
         factor = self.weight * student.scale
         losses = {}
         if self.angle_weight:

@@ -101,7 +101,7 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')
 
 
-def check_softness(divergence: Divergence, **options: float | None) -> None:
+def check_temperature(divergence: Divergence, **options: float | None) -> None:
     """Raise a :class:`ClassroomError` if a temperature is given that the divergence ignores.
 
     Args:

@@ -17,8 +17,8 @@ from ..functional import (
 from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Members, Strategy, check_softness, require
-from .summary import invalid_samples, labelled_mean, share_of
+from .base import Members, Strategy, check_temperature, require
+from .statistics import invalid_samples, labelled_mean, share_of
 
 _CHOICES = {
     'granularity': ('sample', 'batch', 'keypoint'),
@@ -110,7 +110,7 @@ class ClassroomKD(Strategy):
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
         """Check that the options fit the student's head and the divergence."""
-        check_softness(divergence, tau_max=self.tau_max, temperature=self.temperature)
+        check_temperature(divergence, tau_max=self.tau_max, temperature=self.temperature)
         if self.granularity == 'keypoint' and student.kind != 'keypoints':
             raise ClassroomError(
                 f"model.strategy.granularity is 'keypoint', but the student predicts "

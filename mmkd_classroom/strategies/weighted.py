@@ -10,8 +10,8 @@ from ..divergences import Divergence
 from ..functional import item_weights
 from ..heads import HeadAdapter
 from ..structures import DistillOutput, Prediction, Scores, Targets
-from .base import Members, Strategy, check_softness, require
-from .summary import labelled_mean, member_statistics, share_of
+from .base import Members, Strategy, check_temperature, require
+from .statistics import labelled_mean, member_statistics, share_of
 
 
 class WeightedKD(Strategy):
@@ -44,7 +44,7 @@ class WeightedKD(Strategy):
 
     def check(self, student: HeadAdapter, divergence: Divergence) -> None:
         """Check that the divergence uses a temperature, if one is given."""
-        check_softness(divergence, temperature=self.temperature)
+        check_temperature(divergence, temperature=self.temperature)
 
     def build(self, members: Members) -> None:
         """See :meth:`Strategy.build`."""

@@ -47,6 +47,13 @@ def test_mean_ranks_over_seeds_and_plans():
     ]
 
 
+def test_of_an_error_less_is_better():
+    plan = dataclasses.replace(PLAN, metrics=[Metric('PCK', rule='less')])
+    _, _, *rows = table(*[Results(plan, each.runs, {}) for each in (USEFUL, WEAK)])
+    # taught: ranks 3, 2 and 3, 3; AVER: 2, 3 and 1, 1.5; alone: 1, 1 and 2, 1.5.
+    assert [row[:2] for row in rows] == [['alone', '1.38'], ['AVER', '1.88'], ['taught', '2.75']]
+
+
 def test_the_interval_is_that_of_the_seeds():
     _, _, taught, *_ = table(USEFUL, WEAK)
     # Both seeds of 'useful' with rank 1, or both with rank 2: each has a probability of 1/4.

@@ -124,5 +124,5 @@ def test_a_disk_that_fills_up_is_told_and_loses_nothing(small_disk):
 def test_a_disk_that_is_too_small_is_told_before_training(small_disk, tmp_path, fresh_runners):
     path = write('pose', tmp_path)
     with pytest.raises(ClassroomError, match=r'model\.cache needs 0\.00 GiB more in .*disk'):
-        train(path, small_disk, 'refused', dense=True)
+        train(path, small_disk, 'refused', cells='all')
     assert not list(tmp_path.rglob('epoch_*.pth'))

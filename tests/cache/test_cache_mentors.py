@@ -9,6 +9,7 @@ import torch
 from mmengine.runner import Runner
 
 from mmkd_classroom import cache_mentors
+from mmkd_classroom.command import set_amp
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
@@ -32,17 +33,21 @@ def written(kind, folder, options=''):
     return path
 
 
-@pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
+@pytest.mark.parametrize(
+    'kind, flags', [('classes', ()), ('classes', ['--amp']), ('pose', ()), ('simcc', ())]
+)
 def test_what_is_filled_beforehand_is_not_run_in_training(
-    kind, tmp_path, command, fresh_runners, monkeypatch
+    kind, flags, tmp_path, command, fresh_runners, monkeypatch
 ):
     path = written(kind, tmp_path)
-    command(path, '--work-dir', tmp_path / 'fill')
+    command(path, '--work-dir', tmp_path / 'fill', *flags)
     assert not list(tmp_path.rglob('fill/**/*.pth'))
     ran, run = [], Mentor._run
     monkeypatch.setattr(Mentor, '_run', lambda self, x: ran.append(len(x)) or run(self, x))
     cfg = runs.Config.fromfile(path)
     cfg.work_dir, cfg.experiment_name = str(tmp_path / 'train'), f'{kind}_{tmp_path.name}'
+    if flags:
+        set_amp(cfg)
     runner = Runner.from_cfg(cfg)
     runner.train()
     assert not ran
@@ -50,7 +55,7 @@ def test_what_is_filled_beforehand_is_not_run_in_training(
 
 
 @pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
-@pytest.mark.parametrize('options', ["dense=True, precision='fp32'", ''])
+@pytest.mark.parametrize('options', ["cells='all', precision='fp32'", ''])
 def test_the_check_prints_the_differences(kind, options, tmp_path, command, fresh_runners, capsys):
     path = written(kind, tmp_path, options)
     command(path, '--work-dir', tmp_path / 'fill')
@@ -60,7 +65,7 @@ def test_the_check_prints_the_differences(kind, options, tmp_path, command, fres
     rows = re.findall(r'^(mentor_\d) +(\S+) +(\S+) +(\S+)$', table, re.M)
     assert [row[0] for row in rows] == ['mentor_0', 'mentor_1']
     (ranks, cosine) = map(
-        float, re.search(r'ranks (\S+), cosine of gradients (\S+)', table).groups()
+        float, re.search(r'rank changes (\S+), gradient cosine (\S+)', table).groups()
     )
     for _, value, divergence, active in rows:
         assert (float(value) == 0) == (float(divergence) == 0) == bool(options)
@@ -70,7 +75,7 @@ def test_the_check_prints_the_differences(kind, options, tmp_path, command, fres
 
 
 @pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
-def test_forms_are_compared_without_a_cache(kind, tmp_path, command, fresh_runners, capsys):
+def test_formats_are_compared_without_a_cache(kind, tmp_path, command, fresh_runners, capsys):
     path = written(kind, tmp_path)
     student = tmp_path / 'student.pth'
     torch.save(torch.load(tmp_path / 'classroom_mentor_1.pth'), student)
@@ -85,6 +90,31 @@ def test_forms_are_compared_without_a_cache(kind, tmp_path, command, fresh_runne
     assert errors[0] == 0 and errors == sorted(errors)
     assert rows[0][4].split() == ['0.0e+00', '0.00%', '0.00%', '1.00000', '1.00000']
     assert not (tmp_path / 'cache').exists()
+
+
+def test_a_training_keeps_its_config_and_records(tmp_path, command, fresh_runners, monkeypatch):
+    """The config that a training dumped names the training's folder."""
+    monkeypatch.chdir(tmp_path)
+    cfg = runs.Config.fromfile(written('classes', tmp_path))
+    work = tmp_path / 'work'
+    work.mkdir()
+    cfg.work_dir = str(work)
+    cfg.dump(work / 'classroom.py')
+    (work / 'mentoring.jsonl').write_text('{"iter": 2, "mentors": {"a": {"score": 0.5}}}\n')
+    before = {path.name: path.read_bytes() for path in work.iterdir()}
+    command(work / 'classroom.py')
+    assert {path.name: path.read_bytes() for path in work.iterdir()} == before
+    assert (tmp_path / 'work_dirs' / 'classroom_cache').is_dir()
+    with pytest.raises(SystemExit, match='--work-dir .* is that of a training'):
+        command(work / 'classroom.py', '--work-dir', work)
+
+
+def test_a_training_by_iterations_is_refused(tmp_path, command):
+    path = written('classes', tmp_path)
+    text = '\ntrain_cfg = dict(_delete_=True, by_epoch=False, max_iters=4)\n'
+    path.write_text(path.read_text() + text)
+    with pytest.raises(SystemExit, match='needs training by epochs'):
+        command(path, '--work-dir', tmp_path / 'fill')
 
 
 def test_a_check_of_an_empty_cache_says_so(tmp_path, command, fresh_runners):

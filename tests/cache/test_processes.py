@@ -42,7 +42,7 @@ def train(kind, folder, name, rank):
     # The same in both processes: paths of data are part of what a cache is for.
     data = folder / f'{kind}_0'
     cfg.merge_from_dict({'train_dataloader.dataset.data_root': str(data / 'data')})
-    options = dict(views=2, dense=True, precision='fp32')
+    options = dict(views=2, cells='all', precision='fp32')
     cfg.model.cache = dict(
         options, dir=str(folder / ('none' if name == ONLINE else 'cache') / kind)
     )

@@ -19,7 +19,7 @@ from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.mentors import Mentor
 
-EXACT = dict(dense=True, precision='fp32')
+EXACT = dict(cells='all', precision='fp32')
 kinds = pytest.mark.parametrize('kind', ['classes', 'pose', 'simcc'])
 
 
@@ -235,8 +235,8 @@ def test_a_changed_pipeline_is_another_cache(tmp_path, fresh_runners, ran):
 
 
 @kinds
-@pytest.mark.parametrize('options', [dict(precision='fp16'), dict(dense=False, cells=32)])
-def test_lossy_forms_teach_alike_when_filled_and_from_the_cache(
+@pytest.mark.parametrize('options', [dict(precision='fp16'), dict(cells=32)])
+def test_lossy_formats_teach_alike_when_filled_and_from_the_cache(
     kind, options, tmp_path, fresh_runners
 ):
     room = Room(kind, tmp_path, epochs=1, **options)
@@ -311,7 +311,8 @@ def test_training_by_iterations_is_refused(tmp_path, fresh_runners):
         (dict(views=0), r'model\.cache\.views is 0'),
         (dict(veiws=2), r"no option 'veiws' \(did you mean 'views'\?\)"),
         (dict(precision='int8'), r"model\.cache\.precision is 'int8'"),
-        (dict(cells=0, dense=False), r'model\.cache\.cells is 0'),
+        (dict(cells=0), r'model\.cache\.cells is 0'),
+        (dict(cells='most'), r"model\.cache\.cells is 'most'"),
         (True, r'model\.cache is True: write dict\(\)'),
     ],
 )
@@ -319,3 +320,9 @@ def test_wrong_options(cache, message, tmp_path, fresh_runners):
     room = Room('pose', tmp_path)
     room.cfg.model.cache = dict(dir=str(tmp_path), **cache) if isinstance(cache, dict) else cache
     refused(room, message)
+
+
+@pytest.mark.parametrize('option', [dict(cells=0), dict(cells='most'), dict(precision='int8')])
+def test_wrong_values_are_found_before_the_mentors_are_built(option):
+    with pytest.raises(ClassroomError, match=f'model.cache.{next(iter(option))} is'):
+        MentorCache(**option)

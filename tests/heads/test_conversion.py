@@ -17,7 +17,7 @@ from mmkd_classroom.mentors.input_adapter import letterbox
 from mmkd_classroom.structures import Letterbox
 
 SIZES = [(192, 256), (288, 384), (256, 256)]
-SAME = Letterbox(SIZES[0])
+SAME = Letterbox()
 KINDS = ['msra', 'dark', 'udp', 'simcc', 'smoothed']
 JOINTS = 400
 
@@ -142,7 +142,7 @@ def test_the_training_labels_of_a_joint_are_converted_to_each_other():
     record = packed(person(3))['data_samples']
     joints = torch.from_numpy(record.gt_instances.transformed_keypoints).double()
     labels = drawn(adapter('simcc', size), joints)
-    maps = Conversion(adapter('simcc', size), adapter('dark', size), Letterbox(size))(labels)
+    maps = Conversion(adapter('simcc', size), adapter('dark', size), Letterbox())(labels)
     inside = ((joints > 14) & (joints < torch.tensor(size) - 14)).all(-1)
     assert inside.sum() > 3
     difference = adapter('dark', size).decode(maps)[0] - joints

@@ -224,3 +224,10 @@ def test_deep_fashion_s_joints_are_those_of_the_subset(subset, count, before, mo
     metainfo = metainfo_of(Config(dict(train_dataloader=dict(dataset=dataset))), count)
     assert len(joint_names(metainfo, 'x')) == count
     assert DeepFashionDataset.METAINFO is built
+
+
+def test_wrappers_name_the_joints_of_what_they_wrap():
+    wrapped = dict(type='ConcatDataset', datasets=[dict(type='CrowdPoseDataset')])
+    dataset = dict(type='RepeatDataset', times=2, dataset=wrapped)
+    metainfo = metainfo_of(Config(dict(train_dataloader=dict(dataset=dataset))), 14)
+    assert joint_names(metainfo, 'x') == joint_names('crowdpose', 'x')

@@ -23,7 +23,7 @@ from mmengine.runner import Runner
 from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.evaluation import quiet
+from mmkd_classroom.evaluation import _quiet, spread
 from mmkd_classroom.hooks import MentorCheck
 from mmkd_classroom.hooks.mentor_check import _batch_size
 
@@ -238,7 +238,7 @@ def test_who_sees_the_joints_passes_and_who_does_not_is_named(metric, tmp_path, 
 
 def test_a_metric_may_warn_but_not_chat(tmp_path, fresh_runners, capsys):
     logger = MMLogger.get_instance('quiet', log_file=str(tmp_path / 'log'))
-    with quiet():
+    with _quiet():
         logger.info('Evaluating CocoMetric...')
         print('AVER Precision')
         logger.warning('no person was found')
@@ -311,3 +311,10 @@ def test_no_sample_is_left_alone_in_a_batch(samples, wanted):
     assert size >= wanted
     assert size >= 6  # its own images and five shuffles
     assert size <= max(6, wanted) + 3
+
+
+@pytest.mark.parametrize(
+    'count, expected', [(1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9]), (50, range(10))]
+)
+def test_samples_are_spread_over_the_data(count, expected):
+    assert spread(range(10), count) == list(expected)

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 
 from mmkd_classroom.checkpoints import register_safe_loader
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.files import register_whole_files, write_whole
+from mmkd_classroom.files import register_atomic_backend, write_atomic
 from mmkd_classroom.hooks import safe_checkpoint
 from mmkd_classroom.last_good import fault_of, find_last_good
 
@@ -173,14 +173,14 @@ def test_what_is_replaced_is_removed_only_after_the_new_one_is_there(train, tmp_
     """The disk refuses the third checkpoint: the second one is still there."""
     options = {'default_hooks.checkpoint.max_keep_ckpts': 1}
     work = tmp_path / 'work'
-    write = write_whole
+    write = write_atomic
 
     def full(path, content):
         if Path(path).name == 'epoch_3.pth':
             raise ClassroomError('full')
         write(path, content)
 
-    monkeypatch.setattr('mmkd_classroom.files.write_whole', full)
+    monkeypatch.setattr('mmkd_classroom.files.write_atomic', full)
     with pytest.raises(ClassroomError, match='full'):
         train(epochs=3, **options)
     assert [path.name for path in work.glob('epoch_*.pth')] == ['epoch_2.pth']
@@ -190,7 +190,7 @@ def test_what_is_replaced_is_removed_only_after_the_new_one_is_there(train, tmp_
 
 
 def test_files_are_whole_or_as_before(tmp_path, monkeypatch):
-    register_whole_files()
+    register_atomic_backend()
     path = tmp_path / 'folder/file'
     files = get_file_backend(str(path))
     files.put(b'first', str(path))

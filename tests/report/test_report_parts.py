@@ -19,7 +19,7 @@ from mmkd_classroom.report.samples import SampleOutputs  # noqa: E402
 
 
 def class_samples(score, weight, truth, /, **changes):
-    """SampleOutputs on classes of these scores ``(M + 1, N)``, weights ``(M, N)`` and labels."""
+    """Outputs on classes of these scores ``(M + 1, N)``, weights ``(M, N)`` and labels."""
     score, weight = np.asarray(score, float), np.asarray(weight, float)
     truth = np.asarray(truth)
     members, count = score.shape

@@ -15,7 +15,7 @@ from fixtures import (
 from mmengine.config import Config
 
 from mmkd_classroom import train
-from mmkd_classroom.compose import strategy_names
+from mmkd_classroom.compose import set_classroom, strategy_names
 
 WRITERS = {
     'pose': (write_pose_dataset, write_pose_config),
@@ -52,8 +52,11 @@ def test_it_is_the_classroom_of_a_file(student, run_tool, tmp_path):
     assert any(not torch.equal(value, alone[name]) for name, value in ours.items())
 
     # What the run leaves is tested and goes on by the flags that the README has for any other.
-    run_tool('test', work / 'student.py', work / 'epoch_1.pth', '--out', 'metrics.json')
+    dumped = (work / 'student.py').read_text()
+    options = ['--out', 'metrics.json', '--cfg-options', 'model.cache.views=2']  # of the classroom
+    run_tool('test', work / 'student.py', work / 'epoch_1.pth', *options)
     assert json.loads((tmp_path / 'metrics.json').read_text())
+    assert (work / 'student.py').read_text() == dumped  # and not the student's
     options = ['--resume', '--cfg-options', 'train_cfg.max_epochs=2']
     run_tool('train', 'student.py', '--mentors', *MENTORS, *options)
     assert torch.load(work / 'epoch_2.pth', weights_only=True)['meta']['epoch'] == 2
@@ -74,6 +77,27 @@ def test_strategy(config, student, run_tool, tmp_path):
     used = Config.fromfile(path.with_name(config)).model
     assert used.strategy == dict(type='mmkd_classroom.AMTML')
     assert len(used.mentors) == 2
+
+
+def test_paths_beside_the_config_are_found_by_what_reads_the_dumped_one(
+    student, run_tool, tmp_path, monkeypatch
+):
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    path = tmp_path / 'beside.py'
+    path.write_text((tmp_path / 'classroom.py').read_text().replace(f'{tmp_path}/', ''))
+    assert "'checkpoint': 'classroom_mentor_0.pth'" in path.read_text()
+    run_tool('train', path, '--work-dir', 'run', '--no-validate')
+    resume = ['--resume', '--cfg-options', 'train_cfg.max_epochs=2']
+    run_tool('train', 'run/beside.py', '--work-dir', 'run', '--no-validate', *resume)
+    assert Path('run/epoch_2.pth').exists()
+
+
+def test_the_cache_of_a_config_that_says_none(student):
+    cfg = Config.fromfile('classroom.py')
+    cfg.model.cache = None
+    set_classroom(cfg, cache='folder')
+    assert cfg.model.cache == dict(dir='folder')
 
 
 def test_mentors_replace_those_of_a_classroom(student, run_tool):

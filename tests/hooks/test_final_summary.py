@@ -9,7 +9,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import Runner
 from runs import config
 
-from mmkd_classroom.hooks.closing import closing_summary
+from mmkd_classroom.hooks.final_summary import final_summary
 from mmkd_classroom.hooks.tensorboard import layout
 
 RECORDS = [
@@ -38,7 +38,7 @@ def test_the_summary_fits_on_a_screen(fresh_runners):
         train__mentor_time=[0.2, 0.3], val__AP=[0.25, 0.75, 0.5],
         val__time=[1.0], val__data_time=[1.0],
     )  # fmt: skip
-    lines = closing_summary(RECORDS, scalars, 'work').splitlines()
+    lines = final_summary(RECORDS, scalars, 'work').splitlines()
     assert lines == [
         'The classroom after 20 iterations (first record -> last):',
         'member   teaches       score         share of loss',
@@ -51,7 +51,7 @@ def test_the_summary_fits_on_a_screen(fresh_runners):
 
 
 def test_one_record_and_no_scalars(fresh_runners):
-    text = closing_summary(RECORDS[:1], hub(), 'work')
+    text = final_summary(RECORDS[:1], hub(), 'work')
     assert 'after 10 iterations' in text and 'validations' not in text and 'minutes' not in text
 
 

@@ -10,7 +10,7 @@ _SHOWN = {'active': 'teaches', 'weight': 'weight', 'score': 'score', 'share': 's
 _TIMES = ('time', 'data_time', 'mentor_time')
 
 
-def closing_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: str) -> str:
+def final_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: str) -> str:
     """Return a table of who taught, the validation, and the time.
 
     Args:
