@@ -16,13 +16,12 @@ from mmengine.dataset import BaseDataset
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, FUNCTIONS, MODELS, init_default_scope
 from mmengine.runner.checkpoint import load_state_dict
-from mmengine.utils import get_installed_path
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from mmkd_classroom.command import set_mmpretrain_dataloaders
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.hub import model_config
+from mmkd_classroom.hub import config_file, model_config
 from mmkd_classroom.runner import pack_joints_in_config
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
@@ -236,13 +235,7 @@ def step(
 
 def read(name: str) -> Config:
     """MMEngine's ``get_config`` without the search in all metafiles, which takes a second."""
-    package, _, path = name.partition('::')
-    return Config.fromfile(config_root(package) / path)
-
-
-def config_root(package: str) -> Path:
-    """Folder of the configs of an installed package."""
-    return Path(get_installed_path(package)) / '.mim' / 'configs'
+    return Config.fromfile(config_file(name, 'The config'))
 
 
 def load(name: str) -> Config:

@@ -30,11 +30,12 @@ from typing import Any
 
 import _common  # noqa: F401  (an unsupported environment is reported before all else)
 import torch
-from _zoo import EXCLUDED, ROLES, STOCK, config_root, examine, kind_of
+from _zoo import EXCLUDED, ROLES, STOCK, examine, kind_of
 from _zoo_table import table
 
 from mmkd_classroom.benchmark.jobs import clock
 from mmkd_classroom.benchmark.store import ResultStore, locked
+from mmkd_classroom.hub import package_configs
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,7 +65,7 @@ def stock_configs(package: str) -> list[str]:
     Returns:
         Names ``package::path``.
     """
-    root = config_root(package)
+    root = package_configs(package)
     paths = [path.relative_to(root) for path in sorted(root.rglob('*.py'))]
     return [
         f'{package}::{path.as_posix()}'
