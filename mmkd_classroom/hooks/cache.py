@@ -26,6 +26,8 @@ NEEDS_EPOCHS = (
     'model.cache needs training by epochs, which give each sample its next view: use '
     'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
 )
+# A view that is shown as often as this is memorised.
+_MANY = 10
 # What draws images: another version of these may draw others.
 _DRAW = ('mmcv', 'opencv-python', 'opencv-python-headless', 'numpy', 'pillow', 'albumentations')
 
@@ -49,6 +51,7 @@ class CacheHook(Hook):
         _check_batches(classroom)
         classroom.cache.views.epoch = runner.epoch
         self._open(runner, classroom)
+        _warn_of_few_views(runner, classroom.cache.views.count)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Show the next view of each sample; in a pipeline that was put in place, its own."""
@@ -98,6 +101,17 @@ class CacheHook(Hook):
             f'Cache of the mentors in {cache.dir}: {cache.views.count} views of {len(dataset)} '
             f'samples, each shown {runner.max_epochs / cache.views.count:.3g} times, '
             f'{cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
+        )
+
+
+def _warn_of_few_views(runner: Runner, views: int) -> None:
+    shown = runner.max_epochs / views
+    if shown >= _MANY:
+        runner.logger.warning(
+            f'Each view of a sample is shown {shown:.3g} times. When it was ten times, students on '
+            f'few data were up to 2 points worse (docs/caching.md). Raise model.cache.views = {views}, '
+            f'up to the number of epochs, {runner.max_epochs}: each view costs one pass of the '
+            'mentors.'
         )
 
 

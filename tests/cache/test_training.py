@@ -17,6 +17,7 @@ from mmkd_classroom.cache import MentorCache
 from mmkd_classroom.cache.pipelines import SHOWN
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
+from mmkd_classroom.hooks import CacheHook
 from mmkd_classroom.mentors import Mentor
 
 EXACT = dict(cells='all', precision='fp32')
@@ -241,6 +242,17 @@ def test_lossy_formats_teach_alike_when_filled_and_from_the_cache(
 ):
     room = Room(kind, tmp_path, epochs=1, **options)
     assert torch.equal(room.train('filled'), room.train('cached'))
+
+
+@pytest.mark.parametrize('views, warned', [(1, True), (2, False)])
+def test_views_that_are_shown_too_often_are_said(views, warned, tmp_path, fresh_runners):
+    room = Room('classes', tmp_path, epochs=10, views=views)
+    runner = room.runner('run')
+    warnings = []
+    runner.logger.warning = warnings.append
+    CacheHook().before_train(runner)
+    assert len(warnings) == warned
+    assert all('is shown 10 times' in text and 'views = 1,' in text for text in warnings)
 
 
 # --- what cannot be cached ----------------------------------------------------------------------
