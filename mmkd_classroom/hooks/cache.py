@@ -109,9 +109,9 @@ def _warn_of_few_views(runner: Runner, views: int) -> None:
     if shown >= _MANY:
         runner.logger.warning(
             f'Each view of a sample is shown {shown:.3g} times. When it was ten times, students on '
-            f'few data were up to 2 points worse (docs/caching.md). Raise model.cache.views = {views}, '
-            f'up to the number of epochs, {runner.max_epochs}: each view costs one pass of the '
-            'mentors.'
+            'few data were up to 2 points worse (docs/caching.md). Raise model.cache.views = '
+            f'{views}, up to the number of epochs, {runner.max_epochs}: each costs one pass of '
+            'the mentors.'
         )
 
 
