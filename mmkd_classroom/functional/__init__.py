@@ -1,7 +1,14 @@
 """Pure functions of tensors, independent of OpenMMLab."""
 
 from .anomalies import count_anomalies
-from .decoding import heatmap_peaks, patches, refine_quarter, refine_taylor, vector_peaks
+from .decoding import (
+    cells_to_pixels,
+    heatmap_peaks,
+    refine_quarter,
+    refine_taylor,
+    towards_larger,
+    vector_peaks,
+)
 from .divergences import (
     correlation_distances,
     decoupled_divergence,
@@ -45,9 +52,11 @@ __all__ = [
     'active_mentors',
     'advantage_weights',
     'at_least_float32',
+    'cells_to_pixels',
     'confidence_weights',
     'correct_keypoints',
     'correlation_distances',
+    'count_anomalies',
     'decoupled_divergence',
     'dtkd_temperatures',
     'entropy',
@@ -66,9 +75,7 @@ __all__ = [
     'log_laplace',
     'log_likelihood',
     'masked_softmax',
-    'count_anomalies',
     'oks',
-    'patches',
     'pck',
     'ranks',
     'refine_quarter',
@@ -78,9 +85,10 @@ __all__ = [
     'relation_distance_loss',
     'relation_distances',
     'softened',
-    'standardised',
     'squared_distances',
+    'standardised',
     'temperature',
+    'towards_larger',
     'triangle_matrix',
     'true_class_probability',
     'vector_peaks',

@@ -39,25 +39,55 @@ def vector_peaks(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where((height > 0)[..., None], bins, -1), height
 
 
-def patches(heatmaps: Tensor, cells: Tensor, radius: int, mode: str = 'constant') -> Tensor:
+def _patches(heatmaps: Tensor, cells: Tensor, radius: int) -> Tensor:
     """Extract a square patch around one cell of each heatmap.
 
     Args:
-        heatmaps: ``(B, H, W)``.
+        heatmaps: ``(B, H, W)``; beyond the border they are 0.
         cells: ``(B, 2)`` integer (x, y).
         radius: Number of cells on each side of the centre.
-        mode: Padding beyond the border, ``'constant'`` (zero) or ``'replicate'``.
 
     Returns:
         ``(B, 2 * radius + 1, 2 * radius + 1)``, indexed (y, x).
     """
-    padded = F.pad(heatmaps[:, None], (radius,) * 4, mode=mode)[:, 0]
+    padded = F.pad(heatmaps[:, None], (radius,) * 4)[:, 0]
     width = padded.shape[-1]
     side = torch.arange(2 * radius + 1, device=heatmaps.device)
     offsets = side[:, None] * width + side[None, :]
     corner = cells[:, 1] * width + cells[:, 0]
     index = corner[:, None] + offsets.flatten()[None]
     return padded.flatten(1).gather(1, index).view(-1, side.numel(), side.numel())
+
+
+def towards_larger(heatmaps: Tensor, cells: Tensor) -> Tensor:
+    """Direction from a cell to its larger neighbour along each axis.
+
+    Args:
+        heatmaps: ``(B, H, W)``; beyond the border they are 0.
+        cells: ``(B, 2)`` integer (x, y).
+
+    Returns:
+        ``(B, 2)``: -1, 0 or 1 along x and y.
+    """
+    patch = _patches(heatmaps, cells, radius=1)
+    right, down = patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]
+    return torch.stack([right, down], dim=-1).sign()
+
+
+def cells_to_pixels(cells: Tensor, heights: Tensor, spacing: tuple[float, float]) -> Tensor:
+    """Scale joints from cells to pixels of the input.
+
+    Args:
+        cells: ``(B, 2)`` positions (x, y) in cells; cell 0 lies on pixel 0.
+        heights: ``(B,)``, largest value of each heatmap. As in MMPose, a joint without a positive
+            value is at (-1, -1), in cells.
+        spacing: Pixels from one cell to the next, along x and y.
+
+    Returns:
+        ``(B, 2)``.
+    """
+    cells = torch.where((heights > 0)[:, None], cells, -1.0)
+    return torch.stack([cells[:, axis] * spacing[axis] for axis in (0, 1)], dim=-1)
 
 
 def refine_quarter(heatmaps: Tensor, cells: Tensor) -> Tensor:
@@ -71,10 +101,7 @@ def refine_quarter(heatmaps: Tensor, cells: Tensor) -> Tensor:
         ``(B, 2)`` float (x, y).
     """
     height, width = heatmaps.shape[-2:]
-    patch = patches(heatmaps, cells, radius=1)
-    step = torch.stack(
-        [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
-    ).sign()
+    step = towards_larger(heatmaps, cells)
     x, y = cells.unbind(-1)
     # Exactly MMPose's bounds: peaks in the first two and the last column or row are not moved.
     inside_x = (x > 1) & (x < width - 1) & (y > 0)
@@ -123,7 +150,7 @@ def _blurred_neighbourhood(heatmaps: Tensor, cells: Tensor, kernel_size: int) ->
     reach = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
     kernel = (-reach.square() / (2 * sigma**2)).exp()
     kernel = kernel / kernel.sum()
-    patch = patches(heatmaps, cells, radius + 1)  # (B, kernel_size + 2, kernel_size + 2)
+    patch = _patches(heatmaps, cells, radius + 1)  # (B, kernel_size + 2, kernel_size + 2)
     band = torch.stack([F.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, kernel_size + 2)
     blurred = band @ patch @ band.T
     # Neighbours beyond the border have the value of the nearest cell inside.

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..functional import (
     at_least_float32,
+    cells_to_pixels,
     heatmap_peaks,
     log_gaussian,
     refine_quarter,
@@ -83,13 +83,11 @@ class HeatmapAdapter(KeypointAdapter):
         else:
             joints = refine_quarter(flat, cells)
         heights = flat.flatten(1).amax(dim=1)
-        # As in MMPose, a joint is at (-1, -1) if its heatmap has no positive value.
-        joints = torch.where((heights > 0)[:, None], joints, -1.0)
-        # Scale to the space of `transformed_keypoints`. UDP's own `decode` also multiplies by
-        # W / (W - 1), up to a pixel, and its transformation to the image reverts this.
-        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        # The space of `transformed_keypoints`. UDP's own `decode` also multiplies by W / (W - 1),
+        # up to a pixel, and its transformation to the image reverts this.
+        joints = cells_to_pixels(joints, heights, self.spacing)
         shape = heatmaps.shape[:2]
-        return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
+        return joints.unflatten(0, shape), heights.unflatten(0, shape)
 
     @property
     def factor(self) -> float:

@@ -8,7 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..functional import at_least_float32, heatmap_peaks, patches, without_autocast
+from ..functional import (
+    at_least_float32,
+    cells_to_pixels,
+    heatmap_peaks,
+    towards_larger,
+    without_autocast,
+)
 from ..registry import TASK_UTILS
 from .heatmap import HeatmapAdapter
 from .keypoints import is_top_down, pose_head
@@ -62,20 +68,15 @@ class MegviiAdapter(HeatmapAdapter):
         with without_autocast(flat):
             blurred = self._blurred(flat)
         cells = heatmap_peaks(blurred)
-        patch = patches(blurred, cells, radius=1)
-        step = torch.stack(
-            [patch[:, 1, 2] - patch[:, 1, 0], patch[:, 2, 1] - patch[:, 0, 1]], dim=-1
-        ).sign()
+        step = towards_larger(blurred, cells)
         x, y = cells.unbind(dim=-1)
         # Exactly MMPose's bounds.
         inside = (x > 1) & (x < self.cells[0] - 1) & (y > 1) & (y < self.cells[1] - 1)
         joints = cells + torch.where(inside[:, None], 0.25 * step + 0.5, 0.0)
         heights = flat.flatten(1).amax(dim=1)
-        joints = torch.where((heights > 0)[:, None], joints, -1.0)
-        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        joints = cells_to_pixels(joints, heights, self.spacing)
         shape = heatmaps.shape[:2]
-        scores = heights / _HEIGHT + 0.5
-        return torch.stack([x, y], dim=-1).unflatten(0, shape), scores.unflatten(0, shape)
+        return joints.unflatten(0, shape), (heights / _HEIGHT + 0.5).unflatten(0, shape)
 
     def _blurred(self, heatmaps: Tensor) -> Tensor:
         kernel = opencv_kernel(self.codec.kernel_size, heatmaps.device).to(heatmaps.dtype)

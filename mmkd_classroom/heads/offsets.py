@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
-from ..functional import at_least_float32, heatmap_peaks, without_autocast
+from ..functional import at_least_float32, cells_to_pixels, heatmap_peaks, without_autocast
 from ..registry import TASK_UTILS
 from .conversion import Function, converts, interpolation_matrices
 from .keypoints import KeypointAdapter, is_top_down, pose_head
@@ -76,10 +76,9 @@ class OffsetAdapter(KeypointAdapter):
         index = cells[:, 1] * self.cells[0] + cells[:, 0]
         offset = offsets.flatten(2).gather(2, index[:, None, None].expand(-1, 2, 1))[..., 0]
         heights = blurred.flatten(1).amax(dim=1)
-        joints = torch.where((heights > 0)[:, None], cells + offset * self.radius, -1.0)
-        x, y = (joints[:, axis] * self.spacing[axis] for axis in (0, 1))
+        joints = cells_to_pixels(cells + offset * self.radius, heights, self.spacing)
         shape = values[0].shape[:2]
-        return torch.stack([x, y], dim=-1).unflatten(0, shape), heights.unflatten(0, shape)
+        return joints.unflatten(0, shape), heights.unflatten(0, shape)
 
     def _blurred(self, discs: Tensor) -> Tensor:
         size = 2 * self.codec.blur_kernel_size + 1
