@@ -99,15 +99,15 @@ def _runner(args: argparse.Namespace) -> Runner:
         raise ClassroomError(f'{args.config} is no classroom: name its mentors with --mentors.')
     # Not that of the config: the one that a training dumped has the training's.
     cfg.work_dir = args.work_dir or f'./work_dirs/{Path(args.config).stem}_cache'
+    if args.amp:
+        set_amp(cfg)
+    set_mmpretrain_dataloaders(cfg)
+    cfg.merge_from_dict(args.cfg_options)
     if (Path(cfg.work_dir) / 'mentoring.jsonl').exists():
         raise ClassroomError(
             f'--work-dir {cfg.work_dir} is that of a training, whose records would be dropped: '
             'give another.'
         )
-    if args.amp:
-        set_amp(cfg)
-    set_mmpretrain_dataloaders(cfg)
-    cfg.merge_from_dict(args.cfg_options)
     if cfg.train_cfg.get('by_epoch') is False or 'max_iters' in cfg.train_cfg:
         raise ClassroomError(NEEDS_EPOCHS)
     _keep_data_alone(cfg)

@@ -17,7 +17,7 @@ __all__ = [
     'Views',
     'check_replayable',
     'check_wrappers',
-    'fingerprint',
     'datasets_with_pipeline',
+    'fingerprint',
     'replay',
 ]

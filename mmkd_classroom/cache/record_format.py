@@ -58,9 +58,6 @@ class RecordFormat:
         precision: ``'fp16'`` or ``'fp32'``, of the values.
         cells: How many cells of each distribution are stored, at least 1; None stores all.
 
-    Raises:
-        ClassroomError: There is no such precision.
-
     Attributes:
         size: Bytes of a record.
     """
@@ -73,7 +70,6 @@ class RecordFormat:
         precision: str = 'fp16',
         cells: int | None = None,
     ) -> None:
-        check_precision(precision)
         self.factor = factor
         self.shapes = [tuple(shape) for shape in shapes]
         self.joints = joints

@@ -26,7 +26,7 @@ NEEDS_EPOCHS = (
     'model.cache needs training by epochs, which give each sample its next view: use '
     'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
 )
-# A view that is shown as often as this is memorised.
+# Students on few data were worse when views were shown as often as this (docs/caching.md).
 _MANY = 10
 # What draws images: another version of these may draw others.
 _DRAW = ('mmcv', 'opencv-python', 'opencv-python-headless', 'numpy', 'pillow', 'albumentations')
