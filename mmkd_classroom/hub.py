@@ -6,6 +6,7 @@ package: symbolic links in the repository, files in a wheel.
 
 import copy
 import os
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -18,9 +19,10 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmengine.fileio.handlers import YamlHandler, file_handlers
 from mmengine.utils import get_installed_path
 
-from .errors import ClassroomError, did_you_mean
+from .errors import ClassroomError, did_you_mean, reason
 
 _NAME = 'mmkd_classroom'
+_FORMATS = ('.py', '.yaml', '.yml', '.json')  # of mmengine's configs
 
 
 def register() -> None:
@@ -60,7 +62,7 @@ def config_file(config: str, where: str) -> str:
         Path of the file.
 
     Raises:
-        ClassroomError: There is no such package or file.
+        ClassroomError: There is no such package or file, or it is not a config.
     """
     package, separator, path = config.partition('::')
     if not separator:
@@ -74,6 +76,10 @@ def config_file(config: str, where: str) -> str:
         )
     file = folder / path
     if os.path.isfile(file):  # False for what can be no path, too
+        if file.suffix not in _FORMATS:
+            raise ClassroomError(
+                f'{where} {config!r} is not a config: its name ends with none of {_FORMATS}.'
+            )
         return str(file)
     if package is None:
         known = os.listdir(file.parent) if os.path.isdir(file.parent) else []
@@ -83,6 +89,34 @@ def config_file(config: str, where: str) -> str:
     raise ClassroomError(
         f'{where} {config!r}: there is no such config{hint}. It was sought at {file.absolute()}.'
     )
+
+
+def load_config(load: Callable[[], Config], where: str) -> Config:
+    """Call ``load``, and add the wrong line of the config to its errors.
+
+    Args:
+        load: Reads the config, for example by :meth:`Config.fromfile`.
+        where: What is read, for messages.
+
+    Raises:
+        ClassroomError: It cannot be read.
+    """
+    try:
+        return load()
+    except Exception as error:  # mmengine raises various types
+        raise ClassroomError(
+            f'{where} could not be loaded ({reason(error)}{_line(error)}). Correct that file, or '
+            'name another config.'
+        ) from error
+
+
+def _line(error: Exception) -> str:
+    """Line and config file of an error, for messages; empty if it has no such line."""
+    if isinstance(error, SyntaxError):
+        return f': {error.text.strip()}' if error.text else ''
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f' in line {f.lineno} of {f.filename}' for f in frames if f.name == '<module>']
+    return lines[-1] if lines else ''
 
 
 def get_config(config: str, pretrained: bool = False) -> Config:

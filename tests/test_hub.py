@@ -63,12 +63,14 @@ def test_bases_of_other_packages_keep_their_scope(tmp_path):
         (f'{OURS[:-4]}9.py', rf"The config '.*9.py': there is no .*\(did you mean '{NAME}'\?\)"),
         ('mmpos::body/x.py', "no package 'mmpos' is installed.*'mmpose'"),
         ('mmkd-classroom::x/y.py', "no package 'mmkd-classroom' is installed.*'mmkd_classroom'"),
+        ('README.md', "'README.md' is not a config: its name ends with none of .*'.py'"),
         ('studnt.py', r"'studnt.py': there is no such config \(did you mean 'student.py'\?\)"),
     ],
 )
 def test_what_is_not_there_is_named(config, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / 'student.py').touch()
+    (tmp_path / 'README.md').touch()
     with pytest.raises(ClassroomError, match=message):
         config_file(config, 'The config')
 

@@ -246,12 +246,13 @@ def build_mmcv(row: Row) -> dict[str, Any]:
 def join(folder: Path, parts: int) -> None:
     """Join C++ sources into a few: nearly all of the time goes into torch's headers.
 
-    Neighbours by name go into different parts, because they define functions of the same name. The
-    headers come first, because sources define macros, such as max.
+    Neighbours by name go into different parts, because they define functions of the same name.
+    Sources with a macro named min come last, because headers call functions of that name.
     """
     sources = sorted(path for path in folder.glob('*.cpp') if path.stem != 'pybind')
     for part in range(parts):
         renamed = [path.rename(path.with_suffix('.inc')) for path in sources[part::parts]]
+        renamed.sort(key=lambda path: '#define min' in path.read_text())
         quoted = [f'"{path.name}"' for path in renamed]
         lines = [f'#include {name}\n' for name in ('<torch/extension.h>', *quoted)]
         (folder / f'joined_{part}.cpp').write_text(''.join(lines))

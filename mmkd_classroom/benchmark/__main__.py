@@ -2,10 +2,10 @@
 
 Mentors without a checkpoint are trained first, once. Each finished run adds a line to results.jsonl
 in the plan's folder. If the command is started again, after an interruption or with a longer plan,
-it does only the missing runs. At the end it writes PLAN.md, with tables of results and costs, and
-PLAN.png. If a run fails, its logs are kept in failed/, the other runs continue, and the exit code
-is 1. Paths of data and checkpoints are relative to the current directory, as in train. Of several
-plans, the methods that all have are ranked.
+it does only the missing runs. At the end it writes PLAN.md, with tables of results and costs,
+PLAN.csv, with the result of each run, and PLAN.png. If a run fails, its logs are kept in failed/,
+the other runs continue, and the exit code is 1. Paths of data and checkpoints are relative to the
+current directory, as in train. Of several plans, the methods that all have are ranked.
 
 Examples:
     python -m mmkd_classroom.benchmark configs/benchmarks/lspet_cpu.py
@@ -32,7 +32,7 @@ from ..hub import config_file
 from .jobs import JobRunner, clock, preload
 from .plan import Plan, read_plan
 from .ranking import ranking
-from .report import Results, plot, report
+from .report import Results, plot, report, save_runs
 from .runner import BenchmarkRunner
 from .store import ResultStore, locked
 
@@ -112,6 +112,7 @@ def run(plan: Plan, args: argparse.Namespace) -> tuple[Results, bool]:
     results = Results.load(plan, store)
     text = report(results)
     (plan.folder / f'{plan.name}.md').write_text(text)
+    save_runs(results, plan.folder / f'{plan.name}.csv')
     plot(results, plan.folder / f'{plan.name}.png')
     print(f'\n{text}\nThe plot: {plan.folder / plan.name}.png')
     for title, message in failures.items():

@@ -15,7 +15,7 @@ from torch import nn
 from ..distiller import student_config
 from ..errors import ClassroomError, shown
 from ..heads import build_adapter
-from ..hub import config_file, model_config, student_model
+from ..hub import config_file, load_config, model_config, student_model
 from ..json_files import is_number
 from ..mentors.entry import as_entry, mentor_name
 from ..options import build_part, check_options, type_name
@@ -142,7 +142,8 @@ class Plan:
     @cached_property
     def classroom_config(self) -> Config:
         """The classroom's config, with all entries of ``model.mentors`` as dicts."""
-        cfg = Config.fromfile(config_file(self.classroom, 'classroom ='))
+        path = config_file(self.classroom, 'classroom =')
+        cfg = load_config(lambda: Config.fromfile(path), f'classroom = {self.classroom!r}')
         mentors = cfg.get('model', {}).get('mentors') or []
         if mentors:
             cfg.model.mentors = [
@@ -199,12 +200,7 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
     Raises:
         ClassroomError: A key is missing, unknown or has an invalid value.
     """
-    try:
-        cfg = Config.fromfile(path)
-    except Exception as error:  # mmengine raises various types
-        raise ClassroomError(
-            f'The plan {path} could not be loaded ({type(error).__name__}: {error}).'
-        ) from error
+    cfg = load_config(lambda: Config.fromfile(path), f'The plan {path}')
     cfg.merge_from_dict(dict(overrides or {}))
     entries = {key: value for key, value in cfg.to_dict().items() if not key.startswith('_')}
     for key, kind in (('methods', Method), ('metrics', Metric)):

@@ -1,5 +1,6 @@
-"""The report of a benchmark: tables of results, mentors and costs, and a plot."""
+"""The report of a benchmark: tables of results, mentors and costs, a plot, and each run."""
 
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -189,6 +190,22 @@ def format_gain(values: Mapping[int, float], base: Mapping[int, float]) -> str:
         return gain
     low, high = ttest_rel(*pairs).confidence_interval()
     return f'{gain} [{low:+.2f}, {high:+.2f}]'
+
+
+def save_runs(results: Results, path: Path) -> None:
+    """Write the metrics of each run as CSV, for one's own analysis.
+
+    Args:
+        results: What to write.
+        path: File to write. Its columns are the method, the seed and each metric of the plan.
+    """
+    metrics = results.plan.metrics
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['method', 'seed', *(metric.title for metric in metrics)])
+        for name, by_seed in results.runs.items():
+            for seed, result in by_seed.items():
+                writer.writerow([name, seed, *(f'{m.value(result):.6g}' for m in metrics)])
 
 
 def plot(results: Results, path: Path) -> None:

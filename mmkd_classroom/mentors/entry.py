@@ -4,8 +4,7 @@ import copy
 import logging
 import os
 import re
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -17,8 +16,8 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from ..checkpoints import check_hash
-from ..errors import ClassroomError, did_you_mean, each, reason, shown
-from ..hub import config_file, get_config
+from ..errors import ClassroomError, did_you_mean, each, shown
+from ..hub import config_file, get_config, load_config
 from ..options import type_name
 from ..runner import running
 
@@ -150,13 +149,13 @@ def read_entry(cfg: dict[str, Any] | str, key: str, mentor_options: Iterable[str
     cfg = {name: str(value) if isinstance(value, Path) else value for name, value in cfg.items()}
     config, checkpoint, source = cfg['config'], cfg['checkpoint'], None
     if isinstance(config, dict):
-        loaded = _loaded(lambda: Config(copy.deepcopy(dict(config))), f'{key}.config')
+        loaded = load_config(lambda: Config(copy.deepcopy(dict(config))), f'{key}.config')
     elif '::' in config:
         loaded = _from_package(config, checkpoint == 'zoo', key)
     else:
         where = f'{key}.config = {config!r}'
         source = _found(config, search_folders(), where)
-        loaded = _loaded(lambda: Config.fromfile(source), where)
+        loaded = load_config(lambda: Config.fromfile(source), where)
     if not isinstance(loaded.get('model'), dict):
         raise ClassroomError(
             f'{key}.config has no `model` that is a dict: it is not the config of a model.'
@@ -244,27 +243,7 @@ def _from_package(config: str, zoo: bool, key: str) -> Config:
     where = f'{key}.config ='
     config_file(config, where)  # MMEngine would install a package that is missing, without asking
     where = f'{where} {config!r}'
-    return _loaded(lambda: get_config(config, pretrained=zoo), where)
-
-
-def _loaded(load: Callable[[], Config], where: str) -> Config:
-    """Call ``load``, and add the wrong line of the config to its errors."""
-    try:
-        return load()
-    except Exception as error:  # mmengine raises various types
-        raise ClassroomError(
-            f'{where} could not be loaded ({reason(error)}{_line(error)}). Correct that file, or '
-            'name another config.'
-        ) from error
-
-
-def _line(error: Exception) -> str:
-    """Line and config file of an error, for messages; empty if it has no such line."""
-    if isinstance(error, SyntaxError):
-        return f': {error.text.strip()}' if error.text else ''
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [f' in line {f.lineno} of {f.filename}' for f in frames if f.name == '<module>']
-    return lines[-1] if lines else ''
+    return load_config(lambda: get_config(config, pretrained=zoo), where)
 
 
 def _found(path: str, folders: Sequence[Path], where: str, words: Sequence[str] = ()) -> Path:

@@ -241,6 +241,12 @@ def test_plan_with_an_error_of_its_own(tmp_path):
         read_plan(tmp_path / 'plan.py')
 
 
+def test_classroom_with_an_error_of_its_own(write, tmp_path):
+    (tmp_path / 'broken.py').write_text('model = 1 / 0')
+    with pytest.raises(ClassroomError, match=r"broken.py' could not be .* in line 1 of .*broken"):
+        read_plan(write(classroom=str(tmp_path / 'broken.py')))
+
+
 def test_slug():
     assert slug('ClassroomKD (batch), 3x') == 'classroomkd-batch-3x'
 

@@ -6,7 +6,7 @@ import cv2
 import pytest
 
 from mmkd_classroom.benchmark.plan import Method, Metric, Plan
-from mmkd_classroom.benchmark.report import Results, format_gain, plot, report
+from mmkd_classroom.benchmark.report import Results, format_gain, plot, report, save_runs
 from mmkd_classroom.errors import ClassroomError
 
 
@@ -65,6 +65,16 @@ def test_report():
     assert 'Runs were made on cpu, torch 2.11.0; 2 at a time, 1 thread each.' in note
     assert 'compare times with care' in note
     assert results.missing == ['lost, seed 0', 'lost, seed 2']
+
+
+def test_result_of_each_run(tmp_path):
+    save_runs(Results(PLAN, RUNS, {}), tmp_path / 'tiny.csv')
+    assert (tmp_path / 'tiny.csv').read_text().splitlines() == [
+        'method,seed,PCK,AR',
+        *('alone,0,51.46,1', 'alone,1,51.45,2', 'alone,2,52.09,3'),
+        *('taught,0,53.45,2', 'taught,1,53.42,2', 'taught,2,53.25,2'),
+        'lost,1,50,4.5',
+    ]
 
 
 def test_runs_by_themselves_need_no_care():

@@ -79,12 +79,13 @@ def test_the_table_has_the_last_record_of_each_row(tool, tmp_path):
 def test_joined_sources_are_all_there_and_neighbours_apart(tool, tmp_path):
     for name in ('a', 'a_rotated', 'b', 'pybind'):
         (tmp_path / f'{name}.cpp').write_text(f'// {name}\n')
+    (tmp_path / 'a.cpp').write_text('#define min(a, b) a\n')
     tool.join(tmp_path, 2)
     assert sorted(path.name for path in tmp_path.glob('*.cpp')) == [
         'joined_0.cpp', 'joined_1.cpp', 'pybind.cpp',
     ]  # fmt: skip
     head = '#include <torch/extension.h>\n'
-    assert (tmp_path / 'joined_0.cpp').read_text() == head + '#include "a.inc"\n#include "b.inc"\n'
+    assert (tmp_path / 'joined_0.cpp').read_text() == head + '#include "b.inc"\n#include "a.inc"\n'
     assert (tmp_path / 'joined_1.cpp').read_text() == head + '#include "a_rotated.inc"\n'
     assert (tmp_path / 'b.inc').read_text() == '// b\n'
 
