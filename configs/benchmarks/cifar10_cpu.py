@@ -38,3 +38,15 @@ _fast['custom_hooks'] = [_base_._channels_last]
 options = _fast
 # As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=8)
+# Of cifar10_cpu_few.py and cifar10_cpu_few_weak.py: a tenth of the images, as many steps.
+_few = {
+    **mentor_options,
+    'train_dataloader.dataset.indices': range(0, 50000, 20),
+    'train_cfg.max_epochs': 80,
+    'train_cfg.val_interval': 80,
+    'param_scheduler.0.end': 8,
+    'param_scheduler.1.begin': 8,
+    'param_scheduler.1.T_max': 72,
+    'param_scheduler.1.end': 80,
+    'default_hooks.checkpoint.interval': 80,
+}

@@ -4,17 +4,6 @@
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_few.py
 _base_ = ['./cifar10_cpu.py']
 
-_few = {
-    **_base_.mentor_options,
-    'train_dataloader.dataset.indices': range(0, 50000, 20),
-    'train_cfg.max_epochs': 80,
-    'train_cfg.val_interval': 80,
-    'param_scheduler.0.end': 8,
-    'param_scheduler.1.begin': 8,
-    'param_scheduler.1.T_max': 72,
-    'param_scheduler.1.end': 80,
-    'default_hooks.checkpoint.interval': 80,
-}
-options = {**_few, **_base_._fast}
+options = {**_base_._few, **_base_._fast}
 # As many views as epochs: each method sees as many images as with mentors that run.
 cache = dict(views=80)

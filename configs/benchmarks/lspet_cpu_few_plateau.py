@@ -12,11 +12,11 @@ methods = [
         name='alone, twice as long',
         alone=True,
         options={
-            'train_cfg.max_epochs': 120,
-            'train_cfg.val_interval': 120,
-            'param_scheduler.1.T_max': 115,
-            'param_scheduler.1.end': 120,
-            'default_hooks.checkpoint.interval': 120,
+            'train_cfg.max_epochs': 240,
+            'train_cfg.val_interval': 240,
+            'param_scheduler.1.T_max': 235,
+            'param_scheduler.1.end': 240,
+            'default_hooks.checkpoint.interval': 240,
         },
     ),
 ]

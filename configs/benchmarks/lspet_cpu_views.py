@@ -4,10 +4,11 @@
 # Needs: data/lspet (see ../lspet/README.md); mentors that are not there are trained first, on 5,400
 # images.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_views.py
-_base_ = ['./lspet_cpu_few.py']
+_base_ = ['./lspet_cpu.py']
 
 options = {
-    **_base_.options,
+    **_base_.mentor_options,
+    'train_dataloader.dataset.indices': range(0, 5400, 10),
     'train_cfg.max_epochs': 30,
     'train_cfg.val_interval': 30,
     'param_scheduler.0.end': 27,  # steps: three epochs

@@ -14,7 +14,8 @@ PLANS = sorted((ROOT / 'configs' / 'benchmarks').glob('*.py'))
 COMPARED = [
     'alone', 'KD, best mentor', 'KD, worst mentor', 'AVER', 'EBKD', 'CA-MKD', 'AMTML-KD',
 ]  # fmt: skip
-CPU = [f'{data}_cpu{setting}' for data in ('lspet', 'cifar10') for setting in ('', '_weak', '_few')]
+SETTINGS = ['', '_weak', '_few', '_few_weak']
+CPU = [f'{data}_cpu{setting}' for data in ('lspet', 'cifar10') for setting in SETTINGS]
 
 
 @pytest.mark.parametrize('path', PLANS, ids=lambda path: path.stem)
@@ -51,8 +52,15 @@ def test_the_comparison_has_all_methods(name):
     assert (plan.cache is not None) == ('cpu' in name)
 
 
-@pytest.mark.parametrize('other', ['weak', 'search', 'plateau'])
-@pytest.mark.parametrize('name', ['lspet_cpu', 'cifar10_cpu'])
+@pytest.mark.parametrize(
+    'name, other',
+    [
+        (f'{data}_cpu{few}', other)
+        for data in ('lspet', 'cifar10')
+        for few, others in (('', ['weak', 'search', 'plateau']), ('_few', ['weak', 'plateau']))
+        for other in others
+    ],
+)
 def test_runs_in_common_are_made_once(name, other):
     plans = [
         read_plan(ROOT / 'configs' / 'benchmarks' / f'{file}.py')
