@@ -1,5 +1,5 @@
-# Few labels: as lspet_cpu.py, but the student has a twentieth of the labels that its mentors had, 270
-# images for 120 epochs.
+# Few labels: as lspet_cpu.py, but the student has a twentieth of its mentors' labels, 270 images
+# for 120 epochs.
 # Needs: what lspet_cpu.py needs.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_few.py
 _base_ = ['./lspet_cpu.py']

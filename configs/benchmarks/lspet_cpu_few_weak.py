@@ -1,5 +1,5 @@
-# Few labels, weak mentors: as lspet_cpu_weak.py, but the student has a twentieth of the labels that
-# its strong mentor had, 270 images for 120 epochs.
+# Few labels, weak mentors: as lspet_cpu_weak.py, but the student has a twentieth of its strong
+# mentor's labels, 270 images for 120 epochs.
 # Needs: what lspet_cpu.py needs; runs that lspet_cpu_few.py has, too, are made once.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_few_weak.py
 _base_ = ['./lspet_cpu_weak.py']
