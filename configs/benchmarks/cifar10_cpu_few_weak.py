@@ -1,5 +1,5 @@
-# Few labels, weak mentors: as cifar10_cpu_weak.py, but the student has a tenth of its strong mentor's
-# labels, 2,500 images for 80 epochs.
+# Few labels, weak mentors: as cifar10_cpu_weak.py, but the student has a tenth of its strong
+# mentor's labels, 2,500 images for 80 epochs.
 # Needs: what cifar10_cpu.py needs; runs that cifar10_cpu_few.py has, too, are made once.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_few_weak.py
 _base_ = ['./cifar10_cpu_weak.py']
