@@ -219,7 +219,7 @@ def build_mmcv(row: Row) -> dict[str, Any]:
     """A wheel of mmcv with its CPU ops, unless there is one for this Python and this torch.
 
     Its C++ code is compiled without optimisation: no test here measures its speed. CFLAGS can say
-    otherwise.
+    otherwise. Its setup.py asks for C++17, but the headers of later versions of torch need C++20.
     """
     wheels = wheel_folder(row)
     if not list(wheels.glob('*.whl')):
@@ -234,6 +234,9 @@ def build_mmcv(row: Row) -> dict[str, Any]:
         (archive,) = source.glob('*.tar.gz')
         shutil.unpack_archive(archive, source)
         folder = source / archive.name.removesuffix('.tar.gz')
+        if minor_version(row) > (2, 11):
+            setup = folder / 'setup.py'
+            setup.write_text(setup.read_text().replace('-std=c++17', '-std=c++20'))
         join(folder / 'mmcv' / 'ops' / 'csrc' / 'pytorch', 2)
         join(folder / 'mmcv' / 'ops' / 'csrc' / 'pytorch' / 'cpu', 5)
         build = [*pip, 'wheel', *options, '-w', str(wheels), str(folder)]
@@ -260,9 +263,15 @@ def join(folder: Path, parts: int) -> None:
 
 def wheel_folder(row: Row) -> Path:
     """Where the wheel lies: patch releases of torch have the same C++ interface, others do not."""
-    minor = '.'.join(row.packages['torch'].split('.')[:2])
+    minor = '{}.{}'.format(*minor_version(row))
     mmcv = f'{row.mmcv}-{row.packages[row.mmcv]}'
     return row.folder / 'wheels' / f'{mmcv}-torch{minor}-cp{row.python.replace(".", "")}'
+
+
+def minor_version(row: Row) -> tuple[int, int]:
+    """The minor version of a row's torch."""
+    major, minor, *_ = row.packages['torch'].split('.')
+    return int(major), int(minor)
 
 
 def install(row: Row) -> dict[str, Any]:
