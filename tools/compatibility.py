@@ -408,7 +408,7 @@ def table(records: dict[str, dict[str, Any]]) -> str:
             '',
             '`tools/compatibility.py` wrote this table. For each row it made an environment, built',
             "mmcv's CPU ops (without compiler optimisation), asked `tools/check_env.py`, and ran",
-            f'these tests on a CPU: {files}. The row *requirements.txt* has the versions that `make`',
+            f'these tests on a CPU: {files}. *requirements.txt* is what `make`',
             'installs. Rows that were not tried are not here.',
             '',
             markdown_table(head, rows),
