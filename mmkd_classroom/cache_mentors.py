@@ -26,6 +26,7 @@ from .command import (
     add_common_arguments,
     check_types,
     parse,
+    positive,
     prepare_distributed,
     read_config,
     run,
@@ -49,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--check',
         nargs='?',
-        type=int,
+        type=positive,
         const=20,
         metavar='BATCHES',
         help='run the mentors again on some batches and print the differences (%(const)s)',
@@ -57,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--formats',
         nargs='?',
-        type=int,
+        type=positive,
         const=20,
         metavar='BATCHES',
         help='compare the formats of records on some batches (%(const)s); needs no cache',
@@ -108,8 +109,11 @@ def _runner(args: argparse.Namespace) -> Runner:
             f'--work-dir {cfg.work_dir} is that of a training, whose records would be dropped: '
             'give another.'
         )
-    if cfg.train_cfg.get('by_epoch') is False or 'max_iters' in cfg.train_cfg:
+    loop = cfg.get('train_cfg') or {}
+    if not loop or loop.get('by_epoch') is False or 'max_iters' in loop:
         raise ClassroomError(NEEDS_EPOCHS)
+    if not isinstance(cfg.model.cache, dict):
+        raise ClassroomError(f'model.cache is {cfg.model.cache!r}: write dict() for its defaults.')
     _keep_data_alone(cfg)
     set_dumped_name(cfg, 'cache')
     if args.check is not None:
@@ -128,8 +132,9 @@ def _runner(args: argparse.Namespace) -> Runner:
 
 
 def _keep_data_alone(cfg: Config) -> None:
-    """Drop what trains, validates and writes checkpoints."""
+    """Drop what trains, validates and writes checkpoints; show all samples."""
     views = cfg.model.cache.get('views', DEFAULT_VIEWS)
+    cfg.train_dataloader.drop_last = False
     cfg.train_cfg = ConfigDict(type='mmkd_classroom.FillLoop', max_epochs=views)
     cfg.update(val_cfg=None, val_dataloader=None, val_evaluator=None)
     cfg.update(test_cfg=None, test_dataloader=None, test_evaluator=None)
@@ -149,8 +154,8 @@ def list_caches(folder: Path) -> str:
     rows = []
     for path in sorted(folder.glob('*/manifest.json')):
         samples = read_manifest(path)['samples']
-        stores = [Store.found(file, samples) for file in path.parent.glob('view_*[0-9]')]
-        stores = [store for store in stores if '.' not in store.path.name]
+        files = path.parent.glob('view_*')  # with a dot: of a process that was killed
+        stores = [Store.found(file, samples) for file in files if not file.suffix]
         filled = sum(store.count() for store in stores) / max(1, samples * len(stores))
         size = sum(store.bytes for store in stores) / 2**20
         rows.append(

@@ -18,7 +18,7 @@ from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on 
 from .distributed import lost_peer
 from .environment import EnvironmentProblem, explained
 from .errors import ClassroomError, did_you_mean, reason
-from .hub import config_file
+from .hub import config_file, load_config
 from .registry import HOOKS, MODELS
 
 
@@ -76,9 +76,10 @@ def read_config(config: str) -> Config:
         config: Path, or ``'package::path'``.
 
     Raises:
-        ClassroomError: There is no such file.
+        ClassroomError: There is no such file, or it cannot be loaded.
     """
-    return Config.fromfile(config_file(config, 'The config'))
+    path = config_file(config, 'The config')
+    return load_config(lambda: Config.fromfile(path), f'The config {config}')
 
 
 def check_types(cfg: Config) -> None:
@@ -102,6 +103,14 @@ def check_types(cfg: Config) -> None:
             raise ClassroomError(f"{key}.type is {kind!r}: write 'mmkd_classroom.{name}'.")
         if scope == 'mmkd_classroom' and name not in known:
             raise ClassroomError(f'{key}.type is {kind!r}, unknown{did_you_mean(name, known)}.')
+
+
+def positive(text: str) -> int:
+    """Convert an argument of the command line to a whole number above 0."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return number
 
 
 def add_visualization_arguments(parser: argparse.ArgumentParser) -> None:
@@ -171,8 +180,11 @@ def set_amp(cfg: Config) -> None:
     """Turn on mixed precision: float16 on a GPU, bfloat16 on a CPU.
 
     Raises:
-        ClassroomError: The config has an optimizer wrapper that mixed precision would replace.
+        ClassroomError: The config has no optimizer wrapper, or one that mixed precision would
+            replace.
     """
+    if not isinstance(cfg.get('optim_wrapper'), dict):
+        raise ClassroomError('--amp needs a config with `optim_wrapper`: it trains nothing.')
     kind = cfg.optim_wrapper.get('type', OptimWrapper)
     if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
         raise ClassroomError(

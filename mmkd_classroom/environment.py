@@ -34,13 +34,42 @@ FORKS = {
 
 PIP = f'{shlex.quote(sys.executable)} -m pip'
 
+
+def release(version: str) -> tuple[int, ...]:
+    """Return the numbers a version starts with: '2.1.3+cu121' -> (2, 1, 3), '0.10rc1' -> (0, 10).
+
+    Trailing zeros are dropped so that tuples compare as versions do: '2.0.0' -> (2,).
+    """
+    numbers = [int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', version.strip())[0])]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def installed_version(name: str) -> str | None:
+    """Return the version of an installed distribution, or else of its fork; None without both."""
+    for distribution in filter(None, (name, FORKS.get(name))):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(distribution)
+    return None
+
+
 # `CUDA_VISIBLE_DEVICES=` leaves out MMCV's CUDA ops: no model here uses them, and building them
 # is slow and needs a CUDA toolkit that matches torch's. `--no-cache-dir`, because pip's cache
 # keeps wheels by version alone and would hand back one that was built against another torch.
+_SOURCE_OF_MMCV, _FETCH_MMCV = 'mmcv==2.1.0', ''
+# Its setup.py asks for C++17, but the headers of later versions of torch need C++20.
+if release(installed_version('torch') or '') >= (2, 12):
+    _SOURCE_OF_MMCV = './mmcv-2.1.0'
+    _FETCH_MMCV = (
+        f'{PIP} download --no-build-isolation --no-deps --no-binary :all: mmcv==2.1.0 && tar xzf '
+        'mmcv-2.1.0.tar.gz && sed -i s/-std=c++17/-std=c++20/ mmcv-2.1.0/setup.py && '
+    )
 _BUILD_MMCV = (
-    f"{PIP} install 'setuptools<81' wheel ninja psutil && "
+    f"{PIP} install 'setuptools<81' wheel ninja psutil && {_FETCH_MMCV}"
     f'CUDA_VISIBLE_DEVICES= MMCV_WITH_OPS=1 {PIP} install --no-build-isolation --no-cache-dir '
-    '--force-reinstall --no-deps mmcv==2.1.0  # about 10 minutes on 2 cores; needs a C++ compiler'
+    f'--force-reinstall --no-deps {_SOURCE_OF_MMCV}  # about 10 minutes on 2 cores; needs a C++ '
+    'compiler'
 )
 # Its setup.py reads the version in a way that Python 3.13 ended (KeyError: __version__).
 if sys.version_info >= (3, 13):
@@ -204,25 +233,6 @@ class EnvironmentProblem(RuntimeError):
             lines.append('Either pose or classification is enough: it need not be both.')
         lines.append('`python tools/check_env.py` tells more about this environment.')
         super().__init__('\n'.join(lines))
-
-
-def release(version: str) -> tuple[int, ...]:
-    """Return the numbers a version starts with: '2.1.3+cu121' -> (2, 1, 3), '0.10rc1' -> (0, 10).
-
-    Trailing zeros are dropped so that tuples compare as versions do: '2.0.0' -> (2,).
-    """
-    numbers = [int(part) for part in re.findall(r'\d+', re.match(r'[\d.]*', version.strip())[0])]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def installed_version(name: str) -> str | None:
-    """Return the version of an installed distribution, or else of its fork; None without both."""
-    for distribution in filter(None, (name, FORKS.get(name))):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(distribution)
-    return None
 
 
 def has_compiled_ops() -> bool:

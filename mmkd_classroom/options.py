@@ -13,7 +13,7 @@ from .errors import ClassroomError, did_you_mean
 
 _SCOPE = 'mmkd_classroom'
 # Keys of MMEngine's. `_delete_` remains in a config if there was nothing to delete.
-_MARKS = ('type', '_scope_', '_delete_')
+_MARKS = ('_scope_', '_delete_')
 
 
 def build_part(
@@ -45,7 +45,8 @@ def build_part(
         cfg = {'type': default, **cfg}
     if not isinstance(cfg, Mapping) or 'type' not in cfg:
         raise ClassroomError(f'{key} is {cfg!r}: write dict(type=..., ...).')
-    options = {name: value for name, value in cfg.items() if name not in _MARKS}
+    options = without_marks(cfg)
+    del options['type']
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = find_type(cfg['type'], registry, key)
         wrong = inspect.isclass(builder) and not issubclass(builder, kind)
@@ -63,6 +64,11 @@ def build_part(
             f'{kind.__name__}.'
         )
     return part
+
+
+def without_marks(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys of a config, without those of MMEngine's that say how it was inherited."""
+    return {name: value for name, value in cfg.items() if name not in _MARKS}
 
 
 def type_name(cfg: Mapping[str, Any]) -> str:

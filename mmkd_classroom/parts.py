@@ -12,7 +12,7 @@ from .errors import ClassroomError
 from .features import stage_channels
 from .heads import HeadAdapter, build_adapter
 from .mentors import MentorBank, distinct_names, read_entries
-from .options import build_part, check_options
+from .options import build_part, check_options, without_marks
 from .rankers import Ranker
 from .registry import MODELS, TASK_UTILS
 from .strategies import DEFAULT_STRATEGY, Members, Strategy
@@ -113,5 +113,6 @@ def build_cache(
             f' reads their features ({", ".join(dict.fromkeys(sum(map(list, theirs), [])))}): '
             'leave the cache or the features out.'
         )
-    check_options(MentorCache, cfg, 'model.cache')
-    return MentorCache(**cfg)
+    options = without_marks(cfg)
+    check_options(MentorCache, options, 'model.cache')
+    return MentorCache(**options)

@@ -36,6 +36,7 @@ from .files import disk_errors_explained
 from .hooks.sigterm import protect_workers
 from .hub import model_config
 from .inputs import check_data, explain_inputs
+from .mentors.entry import locate_mentors
 from .options import type_name
 
 
@@ -96,7 +97,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
         cfg.model = model_config(cfg)
     cfg.merge_from_dict(args.cfg_options)
     if is_classroom(cfg.get('model')):
-        _locate_mentors(cfg)
+        locate_mentors(cfg)
     _add_hooks(cfg, args.save_on_sigterm)
     return cfg
 
@@ -107,19 +108,6 @@ def _folder(config: str, mentors: Sequence[str] | None, strategy: str | None) ->
     if mentors:
         name += '_classroom_' + hashlib.sha256('\n'.join(mentors).encode()).hexdigest()[:6]
     return f'{name}_{strategy}' if strategy else name
-
-
-def _locate_mentors(cfg: Config) -> None:
-    """Write paths beside the config as paths from here.
-
-    The config that the Runner dumps lies elsewhere, and is used to resume and for the report.
-    """
-    folder = Path(cfg.filename).parent
-    for mentor in cfg.model.get('mentors') or []:
-        for key in ('config', 'checkpoint') if isinstance(mentor, dict) else ():
-            path = mentor.get(key)
-            if isinstance(path, str) and not Path(path).is_file() and (folder / path).is_file():
-                mentor[key] = str(folder / path)
 
 
 def _add_hooks(cfg: Config, save_on_sigterm: bool) -> None:

@@ -191,15 +191,26 @@ def test_rtmpose_s_pipeline_follows_the_seed():
     assert len(set(pictures(1))) > 3
 
 
-def test_python_3_13_is_not_told_to_build_what_does_not_build(monkeypatch):
+def remedy_for_mmcv(monkeypatch):
+    """Of a module that is imported now."""
     spec = importlib.util.spec_from_file_location('newer', environment.__file__)
     newer = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, 'newer', newer)
-    monkeypatch.setattr(sys, 'version_info', (3, 13, 0))
     spec.loader.exec_module(newer)
-    remedy = next(package.remedy for package in newer.PACKAGES if package.name == 'mmcv')
+    return next(package.remedy for package in newer.PACKAGES if package.name == 'mmcv')
+
+
+def test_python_3_13_is_not_told_to_build_what_does_not_build(monkeypatch):
+    monkeypatch.setattr(sys, 'version_info', (3, 13, 0))
+    remedy = remedy_for_mmcv(monkeypatch)
     assert 'does not build on Python 3.13' in remedy
     assert 'mmcv==2.1.0' not in remedy
+
+
+@pytest.mark.parametrize('torch, patched', [('2.11.0', False), ('2.12.0', True), (None, False)])
+def test_with_a_later_torch_mmcv_is_built_as_cpp_20(pretend, monkeypatch, torch, patched):
+    pretend(torch=torch)
+    assert ('-std=c++20' in remedy_for_mmcv(monkeypatch)) == patched
 
 
 @pytest.mark.parametrize('name', ['_ext.cpython-311-x86_64-linux-gnu.so', '_ext.pyd', None])

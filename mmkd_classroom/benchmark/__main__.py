@@ -27,6 +27,7 @@ from pathlib import Path
 import torch
 from mmengine.config import DictAction
 
+from ..command import positive
 from ..errors import ClassroomError
 from ..hub import config_file
 from .jobs import JobRunner, clock, preload
@@ -49,7 +50,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--at-once',
-        type=int,
+        type=positive,
         help='number of runs at a time; by default one a GPU, or, without a GPU, one for each of '
         'up to two cores. Times are comparable where each run has its machine or GPU to itself',
     )

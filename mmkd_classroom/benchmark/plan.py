@@ -17,7 +17,7 @@ from ..errors import ClassroomError, shown
 from ..heads import build_adapter
 from ..hub import config_file, load_config, model_config, student_model
 from ..json_files import is_number
-from ..mentors.entry import as_entry, mentor_name
+from ..mentors.entry import as_entry, locate_mentors, mentor_name
 from ..options import build_part, check_options, type_name
 from ..parts import build_cache
 from ..registry import MODELS, TASK_UTILS
@@ -149,6 +149,7 @@ class Plan:
             cfg.model.mentors = [
                 as_entry(entry, f'model.mentors[{index}]') for index, entry in enumerate(mentors)
             ]
+            locate_mentors(cfg)
         return cfg
 
     @cached_property

@@ -5,6 +5,7 @@ from .fingerprint import fingerprint
 from .pipelines import (
     ReplayedPipeline,
     check_replayable,
+    check_sampler,
     check_wrappers,
     datasets_with_pipeline,
     replay,
@@ -16,6 +17,7 @@ __all__ = [
     'ReplayedPipeline',
     'Views',
     'check_replayable',
+    'check_sampler',
     'check_wrappers',
     'datasets_with_pipeline',
     'fingerprint',

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -135,6 +136,26 @@ def check_wrappers(dataset: Any) -> None:
         )
     for part in parts:
         check_wrappers(part)
+
+
+def check_sampler(sampler: Any) -> None:
+    """Check that an epoch shows each sample once: all repeats would be the same image.
+
+    Args:
+        sampler: Sampler of the training data.
+
+    Raises:
+        ClassroomError: It repeats samples, as MMPretrain's ``RepeatAugSampler`` does.
+    """
+    with torch.random.fork_rng(devices=[]):
+        indices = list(islice(sampler, len(sampler)))
+    # RepeatAugSampler gives the repeats to different processes.
+    if len(set(indices)) < len(indices) or getattr(sampler, 'num_repeats', 1) > 1:
+        raise ClassroomError(
+            'model.cache gives each sample one view in an epoch, but train_dataloader.sampler = '
+            f'{type(sampler).__name__} shows samples several times: use DefaultSampler, or train '
+            'without a cache.'
+        )
 
 
 def _wrapped(dataset: Any) -> list[Any]:

@@ -71,7 +71,7 @@ class Store:
         if not self.path.exists():
             return None
         headers, records = self._open()
-        header = headers[sample]
+        header = headers[sample].copy()  # another process may write
         record = np.array(records[sample])
         if not header['record'] or zlib.crc32(record) != header['record']:
             return None
@@ -92,7 +92,7 @@ class Store:
             record: ``(size,)`` bytes.
         """
         headers, records = self._open(create=True)
-        headers[sample] = (0, 0)
+        headers['record'][sample] = 0
         records[sample] = record
         # The record's checksum comes last: it says that all else is there. A record whose checksum
         # happens to be 0 stays missing, and its mentor runs each time.

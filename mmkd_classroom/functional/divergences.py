@@ -105,14 +105,15 @@ def _against_others(logits: Tensor, target: Tensor) -> Tensor:
     return torch.cat([logits.gather(-1, target), others], dim=-1).log_softmax(-1)
 
 
-def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
+def standardised(logits: Tensor) -> Tensor:
     r"""Logits with mean 0 and standard deviation 1, :math:`(z - \bar z) / (\mathrm{std}(z) + eps)`.
 
-    Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024.
+    Sun et al., "Logit Standardization in Knowledge Distillation", CVPR 2024, with eps = 1e-7. Here
+    the divisor is at least 0.01: logits that are all equal, as those of a head that starts with
+    zeros, would multiply the gradient by 1e7.
 
     Args:
         logits: ``(..., D)``.
-        eps: Avoids a division by 0 if all logits are equal; the result is then 0.
 
     Returns:
         ``(..., D)``, at least float32.
@@ -123,7 +124,7 @@ def standardised(logits: Tensor, eps: float = 1e-7) -> Tensor:
     """
     logits = at_least_float32(logits)
     centred = logits - logits.mean(dim=-1, keepdim=True)
-    return centred / (logits.std(dim=-1, keepdim=True) + eps)
+    return centred / (logits.std(dim=-1, keepdim=True) + 1e-7).clamp(min=0.01)
 
 
 def correlation_distances(student: Tensor, mentor: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:

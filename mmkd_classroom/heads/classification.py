@@ -37,7 +37,7 @@ class ClassificationAdapter(HeadAdapter):
     """
 
     kind = 'classes'
-    takes = "MMPretrain's ImageClassifier, TimmClassifier and HuggingFaceClassifier"
+    takes = "MMPretrain's ImageClassifier; as mentors also TimmClassifier and HuggingFaceClassifier"
     mentor_options = frozenset({'class_map'})
 
     @classmethod

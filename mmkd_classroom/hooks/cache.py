@@ -11,6 +11,7 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from ..cache import (
     ReplayedPipeline,
     check_replayable,
+    check_sampler,
     check_wrappers,
     datasets_with_pipeline,
     fingerprint,
@@ -77,9 +78,9 @@ class CacheHook(Hook):
     def _open(self, runner: Runner, classroom: Classroom) -> None:
         dataset = _dataset(runner)
         check_wrappers(dataset)
-        for owner, *_ in datasets_with_pipeline(
-            dataset
-        ):  # the last pipeline's records are no use to this one
+        check_sampler(runner.train_dataloader.sampler)
+        # The last pipeline's records are no use to this one.
+        for owner, *_ in datasets_with_pipeline(dataset):
             if isinstance(owner.pipeline, ReplayedPipeline):
                 owner.pipeline = owner.pipeline.pipeline
         cache = classroom.cache
@@ -129,12 +130,12 @@ def _annotations(dataset: Any) -> Any:
 
 
 def _settings(module: torch.nn.Module) -> dict[str, Any]:
-    """What a data preprocessor does, without where it is."""
+    """What a data preprocessor does, without where it is and whether it trains."""
     # Flags such as `_channel_conversion` are private.
     plain = {
         name: value
         for name, value in vars(module).items()
-        if not name.startswith('_') or isinstance(value, bool)
+        if name != 'training' and (not name.startswith('_') or isinstance(value, bool))
     }
     return dict(plain, mean=getattr(module, 'mean', None), std=getattr(module, 'std', None))
 

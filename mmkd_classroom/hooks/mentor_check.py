@@ -16,7 +16,7 @@ from ..distiller import Classroom
 from ..errors import ClassroomError, did_you_mean
 from ..evaluation import evaluate_each, evaluator_of, preprocess, spread
 from ..mentors import Mentor
-from ..options import check_options
+from ..options import check_options, without_marks
 from ..structures import Prediction
 from ..tables import text_table
 
@@ -148,6 +148,7 @@ def build_mentor_check(options: Mapping[str, Any]) -> MentorCheck:
             f'MentoringHook.mentor_check is {options!r}: give dict() for its defaults, a dict with '
             'some of its options, or None for no check.'
         )
+    options = without_marks(options)
     check_options(MentorCheck, options, 'MentoringHook.mentor_check')
     return MentorCheck(**options)
 

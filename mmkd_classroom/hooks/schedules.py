@@ -37,7 +37,7 @@ def build_schedule(cfg: float | dict, key: str) -> Schedule:
     """
     cfg = dict(cfg) if isinstance(cfg, dict) else dict(type='constant', start=cfg)
     kind = cfg.pop('type', None)
-    if kind not in _CURVES:
+    if not isinstance(kind, str) or kind not in _CURVES:
         raise ClassroomError(
             f'{key}.type is {kind!r}{did_you_mean(kind, _CURVES)}: choose one of {tuple(_CURVES)}.'
         )
@@ -54,8 +54,10 @@ def build_schedule(cfg: float | dict, key: str) -> Schedule:
         )
     if not all(isinstance(value, (int, float)) for value in (start, end, warmup)):
         raise ClassroomError(f'{key}: give a number, or a dict with a type and numbers.')
-    if not (start >= 0 and end >= 0 and 0 <= warmup < 1):
-        raise ClassroomError(f'{key}: values must not be negative, and 0 <= warmup < 1.')
+    if not (0 <= start < math.inf and 0 <= end < math.inf and 0 <= warmup < 1):
+        raise ClassroomError(
+            f'{key}: values must not be negative or infinite, and 0 <= warmup < 1.'
+        )
 
     def schedule(progress: float) -> float:
         if progress < warmup:

@@ -187,6 +187,20 @@ def search_folders(config: Path | None = None) -> list[Path]:
     return [Path.cwd(), *(Path(file).absolute().parent for file in (main, config) if file)]
 
 
+def locate_mentors(cfg: Config) -> None:
+    """Write paths of mentors beside the config of a classroom as paths from here.
+
+    What is made of the config lies elsewhere: a training dumps it into its work directory, a
+    benchmark changes it for each method.
+    """
+    folder = Path(cfg.filename).parent
+    for mentor in cfg.model.get('mentors') or []:
+        for key in ('config', 'checkpoint') if isinstance(mentor, dict) else ():
+            path = mentor.get(key)
+            if isinstance(path, str) and not Path(path).is_file() and (folder / path).is_file():
+                mentor[key] = str(folder / path)
+
+
 def as_entry(text: Any, key: str) -> Any:
     """Convert an entry ``'package::path'`` to a dict; other entries are not changed.
 

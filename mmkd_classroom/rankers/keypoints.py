@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..errors import ClassroomError
 from ..functional import at_least_float32, correct_keypoints, keypoint_similarity
+from ..json_files import is_number
 from ..metainfo import read_metainfo
 from ..registry import TASK_UTILS
 from ..structures import JointTargets, Prediction, Scores
@@ -76,6 +77,8 @@ class OKSRanker(KeypointRanker):
     def __init__(self, sigmas: Sequence[float] | None = None, correct_thr: float = 0.5) -> None:
         super().__init__(correct_thr)
         self.given = sigmas is not None
+        if self.given and not all(is_number(sigma) and sigma > 0 for sigma in sigmas):
+            raise ClassroomError(f'model.ranker.sigmas is {sigmas!r}: give numbers above 0.')
         sigmas = torch.tensor(sigmas, dtype=torch.float32) if self.given else None
         self.register_buffer('sigmas', sigmas, persistent=False)
 

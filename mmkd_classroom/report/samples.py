@@ -192,10 +192,11 @@ def _images(inputs: Tensor, classroom: Classroom) -> list[np.ndarray]:
     """Undo the normalisation. Images are RGB after it with all stock configs but Caffe's."""
     normal = Normalisation.of(classroom.data_preprocessor)
     mean, std = (
-        torch.tensor(values, device=inputs.device).view(3, 1, 1)
+        torch.tensor(values, device=inputs.device).view(-1, 1, 1)
         for values in (normal.mean, normal.std)
     )
     pixels = (inputs.float() * std + mean).clamp(0, 255).round().byte()
+    pixels = pixels.expand(-1, 3, -1, -1)  # grey images have one channel
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 

@@ -1,5 +1,7 @@
 """Plans: what each method's training is, and mistakes that are found before anything runs."""
 
+from pathlib import Path
+
 import pytest
 from fixtures import write_class_config, write_classroom_config, write_pose_config
 
@@ -245,6 +247,18 @@ def test_classroom_with_an_error_of_its_own(write, tmp_path):
     (tmp_path / 'broken.py').write_text('model = 1 / 0')
     with pytest.raises(ClassroomError, match=r"broken.py' could not be .* in line 1 of .*broken"):
         read_plan(write(classroom=str(tmp_path / 'broken.py')))
+
+
+def test_mentors_beside_the_classroom_s_config_are_found(write, tmp_path, monkeypatch):
+    path = write()
+    classroom = tmp_path / 'classroom.py'
+    classroom.write_text(classroom.read_text().replace(f'{tmp_path.resolve()}/', ''))
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    plan = read_plan(path)
+    for entry in plan.mentors(plan.methods[1]):
+        assert Path(entry['config']).is_file() and Path(entry['checkpoint']).is_file()
+    assert [run.is_training for run in mentor_runs(plan)] == [False, False]
 
 
 def test_slug():

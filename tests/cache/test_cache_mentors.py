@@ -117,6 +117,29 @@ def test_a_training_by_iterations_is_refused(tmp_path, command):
         command(path, '--work-dir', tmp_path / 'fill')
 
 
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('train_cfg = None', 'needs training by epochs'),
+        ("model['cache'] = True", 'model.cache is True: write dict'),
+    ],
+)
+def test_a_config_that_has_no_training_or_no_cache(text, message, tmp_path, command):
+    path = written('classes', tmp_path)
+    path.write_text(f'{path.read_text()}\n{text}\n')
+    with pytest.raises(SystemExit, match=message):
+        command(path, '--work-dir', tmp_path / 'fill')
+
+
+def test_samples_that_a_training_drops_are_filled_too(tmp_path, command, fresh_runners, capsys):
+    """Another epoch drops others."""
+    path = written('classes', tmp_path)
+    path.write_text(f'{path.read_text()}\ntrain_dataloader = dict(batch_size=3, drop_last=True)\n')
+    command(path, '--work-dir', tmp_path / 'fill')
+    rows = re.findall(r' +8 +2 +100% ', cache_mentors.list_caches(tmp_path / 'cache'))
+    assert len(rows) == 2
+
+
 def test_a_check_of_an_empty_cache_says_so(tmp_path, command, fresh_runners):
     path = written('classes', tmp_path)
     with pytest.raises(SystemExit, match='no batch whose records are all there'):
@@ -127,6 +150,7 @@ def test_caches_are_listed_and_removed(tmp_path, command, fresh_runners, capsys)
     path = written('classes', tmp_path)
     command(path, '--work-dir', tmp_path / 'fill')
     capsys.readouterr()
+    next(tmp_path.glob('cache/*/view_0')).with_suffix('.ab12').touch()  # its maker was killed
     command('--list', tmp_path / 'cache')
     rows = re.findall(r'^(mentor_\S+) +8 +2 +100% +\S+ MiB$', capsys.readouterr().out, re.M)
     assert len(rows) == 2

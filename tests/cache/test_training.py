@@ -8,16 +8,18 @@ from types import SimpleNamespace
 import pytest
 import runs
 import torch
-from mmengine.dataset import Compose
+from mmengine.dataset import Compose, DefaultSampler, InfiniteSampler
 from mmengine.hooks import Hook
+from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import TRANSFORMS, DefaultScope
 from mmengine.runner import Runner
 
 from mmkd_classroom.cache import MentorCache
-from mmkd_classroom.cache.pipelines import SHOWN
+from mmkd_classroom.cache.pipelines import SHOWN, check_sampler
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.hooks import CacheHook
+from mmkd_classroom.hooks.cache import _settings
 from mmkd_classroom.mentors import Mentor
 
 EXACT = dict(cells='all', precision='fp32')
@@ -216,6 +218,13 @@ def test_another_order_of_channels_is_another_cache(tmp_path, fresh_runners):
     assert len(folders) == 2 * len(room.cfg.model.mentors)
 
 
+def test_after_a_validation_it_is_the_same_cache():
+    """The preprocessor is then in evaluation mode."""
+    preprocessor = ImgDataPreprocessor(mean=[1.0], std=[2.0])
+    assert _settings(preprocessor.train()) == _settings(preprocessor.eval())
+    assert _settings(preprocessor) != _settings(ImgDataPreprocessor(mean=[1.5], std=[2.0]))
+
+
 def test_others_may_read_what_the_umask_lets_them(tmp_path, fresh_runners):
     Room('classes', tmp_path, epochs=1).train('first')
     before = os.umask(0)
@@ -295,6 +304,22 @@ def test_repeated_samples_are_refused(wrapper, options, tmp_path, fresh_runners)
     dataset = room.cfg.train_dataloader.dataset
     room.cfg.train_dataloader.dataset = dict(type=wrapper, dataset=dataset, **options)
     refused(room, f'has a {wrapper} that makes .* samples of')
+
+
+def test_repeated_augmentation_is_refused(tmp_path, fresh_runners):
+    room = Room('classes', tmp_path)
+    room.cfg.train_dataloader.sampler = dict(type='RepeatAugSampler')
+    refused(room, 'train_dataloader.sampler = RepeatAugSampler shows samples several times')
+
+
+def test_each_process_shows_its_samples_once():
+    dataset = list(range(10))
+    for rank in range(4):  # with 10 samples two are shown by two processes
+        sampler = DefaultSampler(dataset)
+        sampler.rank, sampler.world_size = rank, 4
+        sampler.num_samples, sampler.total_size = 3, 12
+        check_sampler(sampler)
+    check_sampler(InfiniteSampler(dataset))
 
 
 @kinds

@@ -126,6 +126,13 @@ def test_standardised_kl_is_the_paper_s(seed, T):
     torch.testing.assert_close(other, ours, rtol=1e-5, atol=1e-8)
 
 
+def test_equal_logits_of_a_new_head_have_an_ordinary_gradient():
+    student = torch.zeros(4, 10, requires_grad=True)
+    mentor = torch.randn(4, 10, generator=torch.Generator().manual_seed(0))
+    of(StandardisedKL(), student, mentor, torch.arange(4), 1.0).sum().backward()
+    assert 0 < student.grad.abs().max() < 100
+
+
 @ANY
 def test_it_is_least_where_the_student_is_the_mentor(divergence):
     _, mentor, targets = pair()

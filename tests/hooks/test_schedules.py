@@ -43,6 +43,8 @@ def test_the_config_is_left_alone():
 @pytest.mark.parametrize(
     'cfg, message',
     [
+        (dict(type=['linear'], start=1.0, end=0.0), r"\.type is \['linear'\]"),
+        (dict(type='linear', start=float('inf'), end=0.0), 'infinite'),
         (dict(type='step', start=1.0, end=0.0), r"\.type is 'step'"),
         (dict(type='cosin', start=1.0, end=0.0), r"\.type is 'cosin' \(did you mean 'cosine'\?\)"),
         (dict(start=1.0, end=0.0), r'\.type is None'),

@@ -174,6 +174,12 @@ def test_unknown_data_sets_have_no_sigmas():
         bound(OKSRanker(), metainfo='no_such_set')
 
 
+@pytest.mark.parametrize('sigmas', [['a'], [[0.1], [0.2]], [0.0, 0.1], [-1, 0.1], [float('nan')]])
+def test_sigmas_are_positive_numbers(sigmas):
+    with pytest.raises(ClassroomError, match=r'model\.ranker\.sigmas is .*: give numbers above 0'):
+        OKSRanker(sigmas=sigmas)
+
+
 def test_sigmas_of_another_skeleton_are_refused():
     with pytest.raises(ClassroomError, match=r'model\.ranker\.sigmas has 2 values for 17 joints'):
         bound(OKSRanker(sigmas=[0.1, 0.1]), 17, 'coco')

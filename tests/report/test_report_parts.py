@@ -1,11 +1,14 @@
 """The parts of a report against planted results: shares, means, choices, shapes, joined logs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmpretrain.models import ClsDataPreprocessor
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.report.run import joined, read_classroom, read_run
@@ -15,7 +18,7 @@ pytest.importorskip('plotly', reason='the report needs plotly')
 from mmkd_classroom.report import charts  # noqa: E402
 from mmkd_classroom.report.choice import galleries  # noqa: E402
 from mmkd_classroom.report.pictures import mean_shape  # noqa: E402
-from mmkd_classroom.report.samples import SampleOutputs  # noqa: E402
+from mmkd_classroom.report.samples import SampleOutputs, _images  # noqa: E402
 
 
 def class_samples(score, weight, truth, /, **changes):
@@ -85,6 +88,14 @@ def test_many_categories_are_cut_to_the_unusual():
     values[0, [3, 77]] = 1.0, 0.0
     kept, names = charts.most_uneven(values, [str(i) for i in range(100)])
     assert kept.shape == (2, charts.SHOWN_CATEGORIES) and {'3', '77'} <= set(names)
+
+
+def test_grey_images_are_shown():
+    preprocessor = ClsDataPreprocessor(mean=[33.0], std=[78.0])
+    pixels = torch.arange(16.0).view(1, 1, 4, 4)
+    (image,) = _images((pixels - 33) / 78, SimpleNamespace(data_preprocessor=preprocessor))
+    assert image.shape == (4, 4, 3)
+    assert (image == np.arange(16).reshape(4, 4, 1)).all()
 
 
 def test_each_gallery_shows_what_it_says():
