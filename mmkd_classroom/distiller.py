@@ -61,7 +61,8 @@ def MultiMentorDistiller(
         divergence: Config of the divergence. Default: the one of the head adapter,
             ``KLDivergence``.
         adapter: Config of the student's head adapter, such as ``dict(sharpness=50.0)`` or
-            ``dict(metainfo='coco')``. Default: the first adapter that accepts the student.
+            ``dict(metainfo='coco')``. Default: the adapter that
+            accepts the student; of several, the one that was registered last.
         cache: Options of :class:`mmkd_classroom.cache.MentorCache`, or ``dict()`` for its defaults:
             the mentors run once for each view of a sample. Default: they run in every step.
         data_preprocessor: Used if the student's config has none. MMPretrain's configs define it

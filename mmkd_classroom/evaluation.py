@@ -72,8 +72,8 @@ def preprocess(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, list[An
     """A batch of a data loader as a model reads it.
 
     Returns:
-        The images, ``(N, 3, H, W)`` on the model's device, and the N samples. The batch itself
-        keeps its own.
+        The images, ``(N, 3, H, W)`` on the model's device, and the N samples. ``batch`` is not
+        modified.
     """
     data = model.data_preprocessor(copy.deepcopy(batch), False)
     inputs = data['inputs']

@@ -80,7 +80,8 @@ def disk_errors_explained(folder: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        inside = error.filename is not None and _is_inside(Path(str(error.filename)), Path(folder))
+        named = Path(str(error.filename)).absolute()
+        inside = error.filename is not None and named.is_relative_to(Path(folder).absolute())
         if error.errno in _DISK or inside:
             gone = error.errno == errno.ENOENT and not Path(folder).exists()
             path = folder if gone or error.filename is None else error.filename
@@ -99,7 +100,3 @@ def _disk_error(error: OSError, path: Path | str) -> ClassroomError:
         f'{path} could not be written: {why}. What was finished before is kept as it is, unless it '
         f'was removed; {remedy}, then go on with --resume.'
     )
-
-
-def _is_inside(path: Path, folder: Path) -> bool:
-    return folder.absolute() in (path.absolute(), *path.absolute().parents)

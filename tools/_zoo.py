@@ -19,9 +19,9 @@ from mmengine.runner.checkpoint import load_state_dict
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from mmkd_classroom.command import set_mmpretrain_dataloaders
+from mmkd_classroom.command import read_config, set_mmpretrain_dataloaders
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.hub import config_file, model_config
+from mmkd_classroom.hub import model_config
 from mmkd_classroom.runner import pack_joints_in_config
 
 STOCK, STUDENT, MENTOR, SMALLER = 'stock', 'student', 'mentor', 'mentor at 160 px'
@@ -233,14 +233,9 @@ def step(
 # --- configs -------------------------------------------------------------------------------------
 
 
-def read(name: str) -> Config:
-    """MMEngine's ``get_config`` without the search in all metafiles, which takes a second."""
-    return Config.fromfile(config_file(name, 'The config'))
-
-
 def load(name: str) -> Config:
     """Load a stock config and set its default scope."""
-    cfg = read(name)
+    cfg = read_config(name)
     cfg.setdefault('default_scope', name.split('::')[0])  # missing for backbones without a head
     init_default_scope(cfg.default_scope)
     set_mmpretrain_dataloaders(cfg)
@@ -250,7 +245,7 @@ def load(name: str) -> Config:
 def kind_of(name: str) -> str:
     """Kind of a config: architecture, head, codec, loss, optimizer."""
     try:
-        cfg = read(name)
+        cfg = read_config(name)
     except Exception:  # reported when the config is tried
         return name
     model = cfg.get('model') or {}
@@ -281,7 +276,7 @@ def full_precision(optim_wrapper: dict[str, Any]) -> dict[str, Any]:
 
 def pose_student(mentor: Config) -> Config:
     """ResNet-18 with heatmaps at 256x192, for a mentor's data set and joints."""
-    cfg = read(POSE_STUDENT)
+    cfg = read_config(POSE_STUDENT)
     mentor = copy.copy(mentor)
     try:
         dataset = generated_dataset(mentor)
@@ -313,7 +308,7 @@ def pose_student(mentor: Config) -> Config:
 
 def class_student(mentor: Config, size: int) -> Config:
     """ResNet-18 at ``size`` pixels, for a mentor's number of classes."""
-    cfg = read(CLASS_STUDENT)
+    cfg = read_config(CLASS_STUDENT)
     parts = (
         mentor.model.get('head'),
         mentor.model.get('backbone'),

@@ -58,8 +58,8 @@ class Views:
     def drawing(self, sample: int, view: int, pipeline: Any = None) -> Iterator[None]:
         """A block in which all random numbers are those of a sample's view.
 
-        The generators of Python, NumPy and PyTorch go on afterwards as if nothing was drawn; only
-        a second normal number that NumPy keeps from the last pair is lost.
+        The generators of Python, NumPy and PyTorch go on afterwards as if nothing was drawn, but
+        the second number of a pair of normal ones, which NumPy keeps for the next call, is lost.
 
         Args:
             sample: Index of the sample.

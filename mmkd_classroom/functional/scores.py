@@ -1,4 +1,4 @@
-"""Scores of predictions per sample, in [0, 1]: true-class probability, OKS, PCK."""
+"""Scores of predictions per sample: likelihood and probability of the true class, OKS, PCK."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -89,10 +89,10 @@ def item_weights(labelled: Tensor) -> Tensor:
     """Weights of a mean over the labelled items of each sample.
 
     Args:
-        labelled: ``(N, K)``, positive if the item is labelled.
+        labelled: ``(..., K)``, positive if the item is labelled.
 
     Returns:
-        ``(N, K)``; a row sums to 1, or to 0 if no item is labelled.
+        ``(..., K)``; a row sums to 1, or to 0 if no item is labelled.
     """
     mask = (labelled > 0).to(torch.promote_types(labelled.dtype, torch.float32))
     return mask / mask.sum(dim=-1, keepdim=True).clamp(min=1)

@@ -68,10 +68,10 @@ def entropy_weights(entropies: Tensor, valid: Tensor) -> Tensor:
 def confidence_weights(cross_entropies: Tensor, valid: Tensor) -> Tensor:
     r"""CA-MKD: mentors with a lower cross-entropy have more weight.
 
-    .. math:: w_m = \frac{1}{M-1}\Big(1 - \frac{\exp CE_m}{\sum_{m'} \exp CE_{m'}}\Big)
+    .. math:: w_m = \frac{1}{V-1}\Big(1 - \frac{\exp CE_m}{\sum_{m'} \exp CE_{m'}}\Big)
 
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
-    2201.00007. M is the number of valid mentors; a single one has a weight of 1.
+    2201.00007. V is the number of valid mentors; a single one has a weight of 1.
 
     Args:
         cross_entropies: :math:`CE`, ``(M, ...)``, finite.
@@ -90,9 +90,9 @@ def advantage_weights(advantage: Tensor, valid: Tensor) -> Tensor:
 
     .. math::
         w_m = \frac{\max(0, A_m - A)}{\sum_{m'} \max(0, A_{m'} - A)}, \quad
-        A = \min\Big(0, \frac1M\sum_{m'} A_{m'}\Big)
+        A = \min\Big(0, \frac1V\sum_{m'} A_{m'}\Big)
 
-    Of this project. The sums are over the valid mentors, and M is their number. A student that is
+    Of this project. The sums are over the V valid mentors. A student that is
     better than the mean of its mentors is compared with this mean, so that those above it go on
     teaching. If all are equally good, so are their weights.
 

@@ -15,7 +15,7 @@ from ..functional import (
 )
 from ..registry import TASK_UTILS
 from .conversion import Function, converts, interpolation_matrices
-from .keypoints import KeypointAdapter, is_top_down, pose_head
+from .keypoints import KeypointAdapter
 
 
 @TASK_UTILS.register_module()
@@ -34,18 +34,8 @@ class HeatmapAdapter(KeypointAdapter):
     takes = (
         "MMPose's TopdownPoseEstimator with MSRAHeatmap, or UDPHeatmap with heatmap_type='gaussian'"
     )
+    codec_types = ('MSRAHeatmap', 'UDPHeatmap')
     cells_option = 'heatmap_size'
-
-    @classmethod
-    def accepts(cls, model: nn.Module) -> bool:
-        """See :class:`HeadAdapter`."""
-        if not is_top_down(model):
-            return False
-        from mmpose.codecs import MSRAHeatmap, UDPHeatmap
-
-        codec = getattr(pose_head(model), 'decoder', None)
-        gaussian = getattr(codec, 'heatmap_type', 'gaussian') == 'gaussian'
-        return isinstance(codec, (MSRAHeatmap, UDPHeatmap)) and gaussian
 
     def _layout(self, model: nn.Module) -> None:
         self.cells = tuple(int(size) for size in self.codec.heatmap_size)

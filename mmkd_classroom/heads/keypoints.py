@@ -56,6 +56,12 @@ class KeypointAdapter(HeadAdapter):
     kind = 'keypoints'
     mentor_options = frozenset({'keypoint_map', 'metainfo'})
     tau_max, temperature = 0.0, 1.0  # measured, see docs/ablation.md
+    #: Codecs of MMPose that it reads, with maps of this kind, and their heads, or () for any.
+    codec_types: tuple[str, ...] = ()
+    heatmap_type: str = 'gaussian'
+    head_types: tuple[str, ...] = ()
+    #: Heads whose stock ``loss`` is :meth:`own_loss` and an accuracy.
+    own_loss_heads: tuple[str, ...] = ()
     #: The codec's option that sets the number of cells, for messages.
     cells_option: str
     #: The head's option that sets the number of joints.
@@ -65,6 +71,22 @@ class KeypointAdapter(HeadAdapter):
     spacing: tuple[float, float]
     origin: tuple[float, float] = (0.0, 0.0)
     unit: float = 1.0
+
+    @classmethod
+    def accepts(cls, model: nn.Module) -> bool:
+        """Accept a top-down model with one of the codecs and heads of the class."""
+        if not is_top_down(model):
+            return False
+        from mmpose import codecs
+        from mmpose.models import heads
+
+        head = pose_head(model)
+        codec = getattr(head, 'decoder', None)
+        return (
+            isinstance(codec, _types(codecs, cls.codec_types))
+            and getattr(codec, 'heatmap_type', 'gaussian') == cls.heatmap_type
+            and (not cls.head_types or isinstance(head, _types(heads, cls.head_types)))
+        )
 
     def __init__(
         self,
@@ -244,6 +266,14 @@ class KeypointAdapter(HeadAdapter):
         per_sample: bool = False,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`HeadAdapter.loss`; includes the loss of the visibility if it is predicted."""
+        if self._runs_own_loss(student, stock_loss) and not student.train_cfg.get('compute_acc'):
+            # The stock `loss` computes the accuracy in NumPy even if it is not wanted, which
+            # synchronises with the device in each step.
+            output = student.head(student.extract_feat(inputs))
+            loss = student.head.loss_module
+            loss = self.per_sample(loss) if per_sample else loss
+            value = self.own_loss(loss, output, data_samples)
+            return self.student_prediction(output), dict(loss_kpt=value)
         head = pose_head(student)
         with ExitStack() as stack:
             if self.predicts_visibility:
@@ -257,6 +287,26 @@ class KeypointAdapter(HeadAdapter):
                 head, stock_loss, inputs, data_samples, self.per_sample if per_sample else None
             )
         return self.student_prediction(output), losses
+
+    def own_loss(
+        self, loss: Callable[..., Any], output: Any, data_samples: Sequence[Any]
+    ) -> Tensor:
+        """The loss of one of :attr:`own_loss_heads`.
+
+        Args:
+            loss: The head's loss module, or its form per sample.
+            output: Output of the head.
+            data_samples: Samples of the batch.
+        """
+        raise NotImplementedError
+
+    def _runs_own_loss(self, student: nn.Module, stock_loss: StockLoss) -> bool:
+        """Whether a student computes the stock loss of such a head, and nothing else."""
+        from mmpose.models import TopdownPoseEstimator, heads
+
+        known = [head.loss for head in _types(heads, self.own_loss_heads)]
+        stock = getattr(stock_loss, '__func__', None) is TopdownPoseEstimator.loss
+        return stock and type(student.head).loss in known
 
     def student_prediction(self, output: Any) -> Prediction:
         """Build the prediction from the output of the student's head, without visibility."""
@@ -331,12 +381,8 @@ def predicts_visibility(model: nn.Module) -> bool:
     return isinstance(model.head, VisPredictHead)
 
 
-def runs_stock_loss(student: nn.Module, stock_loss: StockLoss, heads: tuple[type, ...]) -> bool:
-    """Whether a student computes the stock loss of one of these heads, and nothing else."""
-    from mmpose.models import TopdownPoseEstimator
-
-    own = type(student.head).loss in [head.loss for head in heads]
-    return own and getattr(stock_loss, '__func__', None) is TopdownPoseEstimator.loss
+def _types(module: Any, names: Sequence[str]) -> tuple[type, ...]:
+    return tuple(getattr(module, name) for name in names)
 
 
 def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -17,7 +17,6 @@ from ..functional import (
 )
 from ..registry import TASK_UTILS
 from .heatmap import HeatmapAdapter
-from .keypoints import is_top_down, pose_head
 
 _HEIGHT = 255.0
 
@@ -34,15 +33,7 @@ class MegviiAdapter(HeatmapAdapter):
     """
 
     takes = "MMPose's TopdownPoseEstimator with MegviiHeatmap"
-
-    @classmethod
-    def accepts(cls, model: nn.Module) -> bool:
-        """See :class:`HeadAdapter`."""
-        if not is_top_down(model):
-            return False
-        from mmpose.codecs import MegviiHeatmap
-
-        return isinstance(getattr(pose_head(model), 'decoder', None), MegviiHeatmap)
+    codec_types = ('MegviiHeatmap',)
 
     def _layout(self, model: nn.Module) -> None:
         super()._layout(model)

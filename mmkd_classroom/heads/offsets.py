@@ -10,7 +10,7 @@ from ..errors import ClassroomError
 from ..functional import at_least_float32, cells_to_pixels, heatmap_peaks, without_autocast
 from ..registry import TASK_UTILS
 from .conversion import Function, converts, interpolation_matrices
-from .keypoints import KeypointAdapter, is_top_down, pose_head
+from .keypoints import KeypointAdapter
 from .megvii import opencv_kernel
 
 
@@ -28,17 +28,9 @@ class OffsetAdapter(KeypointAdapter):
     """
 
     takes = "MMPose's TopdownPoseEstimator with UDPHeatmap and heatmap_type='combined'"
+    codec_types = ('UDPHeatmap',)
+    heatmap_type = 'combined'
     cells_option = 'heatmap_size'
-
-    @classmethod
-    def accepts(cls, model: nn.Module) -> bool:
-        """See :class:`HeadAdapter`."""
-        if not is_top_down(model):
-            return False
-        from mmpose.codecs import UDPHeatmap
-
-        codec = getattr(pose_head(model), 'decoder', None)
-        return isinstance(codec, UDPHeatmap) and codec.heatmap_type == 'combined'
 
     def _layout(self, model: nn.Module) -> None:
         if self.num_items % 3:

@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from ..functional import at_least_float32, kl_divergence, log_gaussian, log_laplace
 from ..registry import TASK_UTILS
 from ..structures import Prediction
-from .base import StockLoss
 from .conversion import Function, converts
 from .heatmap import HeatmapAdapter
-from .keypoints import KeypointAdapter, is_top_down, pose_head, runs_stock_loss
+from .keypoints import KeypointAdapter, pose_head
 from .simcc import SimCCAdapter, heatmap_to_simcc, simcc_to_simcc
 
 # Cells per side of the input, and cells beyond each of its borders: four deviations of a point.
@@ -46,22 +45,9 @@ class RegressionAdapter(KeypointAdapter):
     takes = "MMPose's TopdownPoseEstimator with RegressionHead and RegressionLabel"
     joints_option = 'num_joints'
     has_peaks = False
-    _head, _label = 'RegressionHead', 'RegressionLabel'
+    codec_types, head_types = ('RegressionLabel',), ('RegressionHead',)
+    own_loss_heads = ('RegressionHead', 'RLEHead', 'IntegralRegressionHead', 'DSNTHead')
     _width = _POINT
-
-    @classmethod
-    def accepts(cls, model: nn.Module) -> bool:
-        """See :class:`HeadAdapter`."""
-        if not is_top_down(model):
-            return False
-        from mmpose import codecs
-        from mmpose.models import heads
-
-        head = pose_head(model)
-        codec = getattr(head, 'decoder', None)
-        return isinstance(head, getattr(heads, cls._head)) and isinstance(
-            codec, getattr(codecs, cls._label)
-        )
 
     def _layout(self, model: nn.Module) -> None:
         self.cells = (_CELLS + 2 * _MARGIN,) * 2
@@ -116,31 +102,14 @@ class RegressionAdapter(KeypointAdapter):
         """See :meth:`KeypointAdapter.loss_scales`; of the two axes."""
         return self._scales
 
-    def loss(
-        self,
-        student: nn.Module,
-        stock_loss: StockLoss,
-        inputs: Tensor,
-        data_samples: Sequence[Any],
-        per_sample: bool = False,
-    ) -> tuple[Prediction, dict[str, Tensor]]:
-        """See :meth:`HeadAdapter.loss`."""
-        from mmpose.models.heads import DSNTHead, IntegralRegressionHead, RegressionHead, RLEHead
-
-        heads = (RegressionHead, RLEHead, IntegralRegressionHead, DSNTHead)
-        stock = runs_stock_loss(student, stock_loss, heads)
-        if not stock or student.train_cfg.get('compute_acc'):
-            return super().loss(student, stock_loss, inputs, data_samples, per_sample)
-        # The stock `loss` always computes the accuracy in NumPy, which synchronises with the device
-        # in each step. These lines do the same without the accuracy.
-        output = student.head(student.extract_feat(inputs))
+    def own_loss(
+        self, loss: Callable[..., Any], output: Any, data_samples: Sequence[Any]
+    ) -> Tensor:
+        """See :meth:`KeypointAdapter.own_loss`."""
         labels = [sample.gt_instance_labels for sample in data_samples]
         joints = torch.cat([label.keypoint_labels for label in labels])
         weights = torch.cat([label.keypoint_weights for label in labels])
-        loss = student.head.loss_module
-        loss = self.per_sample(loss) if per_sample else loss
-        value = self._own_loss(loss, output, joints, weights, self._maps(data_samples))
-        return self.student_prediction(output), dict(loss_kpt=value)
+        return self._loss_of(loss, output, joints, weights, self._maps(data_samples))
 
     def joints(self, output: Tensor) -> Tensor:
         """Joints ``(N, K, 2)`` in pixels of the input from coordinates, with gradient."""
@@ -148,7 +117,7 @@ class RegressionAdapter(KeypointAdapter):
         sides = [coordinates[..., axis] * self.input_size[axis] for axis in (0, 1)]
         return torch.stack(sides, dim=-1)
 
-    def _own_loss(
+    def _loss_of(
         self,
         loss: Callable[..., Any],
         output: Any,
@@ -189,7 +158,7 @@ class RegressionAdapter(KeypointAdapter):
         for axis in (0, 1):
             moved = centre.clone()
             moved[..., axis] += _DISTANCE
-            own = self._own_loss(loss, self._output(moved), centre, weights, maps)
+            own = self._loss_of(loss, self._output(moved), centre, weights, maps)
             axes = self.draw(self.joints(moved))
             factors.append(float(own / kl_divergence(axes[axis], drawn[axis], 1.0).mean()))
         return tuple(factors)
@@ -216,7 +185,7 @@ class RLEAdapter(RegressionAdapter):
 
     takes = "MMPose's TopdownPoseEstimator with RLEHead and RegressionLabel"
     has_peaks = True
-    _head = 'RLEHead'
+    head_types = ('RLEHead',)
 
     def _layout(self, model: nn.Module) -> None:
         loss = pose_head(model).loss_module
@@ -251,7 +220,7 @@ class RLEAdapter(RegressionAdapter):
         scales = at_least_float32(output)[..., 2:].sigmoid() * _CELLS
         return list(scales.unbind(dim=-1))
 
-    def _own_loss(
+    def _loss_of(
         self,
         loss: Callable[..., Any],
         output: Any,
@@ -282,7 +251,7 @@ class IntegralAdapter(RegressionAdapter):
         'IntegralRegressionLabel'
     )
     has_peaks = True
-    _head, _label = 'IntegralRegressionHead', 'IntegralRegressionLabel'
+    codec_types, head_types = ('IntegralRegressionLabel',), ('IntegralRegressionHead',)
 
     def _codec(self, model: nn.Module) -> Any:
         return pose_head(model).decoder.heatmap_codec
@@ -315,7 +284,7 @@ class IntegralAdapter(RegressionAdapter):
             return None
         return torch.stack([sample.gt_fields.heatmaps for sample in data_samples])
 
-    def _own_loss(
+    def _loss_of(
         self,
         loss: Callable[..., Any],
         output: Any,

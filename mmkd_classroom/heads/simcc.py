@@ -9,11 +9,9 @@ from torch import Tensor, nn
 
 from ..functional import gaussian_matrix, log_gaussian, triangle_matrix, vector_peaks
 from ..registry import TASK_UTILS
-from ..structures import Prediction
-from .base import StockLoss
 from .conversion import Function, converts, interpolation_matrices
 from .heatmap import HeatmapAdapter
-from .keypoints import KeypointAdapter, is_top_down, pose_head, runs_stock_loss
+from .keypoints import KeypointAdapter, pose_head
 
 
 @TASK_UTILS.register_module()
@@ -29,17 +27,10 @@ class SimCCAdapter(KeypointAdapter):
     """
 
     takes = "MMPose's TopdownPoseEstimator with SimCCLabel"
+    codec_types = ('SimCCLabel',)
+    own_loss_heads = ('SimCCHead', 'RTMCCHead')
     cells_option = 'simcc_split_ratio'
     unit: float
-
-    @classmethod
-    def accepts(cls, model: nn.Module) -> bool:
-        """See :class:`HeadAdapter`."""
-        if not is_top_down(model):
-            return False
-        from mmpose.codecs import SimCCLabel
-
-        return isinstance(getattr(pose_head(model), 'decoder', None), SimCCLabel)
 
     def _layout(self, model: nn.Module) -> None:
         ratio = self.codec.simcc_split_ratio
@@ -97,31 +88,15 @@ class SimCCAdapter(KeypointAdapter):
         """See :meth:`KeypointAdapter.loss_scales`."""
         return tuple(batch_size / bins for bins in self.cells)
 
-    def loss(
-        self,
-        student: nn.Module,
-        stock_loss: StockLoss,
-        inputs: Tensor,
-        data_samples: Sequence[Any],
-        per_sample: bool = False,
-    ) -> tuple[Prediction, dict[str, Tensor]]:
-        """See :meth:`HeadAdapter.loss`."""
-        from mmpose.models.heads import RTMCCHead, SimCCHead
-
-        stock = runs_stock_loss(student, stock_loss, (RTMCCHead, SimCCHead))
-        if not stock or student.train_cfg.get('compute_acc'):
-            return super().loss(student, stock_loss, inputs, data_samples, per_sample)
-        # The stock `loss` always computes the accuracy in NumPy, which synchronises with the device
-        # in each step. These lines do the same without the accuracy.
-        output = student.head(student.extract_feat(inputs))
+    def own_loss(
+        self, loss: Callable[..., Any], output: Any, data_samples: Sequence[Any]
+    ) -> Tensor:
+        """See :meth:`KeypointAdapter.own_loss`."""
         labels = [sample.gt_instance_labels for sample in data_samples]
         targets = tuple(
             torch.cat([label[f'keypoint_{axis}_labels'] for label in labels]) for axis in 'xy'
         )
-        weights = torch.cat([label.keypoint_weights for label in labels])
-        loss = student.head.loss_module
-        loss = self.per_sample(loss) if per_sample else loss
-        return self.student_prediction(output), dict(loss_kpt=loss(output, targets, weights))
+        return loss(output, targets, torch.cat([label.keypoint_weights for label in labels]))
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Multiply by the batch size, because ``KLDiscretLoss`` sums over the batch."""

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.dist import barrier
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -20,6 +21,7 @@ from ..cache import (
 from ..distiller import Classroom
 from ..environment import installed_version
 from ..errors import ClassroomError
+from ..evaluation import preprocess
 from ..registry import HOOKS
 from .classroom import classroom_of
 
@@ -94,7 +96,12 @@ class CacheHook(Hook):
             versions=_versions(),
         )
         sample = dataset[0]
-        cache.open(list(classroom.mentors), _batch_of_one(classroom, sample), len(dataset), key)
+        cache.open(
+            list(classroom.mentors),
+            preprocess(classroom, pseudo_collate([sample]))[0],
+            len(dataset),
+            key,
+        )
         replay(dataset, cache.views, cache.read)
         check_replayable(dataset)
         barrier()
@@ -157,9 +164,3 @@ def _check_batches(classroom: Classroom) -> None:
             'model.cache keeps what mentors say of a sample, but data_preprocessor mixes the '
             'samples of a batch (batch_augments, train_cfg.augments): leave one of them out.'
         )
-
-
-def _batch_of_one(classroom: Classroom, sample: dict[str, Any]) -> torch.Tensor:
-    data = dict(inputs=[sample['inputs']], data_samples=[sample['data_samples']])
-    inputs = classroom.data_preprocessor(data, False)['inputs']
-    return torch.stack(list(inputs)) if isinstance(inputs, (list, tuple)) else inputs

@@ -99,7 +99,7 @@ class Mentor:
             self._apply_to_model(lambda tensor: tensor.to(device))
 
     def settings(self) -> dict[str, Any]:
-        """All that decides on its outputs, as JSON has it: weights, precision, input and output."""
+        """Values for JSON that determine its outputs: weights, precision, input and output."""
         digest = hashlib.sha256()
         for name, tensor in self.model.state_dict().items():
             digest.update(name.encode())

@@ -39,6 +39,9 @@ class Ranker(nn.Module, ABC):
         Args:
             members: Predictions of the student and of M mentors.
             targets: Targets of the batch.
+
+        Returns:
+            The scores of the student, then of each mentor.
         """
 
 

@@ -46,8 +46,9 @@ class KeypointRanker(Ranker):
     def forward(self, members: Sequence[Prediction], targets: JointTargets) -> Scores:
         """See :class:`Ranker`.
 
-        The score of a sample is the mean over its labelled joints; the score of a batch is the mean
-        over its samples. ``nll`` is ``-log`` of the score, clamped to the smallest positive number.
+        The score of a sample is the mean over its labelled joints that the member predicts; the
+        score of a batch is the mean over its samples. ``nll`` is ``-log`` of the score, clamped to
+        the smallest positive number.
         """
         joints = torch.stack([member.joints for member in members])
         confidences = torch.stack([at_least_float32(member.confidences) for member in members])

@@ -16,6 +16,7 @@ from torch import Tensor
 from ..checkpoints import load_weights, read_checkpoint
 from ..distiller import Classroom
 from ..errors import ClassroomError
+from ..evaluation import preprocess
 from ..hooks.joints import pack_input_joints
 from ..hooks.strategy_state import load_strategy
 from ..hub import model_config
@@ -126,9 +127,8 @@ def run_on_samples(classroom: Classroom, dataset: Any, count: int) -> SampleOutp
     parts: list[dict[str, np.ndarray]] = []
     for start in range(0, len(indices), _BATCH):
         samples = [dataset[int(index)] for index in indices[start : start + _BATCH]]
-        data = classroom.data_preprocessor(pseudo_collate(samples), False)
-        inputs = _stacked(data['inputs'])
-        step = classroom.distill(inputs, data['data_samples'])
+        inputs, data_samples = preprocess(classroom, pseudo_collate(samples))
+        step = classroom.distill(inputs, data_samples)
         parts.append({name: _host(value) for name, value in _arrays(step).items()})
         images += _images(inputs, classroom)
     first, samplewise = parts[0], {'truth', 'labelled'}
@@ -177,10 +177,6 @@ def _predictions(members: Sequence[Any], targets: Any) -> dict[str, Tensor]:
     confidence, predicted = likely.max(dim=-1)
     truth = labels.argmax(dim=-1) if labels.ndim == 2 else labels
     return dict(truth=truth, predicted=predicted, confidence=confidence)
-
-
-def _stacked(inputs: Any) -> Tensor:
-    return torch.stack(list(inputs)) if isinstance(inputs, (list, tuple)) else inputs
 
 
 def _host(tensor: Tensor) -> np.ndarray:
