@@ -141,7 +141,7 @@ PACKAGES = (
     ),
     Package(
         'mmpretrain',
-        '>=1.2,<2',
+        '>=1.1,<2',
         'classification',
         _pip('mmpretrain==1.2.0', 'einops importlib-metadata mat4py matplotlib modelindex rich'),
         _REGISTER.format('mmpretrain'),
