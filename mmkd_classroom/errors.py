@@ -3,7 +3,7 @@
 import difflib
 import reprlib
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 _Item = TypeVar('_Item')
@@ -46,6 +46,17 @@ def reason(error: BaseException) -> str:
     text = error.args[0] if isinstance(error, KeyError) and error.args else error
     text = textwrap.shorten(str(text), 600, placeholder=' ...')
     return ': '.join(filter(None, [type(error).__name__, text]))
+
+
+def listed(names: Sequence[str], limit: int = 20) -> str:
+    """Names for a message; some data sets have 98 or 294 joints.
+
+    Example:
+        >>> listed(['nose', 'neck', 'head'], limit=2)
+        'nose, neck and 1 more'
+    """
+    more = len(names) - limit
+    return ', '.join(names[:limit]) + (f' and {more} more' if more > 0 else '')
 
 
 def shown(value: Any) -> str:

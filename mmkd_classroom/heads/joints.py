@@ -2,11 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..errors import ClassroomError, shown
+from ..errors import ClassroomError, listed, shown
 from ..metainfo import Names
-
-# Maximum number of names in a message; some data sets have 98 or 294 joints.
-_LISTED = 26
 
 
 def match_joints(
@@ -93,7 +90,7 @@ def _no_joint(mentor: Names, student: Names, key: str) -> str:
     remedy = f'Give {key}.keypoint_map = {{mentor joint: student joint}}.'
     if not numbers:
         return (
-            f"{key} has no joint of the student's: {_listed(mentor)} against {_listed(student)}. "
+            f"{key} has no joint of the student's: {listed(mentor)} against {listed(student)}. "
             f'{remedy}'
         )
     return (
@@ -103,12 +100,6 @@ def _no_joint(mentor: Names, student: Names, key: str) -> str:
     )
 
 
-def _listed(names: Sequence[str]) -> str:
-    """The names, or the first of them if there are many."""
-    more = f', ... ({len(names)} in all)' if len(names) > _LISTED else ''
-    return ', '.join(names[:_LISTED]) + more
-
-
 def _index(joint: str | int, names: Names, where: str, whose: str) -> int:
     if type(joint) is int and 0 <= joint < len(names):
         return joint
@@ -116,5 +107,5 @@ def _index(joint: str | int, names: Names, where: str, whose: str) -> int:
         return names.index(joint)
     raise ClassroomError(
         f'{where} names {shown(joint)}, which is none of {whose} {len(names)} joints: '
-        f'{_listed(names)}.'
+        f'{listed(names)}.'
     )

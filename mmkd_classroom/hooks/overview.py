@@ -8,11 +8,11 @@ from torch import nn
 
 from ..distiller import Classroom, student_of
 from ..dry_run import gigaflops
+from ..errors import listed
 from ..mentors import Mentor
 from ..tables import text_table
 
 HEAD = ['member', 'parameters', 'GFLOPs', 'input', 'head', 'precision', 'teaches']
-_SHOWN_NAMES = 20
 
 
 def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
@@ -31,20 +31,15 @@ def log_overview(classroom: Classroom, size: tuple[int, int]) -> None:
             pairs = [f'{theirs} -> {ours}' for theirs, ours in adapter.by_table]
             print_log(
                 f'{who} teaches by the table of joint sets (mmkd_classroom/joint_sets.py): '
-                + _listed(pairs),
+                + listed(pairs),
                 'current',
             )
         if adapter.untaught:
             print_log(
-                f'{who} does not teach: {_listed(adapter.untaught)}',
+                f'{who} does not teach: {listed(adapter.untaught)}',
                 'current',
                 level=logging.WARNING,
             )
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _SHOWN_NAMES
-    return ', '.join(names[:_SHOWN_NAMES]) + (f' and {more} more' if more > 0 else '')
 
 
 def overview(classroom: Classroom, size: tuple[int, int]) -> str:
