@@ -95,13 +95,8 @@ class CacheHook(Hook):
             precision=_precision(runner),
             versions=_versions(),
         )
-        sample = dataset[0]
-        cache.open(
-            list(classroom.mentors),
-            preprocess(classroom, pseudo_collate([sample]))[0],
-            len(dataset),
-            key,
-        )
+        image, _ = preprocess(classroom, pseudo_collate([dataset[0]]))
+        cache.open(list(classroom.mentors), image, len(dataset), key)
         replay(dataset, cache.views, cache.read)
         check_replayable(dataset)
         barrier()
