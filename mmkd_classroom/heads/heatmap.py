@@ -14,7 +14,7 @@ from ..functional import (
     without_autocast,
 )
 from ..registry import TASK_UTILS
-from .conversion import Function, converts, interpolation_matrices
+from .conversion import SeparableConversion, Values, converts
 from .keypoints import KeypointAdapter
 
 
@@ -106,14 +106,14 @@ class HeatmapAdapter(KeypointAdapter):
 
 
 @converts(HeatmapAdapter, HeatmapAdapter)
-def _heatmap_to_heatmap(
-    mentor: HeatmapAdapter, student: HeatmapAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
+class HeatmapToHeatmap(SeparableConversion):
     """Interpolate the mentor's heatmap at the student's cells."""
-    ratio = student.unit / mentor.unit
 
-    def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
-        maps = y @ maps @ x.T
+    mentor: HeatmapAdapter
+    student: HeatmapAdapter
+
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        maps = y @ values[0] @ x.T
+        ratio = self.student.unit / self.mentor.unit
         return (maps if ratio == 1 else maps * ratio,)
-
-    return convert, interpolation_matrices(mentor, positions)

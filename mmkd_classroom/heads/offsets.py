@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..errors import ClassroomError
 from ..functional import at_least_float32, cells_to_pixels, heatmap_peaks, without_autocast
 from ..registry import TASK_UTILS
-from .conversion import Function, converts, interpolation_matrices
+from .conversion import SeparableConversion, Values, converts
 from .keypoints import KeypointAdapter
 from .megvii import opencv_kernel
 
@@ -104,12 +104,9 @@ class OffsetAdapter(KeypointAdapter):
 
 
 @converts(OffsetAdapter, OffsetAdapter)
-def _discs_to_discs(
-    mentor: OffsetAdapter, student: OffsetAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
+class DiscsToDiscs(SeparableConversion):
     """Interpolate the mentor's discs at the student's cells."""
 
-    def convert(discs: Tensor, offsets: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
-        return (y @ discs @ x.T,)
-
-    return convert, interpolation_matrices(mentor, positions)
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`; the offsets are not taught."""
+        return (y @ values[0] @ x.T,)

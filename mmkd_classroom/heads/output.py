@@ -16,7 +16,7 @@ from ..functional import at_least_float32, finite_samples
 from ..metainfo import Names, joint_names
 from ..structures import Letterbox, MentorOutput, Prediction
 from .base import OutputAdapter
-from .conversion import Conversion
+from .conversion import build_conversion
 from .joints import match_joints, matched_by_table
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class JointOutputAdapter(OutputAdapter):
         keypoint_map: Mapping | None = None,
     ) -> None:
         self._mentor, self._student = mentor, student
-        self._convert = Conversion(mentor, student, letterbox)
+        self._convert = build_conversion(mentor, student, letterbox)
         self._map = keypoint_map
         names, counts = mentor.names, (mentor.num_items, student.num_items)
         if names is not None and len(names) != counts[0]:

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from ..functional import at_least_float32, kl_divergence, log_gaussian, log_laplace
 from ..registry import TASK_UTILS
 from ..structures import Prediction
-from .conversion import Function, converts
+from .conversion import Conversion, Values, converts
 from .heatmap import HeatmapAdapter
 from .keypoints import KeypointAdapter, pose_head
-from .simcc import SimCCAdapter, heatmap_to_simcc, simcc_to_simcc
+from .simcc import HeatmapToSimCC, SimCCAdapter, SimCCToSimCC
 
 # Cells per side of the input, and cells beyond each of its borders: four deviations of a point.
 _CELLS, _MARGIN = 256, 32
@@ -303,21 +303,31 @@ class IntegralAdapter(RegressionAdapter):
         return joints, self._outer(self.draw(self.joints(joints)))
 
 
-converts(HeatmapAdapter, RLEAdapter)(heatmap_to_simcc)
-converts(SimCCAdapter, RLEAdapter)(simcc_to_simcc)
+converts(HeatmapAdapter, RLEAdapter)(HeatmapToSimCC)
+converts(SimCCAdapter, RLEAdapter)(SimCCToSimCC)
 
 
 @converts(RegressionAdapter, RLEAdapter)
-def _regression_to_rle(
-    mentor: RegressionAdapter, student: RLEAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
-    """The mentor's location and, if it has one, its scale, drawn on the student's cells."""
-    grids = [(float(p[0]), float(p[1] - p[0])) for p in positions]
+class RegressionToRLE(Conversion):
+    """The mentor's location and, if it has one, its scale, drawn on the student's cells.
 
-    def convert(output: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
-        centres = mentor.centres(mentor.joints(output))
-        centres = [(centre - first) / step for centre, (first, step) in zip(centres, grids)]
-        scales = [scale / step for scale, (_, step) in zip(mentor.scales(output), grids)]
-        return student.drawn(centres, scales)
+    Args:
+        mentor: Adapter of the mentor.
+        student: Adapter of the student.
+        positions: For each axis, positions of the student's cells in units of the mentor's cells.
+    """
 
-    return convert, positions
+    def __init__(
+        self, mentor: RegressionAdapter, student: RLEAdapter, positions: list[Tensor]
+    ) -> None:
+        self._mentor, self._student = mentor, student
+        self._firsts = [float(p[0]) for p in positions]
+        self._steps = [float(p[1] - p[0]) for p in positions]
+
+    def __call__(self, values: Values, joints: Tensor) -> Values:
+        """See :class:`Conversion`."""
+        (output,) = values
+        centres = self._mentor.centres(self._mentor.joints(output))
+        centres = [(c - first) / s for c, first, s in zip(centres, self._firsts, self._steps)]
+        scales = [scale / s for scale, s in zip(self._mentor.scales(output), self._steps)]
+        return self._student.drawn(centres, scales)

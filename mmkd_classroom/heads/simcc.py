@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..functional import gaussian_matrix, log_gaussian, triangle_matrix, vector_peaks
 from ..registry import TASK_UTILS
-from .conversion import Function, converts, interpolation_matrices
+from .conversion import SeparableConversion, Values, converts
 from .heatmap import HeatmapAdapter
 from .keypoints import KeypointAdapter, pose_head
 
@@ -105,26 +105,23 @@ class SimCCAdapter(KeypointAdapter):
 
 
 @converts(HeatmapAdapter, SimCCAdapter)
-def heatmap_to_simcc(
-    mentor: HeatmapAdapter, student: SimCCAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
+class HeatmapToSimCC(SeparableConversion):
     """Marginals of the heatmap's distribution over its cells, interpolated at the student's bins.
 
     Logarithms are interpolated, because a peak is as smooth in them as in the heatmap.
     """
 
-    def convert(maps: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = maps * (student.sharpness / mentor.unit)
-        row, column = logits.logsumexp(dim=-2) @ x.T, logits.logsumexp(dim=-1) @ y.T
-        return _as_values(row, student), _as_values(column, student)
+    mentor: HeatmapAdapter
 
-    return convert, interpolation_matrices(mentor, positions)
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        logits = values[0] * (self.student.sharpness / self.mentor.unit)
+        row, column = logits.logsumexp(dim=-2) @ x.T, logits.logsumexp(dim=-1) @ y.T
+        return _as_values(row, self.student), _as_values(column, self.student)
 
 
 @converts(SimCCAdapter, HeatmapAdapter)
-def _simcc_to_heatmap(
-    mentor: SimCCAdapter, student: HeatmapAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
+class SimCCToHeatmap(SeparableConversion):
     """Expected heatmap of the student's codec for a joint drawn from the mentor's distribution.
 
     The mentor's distribution is the outer product of its two axes, and a Gaussian heatmap is the
@@ -132,48 +129,60 @@ def _simcc_to_heatmap(
     with low confidence gives a low, wide heatmap.
     """
 
-    def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor]:
-        row = (axis_x * mentor.unit).softmax(dim=-1) @ x.T
-        column = (axis_y * mentor.unit).softmax(dim=-1) @ y.T
-        column = column if student.unit == 1 else column * student.unit
-        return (column[..., :, None] * row[..., None, :],)
+    student: HeatmapAdapter
 
-    matrices = []
-    for p, size in zip(positions, mentor.cells):
-        bins = torch.arange(size, dtype=p.dtype)
-        matrices.append(gaussian_matrix(p, bins, student.sigma * float(p[1] - p[0])))
-    return convert, matrices
+    def matrices(self, positions: list[Tensor]) -> list[Tensor]:
+        """Gaussians of the student's codec around the mentor's bins."""
+        matrices = []
+        for p, size in zip(positions, self.mentor.cells):
+            bins = torch.arange(size, dtype=p.dtype)
+            matrices.append(gaussian_matrix(p, bins, self.student.sigma * float(p[1] - p[0])))
+        return matrices
+
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        row, column = ((axis * self.mentor.unit).softmax(dim=-1) for axis in values)
+        row, column = row @ x.T, column @ y.T
+        column = column if self.student.unit == 1 else column * self.student.unit
+        return (column[..., :, None] * row[..., None, :],)
 
 
 @converts(SimCCAdapter, SimCCAdapter)
-def simcc_to_simcc(
-    mentor: SimCCAdapter, student: SimCCAdapter, positions: list[Tensor]
-) -> tuple[Function, list[Tensor]]:
+class SimCCToSimCC(SeparableConversion):
     """Interpolate the mentor's distributions at the student's bins.
 
     Logarithms are interpolated for heads with Gaussian labels. Label smoothing leaves a peak of one
     bin, which would cause ringing and could be missed between two bins. Its probability is spread
     over the neighbouring bins instead.
     """
-    smooth = mentor.codec.smoothing_type == 'gaussian'
 
-    def resample(logits: Tensor, matrix: Tensor) -> Tensor:
+    mentor: SimCCAdapter
+
+    def matrices(self, positions: list[Tensor]) -> list[Tensor]:
+        """Interpolation, or triangles for a mentor with label smoothing."""
+        if self._is_smooth:
+            return super().matrices(positions)
+        widths = [max(1.0, float(p[1] - p[0])) for p in positions]
+        return [triangle_matrix(p, n, w) for p, n, w in zip(positions, self.mentor.cells, widths)]
+
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        return tuple(
+            self._resample(axis * self.mentor.unit, matrix) for axis, matrix in zip(values, (x, y))
+        )
+
+    @property
+    def _is_smooth(self) -> bool:
+        return self.mentor.codec.smoothing_type == 'gaussian'
+
+    def _resample(self, logits: Tensor, matrix: Tensor) -> Tensor:
         log_p = logits.log_softmax(dim=-1)
-        if smooth:
-            return _as_values(log_p @ matrix.T, student)
+        if self._is_smooth:
+            return _as_values(log_p @ matrix.T, self.student)
         p = log_p.exp() @ matrix.T
-        return _as_values(p.clamp(min=torch.finfo(p.dtype).tiny).log(), student)
-
-    def convert(axis_x: Tensor, axis_y: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return resample(axis_x * mentor.unit, x), resample(axis_y * mentor.unit, y)
-
-    if smooth:
-        return convert, interpolation_matrices(mentor, positions)
-    widths = [max(1.0, float(p[1] - p[0])) for p in positions]
-    matrices = [triangle_matrix(p, n, w) for p, n, w in zip(positions, mentor.cells, widths)]
-    return convert, matrices
+        return _as_values(p.clamp(min=torch.finfo(p.dtype).tiny).log(), self.student)
 
 
-def _as_values(logits: Tensor, student: SimCCAdapter) -> Tensor:
+def _as_values(logits: Tensor, student: KeypointAdapter) -> Tensor:
     """Shift logits to a minimum of 0, because MMPose needs a positive value to find a joint."""
     return (logits - logits.amin(dim=-1, keepdim=True)) / student.unit

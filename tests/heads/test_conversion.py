@@ -12,7 +12,7 @@ import torch
 from toys import build, codec, estimator, packed, person
 
 from mmkd_classroom.heads import KeypointAdapter, SimCCAdapter, build_adapter
-from mmkd_classroom.heads.conversion import Conversion
+from mmkd_classroom.heads.conversion import build_conversion
 from mmkd_classroom.mentors.input_adapter import letterbox
 from mmkd_classroom.structures import Letterbox
 
@@ -63,7 +63,7 @@ def errors(mentor, student, sizes, count=JOINTS):
     joints = 0.16 + 0.68 * torch.rand(count // 20, 20, 2, generator=generator).double()
     joints = joints * torch.tensor(sizes[1])
     scale, offset = (torch.tensor(pair).double() for pair in (place.scale, place.offset))
-    converted = Conversion(theirs, ours, place)(drawn(theirs, joints * scale + offset))
+    converted = build_conversion(theirs, ours, place)(drawn(theirs, joints * scale + offset), None)
     return (ours.decode(converted)[0] - joints).abs().amax(dim=-1)
 
 
@@ -84,17 +84,19 @@ def test_the_joint_stays_where_it_is(mentor, student, sizes):
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_same_form_is_left_alone(kind):
     values = drawn(adapter(kind), 50 * torch.rand(2, 3, 2).double())
-    conversion = Conversion(adapter(kind), adapter(kind), SAME)
-    assert conversion.is_identity and conversion(values) is values
+    conversion = build_conversion(adapter(kind), adapter(kind), SAME)
+    assert conversion.is_identity and conversion(values, None) is values
 
 
 def test_udp_and_msra_cells_differ_though_the_sizes_are_equal():
-    assert not Conversion(adapter('udp'), adapter('msra'), SAME).is_identity
+    assert not build_conversion(adapter('udp'), adapter('msra'), SAME).is_identity
 
 
 def test_marginals_are_those_of_the_map_s_distribution():
     maps = torch.rand(2, 3, 64, 48)
-    x, y = Conversion(adapter('dark'), adapter('smoothed', sharpness=20.0), SAME)((maps,))
+    x, y = build_conversion(adapter('dark'), adapter('smoothed', sharpness=20.0), SAME)(
+        (maps,), None
+    )
     p = (20 * maps).flatten(2).softmax(-1).view_as(maps)
     # Bin 8 j of SimCC lies on cell j of the map.
     for axis, marginal in ((x, p.sum(-2)), (y, p.sum(-1))):
@@ -105,7 +107,7 @@ def test_marginals_are_those_of_the_map_s_distribution():
 def test_the_outer_product_is_the_expected_map_of_the_student_s_codec():
     mentor, student = adapter('simcc'), adapter('udp')
     x, y = (torch.randn(1, 2, cells) for cells in mentor.cells)
-    (maps,) = Conversion(mentor, student, SAME)((x, y))
+    (maps,) = build_conversion(mentor, student, SAME)((x, y), None)
     p = (10 * y).softmax(-1)[..., :, None] * (10 * x).softmax(-1)[..., None, :]
     expected = torch.zeros_like(maps)
     rows, columns = torch.arange(64.0)[:, None], torch.arange(48.0)[None]
@@ -120,20 +122,20 @@ def test_the_outer_product_is_the_expected_map_of_the_student_s_codec():
 
 def test_an_unsure_mentor_gives_a_low_map():
     sure = drawn(adapter('simcc'), torch.tensor([[[96.0, 128.0]]]).double())
-    conversion = Conversion(adapter('simcc'), adapter('dark'), SAME)
-    assert conversion(sure)[0].max() > 0.95
-    assert conversion(tuple(0 * axis for axis in sure))[0].max() < 0.02
+    conversion = build_conversion(adapter('simcc'), adapter('dark'), SAME)
+    assert conversion(sure, None)[0].max() > 0.95
+    assert conversion(tuple(0 * axis for axis in sure), None)[0].max() < 0.02
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_converted_in_float32(dtype):
     (maps,) = drawn(adapter('dark'), 60 + 50 * torch.rand(2, 3, 2).double())
     maps = maps.to(dtype)
-    conversion = Conversion(adapter('dark'), adapter('simcc'), SAME)
+    conversion = build_conversion(adapter('dark'), adapter('simcc'), SAME)
     with torch.autocast('cpu', dtype=torch.bfloat16):
-        x, _ = conversion((maps,))
+        x, _ = conversion((maps,), None)
     assert x.dtype == torch.float32
-    torch.testing.assert_close(x, conversion((maps.float(),))[0])
+    torch.testing.assert_close(x, conversion((maps.float(),), None)[0])
 
 
 def test_the_training_labels_of_a_joint_are_converted_to_each_other():
@@ -142,7 +144,9 @@ def test_the_training_labels_of_a_joint_are_converted_to_each_other():
     record = packed(person(3))['data_samples']
     joints = torch.from_numpy(record.gt_instances.transformed_keypoints).double()
     labels = drawn(adapter('simcc', size), joints)
-    maps = Conversion(adapter('simcc', size), adapter('dark', size), Letterbox())(labels)
+    maps = build_conversion(adapter('simcc', size), adapter('dark', size), Letterbox())(
+        labels, None
+    )
     inside = ((joints > 14) & (joints < torch.tensor(size) - 14)).all(-1)
     assert inside.sum() > 3
     difference = adapter('dark', size).decode(maps)[0] - joints
