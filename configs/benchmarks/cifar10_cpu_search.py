@@ -1,5 +1,6 @@
 # What makes the running advantage better on classification, one change at a time: decay,
-# temperature, weight, divergence. On seeds of its own; what helps is confirmed in cifar10_cpu.py.
+# temperature, weight, divergence. On seeds of its own; what helps is confirmed in
+# cifar10_cpu_confirm.py.
 # Needs: what cifar10_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/cifar10_cpu_search.py
 _base_ = ['./cifar10_cpu.py']

@@ -8,7 +8,7 @@ classroom = '{{fileDirname}}/../classroomkd/resnet8_cifar10_weak_cpu.py'
 methods = [
     _base_._alone,
     dict(name='KD, best mentor', mentors=['wrn-16-2'], strategy=_base_._average),
-    dict(name='KD, worst mentor', mentors=['resnet8-1e'], strategy=_base_._average),
+    dict(name='KD, worst mentor', mentors=['resnet20-1e'], strategy=_base_._average),
     *_base_._rivals,
     dict(
         name='AMTML-KD',

@@ -15,5 +15,5 @@ methods = [
     ),
     dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
     dict(name='ClassroomKD, sample'),
-    dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
+    _base_._advantage,
 ]

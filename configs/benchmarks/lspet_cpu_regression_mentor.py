@@ -8,9 +8,4 @@ _base_ = ['./lspet_cpu.py']
 classroom = '{{fileDirname}}/../classroomkd/resnet18_lspet_rle_cpu.py'
 work_dir = 'work_dirs/benchmarks/lspet_cpu'
 seeds = [20, 21, 22]
-methods = [
-    _base_._alone,
-    dict(name='AVER, T = 1', strategy=dict(_base_._average, temperature=1.0)),
-    dict(name='ClassroomKD, sample'),
-    dict(name='ClassroomKD, keypoint', strategy=dict(granularity='keypoint')),
-]
+methods = [_base_._alone, dict(name='ClassroomKD, sample'), _base_._advantage]

@@ -1,5 +1,5 @@
 # What makes the running advantage better on poses, one change at a time: decay, temperature,
-# weight, divergence. On seeds of its own; what helps is confirmed in lspet_cpu.py.
+# weight, divergence. On seeds of its own; what helps is confirmed in lspet_cpu_confirm.py.
 # Needs: what lspet_cpu.py needs; runs that both plans have in common are made once.
 # Run: python tools/benchmark.py configs/benchmarks/lspet_cpu_search.py
 _base_ = ['./lspet_cpu.py']

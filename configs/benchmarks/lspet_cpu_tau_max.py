@@ -10,5 +10,5 @@ seeds = [3, 4, 5]
 methods = [
     dict(name='ClassroomKD, tau_max 4', strategy=dict(tau_max=4.0)),
     dict(name='ClassroomKD'),
-    dict(name='AVER', strategy=_base_._average),
+    dict(name='AVER, T = 4', strategy=dict(_base_._average, temperature=4.0)),
 ]

@@ -1,4 +1,4 @@
-"""The running advantage: mentors that have been better than the student so far have more weight."""
+"""The running advantage: each mentor is weighted by its recent lead over the student."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
