@@ -134,6 +134,11 @@ class FormatsLoop(_CompareLoop):
     def process(self, classroom: Classroom, inputs: Tensor, data_samples: list[Any]) -> None:
         """Compare a batch in all formats."""
         mentors = list(classroom.mentors)
+        if any(mentor.stages for mentor in mentors):
+            raise ClassroomError(
+                f'{type(classroom.strategy).__name__} reads features of the mentors, and --formats '
+                'compares what they return: name another --strategy.'
+            )
         outputs = [mentor.output(inputs) for mentor in mentors]
         formats = [
             [
@@ -218,14 +223,7 @@ def compare(
         members; ``gradient``, the cosine of the gradients of the distillation losses, 1 if they
         are equal.
     """
-    student, losses = classroom.adapter.loss(
-        classroom,
-        super(Classroom, classroom).loss,
-        inputs,
-        data_samples,
-        classroom.strategy.needs_per_sample_loss,
-    )
-    targets = classroom.adapter.targets(data_samples, inputs.device)
+    student, losses, targets = classroom.run_student(inputs, data_samples)
     parameters = [parameter for parameter in classroom.parameters() if parameter.requires_grad]
 
     def examined(mentors: Sequence[Prediction]) -> tuple[Tensor, Tensor, Tensor]:

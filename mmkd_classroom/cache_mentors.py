@@ -18,7 +18,6 @@ from pathlib import Path
 from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
-from . import cache_loops  # noqa: F401  (registers the loops)
 from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS, read_manifest
 from .cache.store import Store
 from .checkpoints import register_safe_loader

@@ -32,7 +32,7 @@ from .registry import MODELS
 from .runner import pack_joints_in_config, register_classroom_hooks, running
 from .statistics import Statistics, Stopwatch
 from .strategies import Strategy
-from .structures import Prediction, StepOutput
+from .structures import Prediction, StepOutput, Targets
 
 _STRATEGY = 'strategy.'
 
@@ -164,15 +164,30 @@ class Classroom:
                 mentors = self.mentors.predict(inputs)
             else:
                 mentors = self.cache.predict(list(self.mentors), inputs, data_samples)
+        student, losses, targets = self.run_student(inputs, data_samples)
+        scores = self.ranker([student, *mentors], targets)
+        output = self.strategy(student, mentors, scores, targets, self.divergence, losses)
+        return StepOutput(student, mentors, targets, scores, output)
+
+    def run_student(
+        self, inputs: Tensor, data_samples: list[Any]
+    ) -> tuple[Prediction, dict[str, Tensor], Targets]:
+        """Run the student on a batch.
+
+        Args:
+            inputs: ``(N, 3, H, W)``.
+            data_samples: N samples.
+
+        Returns:
+            Its prediction, with gradient; its own losses, scalars, or ``(N,)`` if the strategy
+            needs them per sample; and the targets.
+        """
         with recorded(self, self._stages) as features:
             student, losses = self.adapter.loss(
                 self, super().loss, inputs, data_samples, self.strategy.needs_per_sample_loss
             )
-        student = replace(student, features=features)
         targets = self.adapter.targets(data_samples, inputs.device)
-        scores = self.ranker([student, *mentors], targets)
-        output = self.strategy(student, mentors, scores, targets, self.divergence, losses)
-        return StepOutput(student, mentors, targets, scores, output)
+        return replace(student, features=features), losses, targets
 
     def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
         """Check training samples, match the mentors' joints with theirs, and choose the ranker.

@@ -46,9 +46,11 @@ def check_data(cfg: Config, loaders: Sequence[str] = _LOADERS[:2]) -> None:
                     where = '.'.join(filter(None, [f'{key}.data_prefix', image]))
                     _check_path(where, prefix, part.get('data_root'), 'folder')
         evaluators = cfg.get(name.replace('dataloader', 'evaluator'))
-        for evaluator in evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]:
+        key = name.replace('dataloader', 'evaluator')
+        listed = isinstance(evaluators, (list, tuple))
+        for index, evaluator in enumerate(evaluators if listed else [evaluators]):
             if isinstance(loader, dict) and isinstance(evaluator, dict):
-                where = name.replace('dataloader', 'evaluator.ann_file')
+                where = f'{key}[{index}].ann_file' if listed else f'{key}.ann_file'
                 _check_path(where, evaluator.get('ann_file'), None, 'file')
 
 

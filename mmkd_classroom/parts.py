@@ -28,25 +28,13 @@ def build_parts(
     cache: dict | None,
 ) -> dict[str, Any]:
     """Build the parts of a classroom except the student: the arguments of `Classroom._take`."""
-    adapter = build_adapter(student, adapter)
-    strategy = build_part(strategy, MODELS, 'model.strategy', DEFAULT_STRATEGY, kind=Strategy)
-    adapter.check_student(student, strategy.needs_per_sample_loss)
-    ranker = build_ranker(ranker, adapter)
-    divergence = build_part(
-        divergence, TASK_UTILS, 'model.divergence', adapter.divergence, kind=Divergence
+    adapter, strategy, ranker, divergence = build_method(
+        student, strategy, ranker, divergence, adapter
     )
-    if isinstance(divergence, nn.Module):
-        raise ClassroomError(
-            f'model.divergence is {type(divergence).__name__}, a module: what learns belongs to a '
-            'strategy, or a checkpoint would not be a student.'
-        )
-    divergence.check(adapter)
-    strategy.check(adapter, divergence)
-
     entries = read_entries(mentors, adapter.mentor_options)
     names = distinct_names(entries)
     ours, theirs = strategy.stages(names)
-    cache = build_cache(cache, strategy, ours, theirs)
+    cache = build_cache(cache, strategy, theirs)
     channels = stage_channels(student, ours, 'model.student')
     bank, mentor_channels = MentorBank.build(
         entries, names, theirs, student, adapter, on_demand=cache is not None
@@ -63,6 +51,45 @@ def build_parts(
         cache=cache,
         stages=ours,
     )
+
+
+def build_method(
+    student: nn.Module,
+    strategy: dict | None,
+    ranker: dict | None,
+    divergence: dict | None,
+    adapter: dict | None,
+) -> tuple[HeadAdapter, Strategy, Ranker | None, Divergence]:
+    """Build the parts that need no mentors: the student's adapter, and what scores and teaches.
+
+    Args:
+        student: Stock model.
+        strategy: ``model.strategy``.
+        ranker: ``model.ranker``.
+        divergence: ``model.divergence``.
+        adapter: ``model.adapter``.
+
+    Returns:
+        The adapter, the strategy, the ranker (see :func:`build_ranker`) and the divergence.
+
+    Raises:
+        ClassroomError: One of them cannot be built, or does not fit the others.
+    """
+    adapter = build_adapter(student, adapter)
+    strategy = build_part(strategy, MODELS, 'model.strategy', DEFAULT_STRATEGY, kind=Strategy)
+    adapter.check_student(student, strategy.needs_per_sample_loss)
+    ranker = build_ranker(ranker, adapter)
+    divergence = build_part(
+        divergence, TASK_UTILS, 'model.divergence', adapter.divergence, kind=Divergence
+    )
+    if isinstance(divergence, nn.Module):
+        raise ClassroomError(
+            f'model.divergence is {type(divergence).__name__}, a module: what learns belongs to a '
+            'strategy, or a checkpoint would not be a student.'
+        )
+    divergence.check(adapter)
+    strategy.check(adapter, divergence)
+    return adapter, strategy, ranker, divergence
 
 
 def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
@@ -90,15 +117,14 @@ def build_ranker(cfg: dict | None, adapter: HeadAdapter) -> Ranker | None:
 
 
 def build_cache(
-    cfg: dict | None, strategy: Strategy, ours: Sequence[str], theirs: Sequence[Sequence[str]]
+    cfg: dict | None, strategy: Strategy, stages: Sequence[Sequence[str]]
 ) -> MentorCache | None:
     """The cache of a config, not opened yet.
 
     Args:
         cfg: ``model.cache``.
         strategy: The strategy.
-        ours: Stages of the student that it reads.
-        theirs: Stages of each mentor that it reads.
+        stages: Stages of each mentor that it reads.
 
     Raises:
         ClassroomError: An option is wrong, or the strategy reads the mentors' features.
@@ -107,10 +133,10 @@ def build_cache(
         return None
     if not isinstance(cfg, Mapping):
         raise ClassroomError(f'model.cache is {cfg!r}: write dict() for its defaults.')
-    if any(theirs):
+    if any(stages):
         raise ClassroomError(
             f'model.cache keeps what mentors return, but model.strategy = {type(strategy).__name__}'
-            f' reads their features ({", ".join(dict.fromkeys(sum(map(list, theirs), [])))}): '
+            f' reads their features ({", ".join(dict.fromkeys(sum(map(list, stages), [])))}): '
             'leave the cache or the features out.'
         )
     options = without_marks(cfg)

@@ -37,6 +37,6 @@ TASK_UTILS = Registry(
     ],
 )
 LOOPS = Registry(
-    'loop', parent=MMENGINE_LOOPS, scope=_SCOPE, locations=['mmkd_classroom.cache_mentors']
+    'loop', parent=MMENGINE_LOOPS, scope=_SCOPE, locations=['mmkd_classroom.cache_loops']
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks'])

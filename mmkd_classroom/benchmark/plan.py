@@ -14,13 +14,12 @@ from torch import nn
 
 from ..distiller import student_config
 from ..errors import ClassroomError, shown
-from ..heads import build_adapter
 from ..hub import config_file, load_config, model_config, student_model
 from ..json_files import is_number
 from ..mentors.entry import as_entry, locate_mentors, mentor_name
 from ..options import build_part, check_options, type_name
-from ..parts import build_cache
-from ..registry import MODELS, TASK_UTILS
+from ..parts import build_cache, build_method
+from ..registry import MODELS
 from ..strategies import DEFAULT_STRATEGY
 
 
@@ -209,9 +208,9 @@ def read_plan(path: str | Path, overrides: Mapping[str, Any] | None = None) -> P
         if not isinstance(items, (list, tuple)) or not items:
             raise ClassroomError(f'{key} of {path} is {items!r}: give a list of at least one dict.')
         entries[key] = [
-            _build(kind, item, f'{key}[{index}] of {path}') for index, item in enumerate(items)
+            _build(kind, item, f'{path}: {key}[{index}]') for index, item in enumerate(items)
         ]
-    plan = _build(Plan, {'name': Path(path).stem, **entries}, str(path))
+    plan = _build(Plan, {'name': Path(path).stem, **entries}, f'{path}: plan')
     if Path(plan.name).name != plan.name or plan.name in ('', '..') or '\0' in plan.name:
         raise ClassroomError(
             f'name of {path} is {plan.name!r}: it is the name of a folder and of files, so give '
@@ -281,7 +280,7 @@ def _check(plan: Plan, where: str) -> None:
 
 def _reads_features(model: Mapping[str, Any]) -> bool:
     """Whether the strategy of a classroom's config reads feature maps of the mentors."""
-    strategy = build_part(model['strategy'], MODELS, 'strategy')
+    strategy = build_part(model['strategy'], MODELS, 'model.strategy')
     _, theirs = strategy.stages(_names(model))
     return any(theirs)
 
@@ -306,13 +305,9 @@ def _check_method(plan: Plan, method: Method, key: str, where: str) -> None:
         )
     try:
         model = plan.config(method, plan.seeds[0]).model
-        adapter = build_adapter(plan.student, model.get('adapter'))
-        strategy = build_part(model.strategy, MODELS, 'strategy')
-        divergence = model.get('divergence')
-        divergence = build_part(divergence, TASK_UTILS, 'divergence', adapter.divergence)
-        divergence.check(adapter)
-        strategy.check(adapter, divergence)
-        build_cache(model.get('cache'), strategy, *strategy.stages(_names(model)))
+        parts = (model.get(key) for key in ('strategy', 'ranker', 'divergence', 'adapter'))
+        _, strategy, _, _ = build_method(plan.student, *parts)
+        build_cache(model.get('cache'), strategy, strategy.stages(_names(model))[1])
     except Exception as error:  # strategies raise various types
         raise ClassroomError(
             f'{key} of {where} does not give a classroom: {type(error).__name__}: {error}'

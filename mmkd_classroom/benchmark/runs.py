@@ -169,7 +169,7 @@ def is_available(entry: Mapping[str, Any]) -> bool:
 
 
 def make_run_id(cfg: Config, weights: Any) -> str:
-    """SHA-256 of a config and of the weights that its training or test reads.
+    """SHA-256 of a config, and of the weights and other files that its training or test reads.
 
     Args:
         cfg: The config. Its mentors and the folder of its cache are left out: they are paths.
@@ -180,8 +180,23 @@ def make_run_id(cfg: Config, weights: Any) -> str:
     if model.get('cache') is not None:
         model['cache'] = {k: v for k, v in model['cache'].items() if k != 'dir'}
     content['model'] = model
-    text = json.dumps([content, weights], sort_keys=True, default=str)
+    # The weights of mentors are in `weights`; those that a student starts with are not.
+    digests = [*_digests(content, _WEIGHTS | _FILES), *_digests(weights, _FILES)]
+    text = json.dumps([content, weights, *digests], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _digests(value: Any, files: Mapping[str, Callable[[Path], str]], key: str = '') -> list[str]:
+    """Digests of the files that a config names under the given keys, in their order."""
+    if isinstance(value, Mapping):
+        items = [(value[name], name) for name in sorted(value, key=str)]
+    elif isinstance(value, (list, tuple)):
+        items = [(item, key) for item in value]
+    elif key in files and isinstance(value, str) and Path(value).is_file():
+        return [files[key](Path(value))]
+    else:
+        return []
+    return [digest for item, name in items for digest in _digests(item, files, name)]
 
 
 def weights_digest(path: Path) -> str:
@@ -222,6 +237,15 @@ def publish(source: Path, target: Path) -> None:
         new.flush()
         os.fsync(new.fileno())
     partial.replace(target)
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+#: Keys of configs that may name small files, and those that may name weights.
+_FILES = dict.fromkeys(('class_map', 'keypoint_map', 'from_file'), _file_digest)
+_WEIGHTS = dict.fromkeys(('load_from', 'checkpoint'), weights_digest)
 
 
 def slug(name: str) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import resource
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..json_files import read_json
 from ..mentors import Mentor
 from ..structures import Prediction
 from .pipelines import SHOWN, ShownView
-from .record_format import RecordFormat, check_precision
+from .record_format import VERSION, RecordFormat, check_precision
 from .store import Store
 from .views import SCHEME, Views
 from .writer import Writer
@@ -103,6 +104,7 @@ class MentorCache:
         missing = sum(
             store.bytes for stores in self.stores for store in stores if not store.path.exists()
         )
+        _allow_files(len(mentors) * self.views.count)
         free = shutil.disk_usage(self.dir).free
         if missing > free:
             raise ClassroomError(
@@ -132,7 +134,7 @@ class MentorCache:
         content = dict(
             key,
             mentor=mentor.settings(),
-            record=dict(self._format(mentor), cells=self.cells),
+            record=dict(self._format(mentor), cells=self.cells, version=VERSION),
             seed=[SCHEME, self.views.seed],
         )
         digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
@@ -236,6 +238,15 @@ def read_manifest(path: Path) -> dict[str, Any]:
             'anew.'
         ) from error
     return manifest
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files by a number, as far as a process may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = soft + count
+    if hard != resource.RLIM_INFINITY and needed > hard:
+        needed = hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _gigabytes(count: int) -> str:

@@ -11,6 +11,9 @@ from torch import Tensor
 from ..errors import ClassroomError
 from ..structures import MentorOutput
 
+#: Of what is stored: to be increased when joints are decoded or outputs are packed in another way.
+VERSION = 1
+
 # Coordinates of a joint, with their scales: float16 would move them by a tenth of a pixel.
 _COORDINATES = 4
 _TYPES = {'fp32': torch.float32, 'fp16': torch.float16}

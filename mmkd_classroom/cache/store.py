@@ -1,7 +1,10 @@
 """Records on disk: preallocated, memory-mapped, each with its checksums."""
 
+import fcntl
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
@@ -36,7 +39,7 @@ class Store:
         self.path = path
         self.samples = samples
         self.size = size
-        self._maps: tuple[np.memmap, np.memmap] | None = None
+        self._maps: tuple[np.ndarray, np.ndarray] | None = None
 
     @classmethod
     def found(cls, path: Path, samples: int) -> 'Store':
@@ -104,7 +107,7 @@ class Store:
             return 0
         return int(np.count_nonzero(self._open()[0]['record']))
 
-    def _open(self, create: bool = False) -> tuple[np.memmap, np.memmap]:
+    def _open(self, create: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """The headers ``(samples,)`` and the records ``(samples, size)``."""
         if self._maps is None:
             if self.path.is_symlink():  # records would be written over any file of this size
@@ -118,11 +121,15 @@ class Store:
                     'Remove it; its records will be made anew.'
                 )
             start = self.samples * _HEADER.itemsize
-            shape = (self.samples, self.size)
-            self._maps = (
-                np.memmap(self.path, _HEADER, 'r+', shape=(self.samples,)),
-                np.memmap(self.path, np.uint8, 'r+', offset=start, shape=shape),
-            )
+            # One mapping, because each keeps a file open.
+            try:
+                whole = np.memmap(self.path, np.uint8, 'r+')
+            except OSError as error:
+                raise ClassroomError(
+                    f'{self.path} could not be opened ({error}). If these are too many open files, '
+                    'raise their limit (ulimit -n), or take fewer model.cache.views.'
+                ) from error
+            self._maps = whole[:start].view(_HEADER), whole[start:].reshape(-1, self.size)
         return self._maps
 
     def _allocate(self) -> None:
@@ -131,9 +138,12 @@ class Store:
         # Not the process's number: machines that share a disk have equal ones.
         draft = self.path.with_name(f'{self.path.name}.{uuid4().hex}')
         try:
-            with open(draft, 'wb') as file:
-                _reserve(file, self.bytes)
-            os.link(draft, self.path)
+            with _alone_in(self.path.parent):
+                if self.path.exists():
+                    return
+                with open(draft, 'wb') as file:
+                    _reserve(file, self.bytes)
+                os.link(draft, self.path)
         except FileExistsError:  # another process was faster
             pass
         except OSError as error:
@@ -143,6 +153,18 @@ class Store:
             ) from error
         finally:
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Let one process at a time in, so that their drafts do not fill the disk together."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network disks have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)  # releases the lock
 
 
 def _reserve(file: BinaryIO, size: int) -> None:

@@ -34,9 +34,6 @@ from .scores import (
     item_weights,
     keypoint_similarity,
     log_likelihood,
-    oks,
-    pck,
-    true_class_probability,
     without_autocast,
 )
 from .weights import (
@@ -75,8 +72,6 @@ __all__ = [
     'log_laplace',
     'log_likelihood',
     'masked_softmax',
-    'oks',
-    'pck',
     'ranks',
     'refine_quarter',
     'refine_taylor',
@@ -90,7 +85,6 @@ __all__ = [
     'temperature',
     'towards_larger',
     'triangle_matrix',
-    'true_class_probability',
     'vector_peaks',
     'without_autocast',
 ]

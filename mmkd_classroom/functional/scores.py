@@ -1,4 +1,4 @@
-"""Scores of predictions per sample: likelihood and probability of the true class, OKS, PCK."""
+"""Scores of predictions: likelihood of the true class, similarity and correctness of joints."""
 
 from contextlib import AbstractContextManager, nullcontext
 
@@ -24,26 +24,6 @@ def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
         return (log_probability * target).sum(dim=-1)
     index = target.long().expand(log_probability.shape[:-1]).unsqueeze(-1)
     return log_probability.gather(-1, index).squeeze(-1)
-
-
-def true_class_probability(logits: Tensor, target: Tensor) -> Tensor:
-    r"""Probability of the true class, :math:`\exp(\ell_i)`.
-
-    The score of mentors and student in ClassroomKD (arXiv 2409.20237). For soft labels it is
-    :math:`\exp(-\mathrm{CE})`.
-
-    Args:
-        logits: ``(..., N, C)``.
-        target: ``(N,)`` class indices or ``(N, C)`` soft labels.
-
-    Returns:
-        ``(..., N)`` in [0, 1].
-
-    Example:
-        >>> true_class_probability(torch.zeros(1, 4), torch.tensor([2]))
-        tensor([0.2500])
-    """
-    return log_likelihood(logits, target).exp()
 
 
 def keypoint_similarity(prediction: Tensor, truth: Tensor, area: Tensor, sigmas: Tensor) -> Tensor:
@@ -96,44 +76,6 @@ def item_weights(labelled: Tensor) -> Tensor:
     """
     mask = (labelled > 0).to(torch.promote_types(labelled.dtype, torch.float32))
     return mask / mask.sum(dim=-1, keepdim=True).clamp(min=1)
-
-
-def oks(
-    prediction: Tensor, truth: Tensor, labelled: Tensor, area: Tensor, sigmas: Tensor
-) -> Tensor:
-    """Object keypoint similarity: mean :func:`keypoint_similarity` over the labelled joints.
-
-    Args:
-        prediction: ``(..., N, K, 2)``.
-        truth: ``(N, K, 2)``.
-        labelled: ``(N, K)``, positive if the joint is labelled.
-        area: ``(N,)``.
-        sigmas: ``(K,)``.
-
-    Returns:
-        ``(..., N)`` in [0, 1]; 0 for a sample without a labelled joint.
-    """
-    similarity = keypoint_similarity(prediction, truth, area, sigmas)
-    return (similarity * item_weights(labelled)).sum(dim=-1)
-
-
-def pck(
-    prediction: Tensor, truth: Tensor, labelled: Tensor, normaliser: Tensor, thr: float
-) -> Tensor:
-    """Fraction of the labelled joints that are :func:`correct_keypoints`.
-
-    Args:
-        prediction: ``(..., N, K, 2)``.
-        truth: ``(N, K, 2)``.
-        labelled: ``(N, K)``, positive if the joint is labelled.
-        normaliser: ``(N,)``.
-        thr: Fraction of the normaliser.
-
-    Returns:
-        ``(..., N)`` in [0, 1]; 0 for a sample without a labelled joint.
-    """
-    correct = correct_keypoints(prediction, truth, normaliser, thr)
-    return (correct * item_weights(labelled)).sum(dim=-1)
 
 
 def without_autocast(tensor: Tensor) -> AbstractContextManager:

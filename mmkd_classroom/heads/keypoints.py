@@ -62,6 +62,8 @@ class KeypointAdapter(HeadAdapter):
     head_types: tuple[str, ...] = ()
     #: Heads whose stock ``loss`` is :meth:`own_loss` and an accuracy.
     own_loss_heads: tuple[str, ...] = ()
+    #: Whether the student computes the stock loss of such a head, and nothing else.
+    _runs_own_loss: bool = False
     #: The codec's option that sets the number of cells, for messages.
     cells_option: str
     #: The head's option that sets the number of joints.
@@ -225,7 +227,15 @@ class KeypointAdapter(HeadAdapter):
         MMPose computes it in NumPy, which synchronises with the device in each step. The student's
         mean score is reported instead.
         """
+        from mmpose.models import TopdownPoseEstimator, heads
+
         student.train_cfg.setdefault('compute_acc', False)
+        known = [head.loss for head in _types(heads, self.own_loss_heads)]
+        self._runs_own_loss = (
+            type(student).loss is TopdownPoseEstimator.loss
+            and type(student.head).loss in known
+            and not student.train_cfg['compute_acc']
+        )
 
     def check_samples(
         self, data_samples: Sequence[Any], metainfo: dict | None = None
@@ -266,7 +276,7 @@ class KeypointAdapter(HeadAdapter):
         per_sample: bool = False,
     ) -> tuple[Prediction, dict[str, Tensor]]:
         """See :meth:`HeadAdapter.loss`; includes the loss of the visibility if it is predicted."""
-        if self._runs_own_loss(student, stock_loss) and not student.train_cfg.get('compute_acc'):
+        if self._runs_own_loss:
             # The stock `loss` computes the accuracy in NumPy even if it is not wanted, which
             # synchronises with the device in each step.
             output = student.head(student.extract_feat(inputs))
@@ -299,14 +309,6 @@ class KeypointAdapter(HeadAdapter):
             data_samples: Samples of the batch.
         """
         raise NotImplementedError
-
-    def _runs_own_loss(self, student: nn.Module, stock_loss: StockLoss) -> bool:
-        """Whether a student computes the stock loss of such a head, and nothing else."""
-        from mmpose.models import TopdownPoseEstimator, heads
-
-        known = [head.loss for head in _types(heads, self.own_loss_heads)]
-        stock = getattr(stock_loss, '__func__', None) is TopdownPoseEstimator.loss
-        return stock and type(student.head).loss in known
 
     def student_prediction(self, output: Any) -> Prediction:
         """Build the prediction from the output of the student's head, without visibility."""

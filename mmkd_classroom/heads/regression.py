@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from mmengine.config import Config
 from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
@@ -48,6 +49,16 @@ class RegressionAdapter(KeypointAdapter):
     codec_types, head_types = ('RegressionLabel',), ('RegressionHead',)
     own_loss_heads = ('RegressionHead', 'RLEHead', 'IntegralRegressionHead', 'DSNTHead')
     _width = _POINT
+
+    # Without `sharpness`: no heatmap is converted to these heads.
+    def __init__(
+        self,
+        model: nn.Module,
+        key: str,
+        config: Config | None = None,
+        metainfo: dict | str | None = None,
+    ) -> None:
+        super().__init__(model, key, config, metainfo=metainfo)
 
     def _layout(self, model: nn.Module) -> None:
         self.cells = (_CELLS + 2 * _MARGIN,) * 2
@@ -186,6 +197,16 @@ class RLEAdapter(RegressionAdapter):
     takes = "MMPose's TopdownPoseEstimator with RLEHead and RegressionLabel"
     has_peaks = True
     head_types = ('RLEHead',)
+
+    def __init__(
+        self,
+        model: nn.Module,
+        key: str,
+        config: Config | None = None,
+        sharpness: float = 50.0,
+        metainfo: dict | str | None = None,
+    ) -> None:
+        KeypointAdapter.__init__(self, model, key, config, sharpness, metainfo)
 
     def _layout(self, model: nn.Module) -> None:
         loss = pose_head(model).loss_module

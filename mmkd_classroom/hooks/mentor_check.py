@@ -62,7 +62,7 @@ class MentorCheck:
 
         Raises:
             ClassroomError: The runner does not validate, the metric does not exist, or a mentor
-                is no better than chance.
+                is no better than chance; or there are too few samples.
         """
         if runner.cfg.get('val_evaluator') is None:
             raise ClassroomError(
@@ -72,6 +72,11 @@ class MentorCheck:
         indices = spread(loader.dataset, self.num_samples)
         evaluator = runner.build_evaluator(copy.deepcopy(runner.cfg.val_evaluator))
         evaluator = evaluator_of(loader.dataset, evaluator, indices)
+        if len(indices) < 2 * get_world_size():  # a single sample cannot be exchanged for another
+            raise ClassroomError(
+                f'MentoringHook.mentor_check has {len(indices)} samples: it needs two for each '
+                'process, so raise num_samples, or leave mentor_check out.'
+            )
         # Data sets are often sorted by class: exchanging neighbours would not change the score.
         random.Random(0).shuffle(indices)
         mine = indices[get_rank() :: get_world_size()]

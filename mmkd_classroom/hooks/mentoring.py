@@ -112,6 +112,11 @@ class MentoringHook(Hook):
                 f'{type(strategy).__name__} does not use with its options: remove it, or choose '
                 'a strategy that does (ClassroomKD has tau_max).'
             )
+        if 'tau_max' in self.schedules and not classroom.divergence.of_distributions:
+            raise ClassroomError(
+                'MentoringHook.tau_max is not used by model.divergence = '
+                f'{type(classroom.divergence).__name__}, which has no temperature: leave it out.'
+            )
         missing = [name for name in ('jinja2', 'plotly') if find_spec(name) is None]
         if self.report and missing:
             raise ClassroomError(

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 from ..errors import ClassroomError, did_you_mean
+from ..options import refuse_unknown
 
 Schedule = Callable[[float], float]
 
@@ -46,12 +47,7 @@ def build_schedule(cfg: float | dict, key: str) -> Schedule:
     start = cfg.pop('start')
     end = cfg.pop('end', start)
     warmup = cfg.pop('warmup', 0.0)
-    if cfg:
-        known = ['type', 'start', 'end', 'warmup']
-        wrong = next(iter(cfg))
-        raise ClassroomError(
-            f'{key} has no option {wrong!r}{did_you_mean(wrong, known)}: it takes {known}.'
-        )
+    refuse_unknown(cfg, ['type', 'start', 'end', 'warmup'], key)
     if not all(isinstance(value, (int, float)) for value in (start, end, warmup)):
         raise ClassroomError(f'{key}: give a number, or a dict with a type and numbers.')
     if not (0 <= start < math.inf and 0 <= end < math.inf and 0 <= warmup < 1):

@@ -67,7 +67,6 @@ class SigtermHook(Hook):
         self.interval = interval
         self._received = False
         self._held: tuple[str, bytes] | None = None  # name and bytes of a checkpoint
-        self._validated = False
         self._sum: tuple[torch.Tensor, Any] | None = None
         self._before: Any = None
 

@@ -7,7 +7,7 @@ import torch
 from ..functional import log_likelihood
 from ..registry import TASK_UTILS
 from ..structures import ClassTargets, Prediction, Scores
-from .base import Ranker, mean_of_valid, validity
+from .base import Ranker, mean_of_valid
 
 
 @TASK_UTILS.register_module()
@@ -28,7 +28,7 @@ class TrueClassRanker(Ranker):
         labels = targets.labels
         logits = torch.stack([member.logits[0][:, 0] for member in members])  # (M + 1, N, C)
         likelihood = log_likelihood(logits, labels)  # (M + 1, N)
-        valid, _ = validity(members, targets)  # (M + 1, N, 1)
+        valid = torch.stack([member.valid for member in members])  # (M + 1, N, 1)
         item = likelihood.exp()[..., None] * valid
         whole = valid[..., 0]
         return Scores(

@@ -27,6 +27,10 @@ class KeypointRanker(Ranker):
 
     def __init__(self, correct_thr: float = 0.5) -> None:
         super().__init__()
+        if not 0 <= correct_thr <= 1:
+            raise ClassroomError(
+                f'model.ranker.correct_thr is {correct_thr}: it must be between 0 and 1, as scores.'
+            )
         self.correct_thr = correct_thr
 
     @abstractmethod

@@ -18,7 +18,7 @@ from ..heads import HeadAdapter
 from ..registry import MODELS
 from ..structures import DistillOutput, Prediction, Scores, Targets
 from .base import Members, Strategy, check_temperature, require
-from .statistics import invalid_samples, labelled_mean, share_of
+from .statistics import labelled_mean, member_statistics, share_of
 
 _CHOICES = {
     'granularity': ('sample', 'batch', 'keypoint'),
@@ -156,8 +156,13 @@ class ClassroomKD(Strategy):
 
         losses = self._weigh(losses, score[0], targets)
         losses['loss_mentors'] = per_mentor.sum()
-        statistics = self._statistics(score, rank, active, temperatures, targets)
-        statistics.update(share=share_of(per_mentor, losses), invalid=invalid_samples(scores))
+        statistics = dict(
+            active=labelled_mean(active, targets),
+            rank_share=labelled_mean(rank[1:], targets),
+            temperature=torch.stack([labelled_mean(tau, targets) for tau in temperatures]),
+            share=share_of(per_mentor, losses),
+            **member_statistics(scores, targets),
+        )
         return DistillOutput(losses, statistics, weights)
 
     def _ranked(self, scores: Scores) -> Tensor:
@@ -201,17 +206,3 @@ class ClassroomKD(Strategy):
         else:
             weight = (score * targets.weights).sum(dim=-1)
         return {name: value * weight if 'loss' in name else value for name, value in losses.items()}
-
-    @staticmethod
-    @torch.no_grad()
-    def _statistics(
-        score: Tensor, rank: Tensor, active: Tensor, temperatures: list[Tensor], targets: Targets
-    ) -> dict[str, Tensor]:
-        """Means over the labelled items of the batch."""
-        return dict(
-            active=labelled_mean(active, targets),
-            score=labelled_mean(score[1:], targets),
-            rank_share=labelled_mean(rank[1:], targets),
-            temperature=torch.stack([labelled_mean(tau, targets) for tau in temperatures]),
-            student_score=labelled_mean(score[0], targets),
-        )

@@ -23,13 +23,10 @@ def labelled_mean(values: Tensor, targets: Targets) -> Tensor:
 @torch.no_grad()
 def member_statistics(scores: Scores, targets: Targets) -> dict[str, Tensor]:
     """Statistics of the members: ``score`` and ``invalid``, ``(M,)``, and ``student_score``."""
-    score = labelled_mean(scores.item, targets)
-    return dict(score=score[1:], invalid=invalid_samples(scores), student_score=score[0])
-
-
-def invalid_samples(scores: Scores) -> Tensor:
-    """Number of samples without a valid item of each mentor, ``(M,)``."""
-    return (~scores.valid[1:].any(dim=-1)).sum(dim=-1)
+    # A joint that a mentor does not predict is no error of it.
+    score = labelled_mean(scores.sample[..., None], targets)
+    invalid = (~scores.valid[1:].any(dim=-1)).sum(dim=-1)  # number of samples
+    return dict(score=score[1:], invalid=invalid, student_score=score[0])
 
 
 @torch.no_grad()

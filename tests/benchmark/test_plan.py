@@ -1,8 +1,11 @@
 """Plans: what each method's training is, and mistakes that are found before anything runs."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from fixtures import write_class_config, write_classroom_config, write_pose_config
 
 from mmkd_classroom.benchmark.plan import read_plan
@@ -119,6 +122,20 @@ class TestDigest:
         found = {self.of(path, overrides={f'{key}.{name}': v}) for name, v in values.items()}
         assert len({self.of(path), *found}) == 7
 
+    def test_depends_on_the_files_that_its_config_names(self, write, tmp_path):
+        path, names = write(), tmp_path / 'map.json'
+        for key in ('options.model.mentors.0.class_map', 'options.load_from'):
+            named = {key: str(names)}
+            found = set()
+            for order in ([0, 1, 2], [2, 1, 0]):
+                if key.endswith('map'):
+                    names.write_text(json.dumps(order))
+                else:
+                    torch.save(dict(weight=torch.tensor(order)), names)
+                os.utime(names, ns=(order[0], order[0]))
+                found.add(self.of(path, overrides=named))
+            assert len(found) == 2
+
     def test_does_not_depend_on_where_the_mentors_lie(self, write, tmp_path):
         path = write()
         whole = self.of(path)
@@ -144,22 +161,26 @@ class TestDigest:
 @pytest.mark.parametrize(
     ('keys', 'message'),
     [
-        (dict(classroom=None), r'plan\.py\.classroom is missing'),
-        (dict(seed=[1]), r"plan\.py has no option 'seed'.*'seeds'"),
+        (dict(classroom=None), r'plan\.py: plan\.classroom is missing'),
+        (dict(seed=[1]), r"plan\.py: plan has no option 'seed'.*'seeds'"),
         (dict(classroom='no/such.py'), "classroom of .* = 'no/such.py': there is no such config"),
         (dict(seeds=[]), r'seeds of .* is \[\]'),
         (dict(seeds=[1.5]), r'seeds of .* is \[1.5\]'),
         (dict(seeds=[3, 3]), 'a seed is there twice'),
         (dict(mentor_seed=7), 'mentor_seed of .* is 7'),
         (dict(metrics=None), 'metrics of .* is None'),
-        (dict(metrics=[dict(name='x')]), r'metrics\[0\] of .*\.key is missing'),
+        (dict(metrics=[dict(name='x')]), r'metrics\[0\]\.key is missing'),
         (dict(methods=[]), r'methods of .* is \[\]'),
         (dict(methods=[dict(name='x', alone='yes')]), r"alone is 'yes', a str: give True or False"),
-        (dict(methods=['alone']), r"methods\[0\] of .* is 'alone': it must be a dict"),
-        (dict(methods=[dict(alone=True)]), r'methods\[0\] of .*\.name is missing'),
+        (dict(methods=['alone']), r"methods\[0\] is 'alone': it must be a dict"),
+        (dict(methods=[dict(alone=True)]), r'methods\[0\]\.name is missing'),
         (dict(methods=[*METHODS, dict(name='one')]), r"methods\[4\]\.name of .* is 'one'"),
         (dict(methods=METHODS[1:]), '0 methods with alone=True'),
         (dict(baseline='taught'), "baseline of .* is 'taught'"),
+        (
+            dict(options={'model.ranker': dict(type='PCK')}),
+            r"methods\[1\] of .* does not give a classroom: .*model\.ranker.*'PCK'",
+        ),
         (
             dict(methods=[METHODS[0], dict(name='x', mentors=['mentor_9'])]),
             r"methods\[1\]\.mentors of .* choose from \['mentor_0', 'mentor_1'\]",

@@ -92,6 +92,22 @@ def test_formats_are_compared_without_a_cache(kind, tmp_path, command, fresh_run
     assert not (tmp_path / 'cache').exists()
 
 
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_a_strategy_that_learns_from_the_student_s_features(kind, tmp_path, command, fresh_runners):
+    """AMTML's angles and distances, without hints."""
+    path = written(kind, tmp_path, '')
+    path.write_text(path.read_text() + "model['strategy'] = dict(type='AMTML')\n")
+    command(path, '--work-dir', tmp_path / 'fill')
+    command(path, '--work-dir', tmp_path / 'check', '--check', 1)
+
+
+def test_formats_of_a_strategy_that_reads_the_mentors_features(tmp_path, command, fresh_runners):
+    path = written('classes', tmp_path, '')
+    path.write_text(path.read_text() + "model['strategy'] = dict(type='CAMKD')\n")
+    with pytest.raises(SystemExit, match='CAMKD reads features of the mentors.*--strategy'):
+        command(path, '--work-dir', tmp_path / 'formats', '--formats', 1)
+
+
 def test_a_training_keeps_its_config_and_records(tmp_path, command, fresh_runners, monkeypatch):
     """The config that a training dumped names the training's folder."""
     monkeypatch.chdir(tmp_path)

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import time
 import zlib
 
@@ -10,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmkd_classroom.cache import store as module
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 
@@ -133,6 +135,53 @@ def test_killed_writers_leave_whole_records(tmp_path):
             record = store.read(sample, zlib.crc32(value))
             assert record is None or np.array_equal(record, value)
     assert store.count() > 0
+
+
+def test_a_store_keeps_one_file_open(tmp_path):
+    before = len(os.listdir('/proc/self/fd'))
+    stores = [filled(tmp_path / str(index)) for index in range(10)]
+    assert len(os.listdir('/proc/self/fd')) - before == len(stores)
+
+
+def test_too_many_open_files_are_told(store):
+    again = Store(store.path, SAMPLES, SIZE)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        with pytest.raises(ClassroomError, match='could not be opened .*ulimit -n'):
+            again.read(0, 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def allocate(path, peak, ready):
+    ready.wait()
+    store = Store(path, SAMPLES, SIZE)
+    reserve = module._reserve
+
+    def watched(file, size):
+        reserve(file, size)
+        with peak.get_lock():
+            peak.value = max(peak.value, len(list(path.parent.iterdir())))
+        time.sleep(0.2)
+
+    module._reserve = watched
+    store.write(0, 1, payload(0))
+
+
+def test_one_process_at_a_time_allocates(tmp_path):
+    """Or the drafts of all could fill the disk."""
+    forks = multiprocessing.get_context('fork')
+    peak, ready = forks.Value('i', 0), forks.Barrier(4)
+    args = (tmp_path / 'cache' / 'records', peak, ready)
+    processes = [forks.Process(target=allocate, args=args) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert peak.value == 1
+    assert [path.name for path in args[0].parent.iterdir()] == ['records']
 
 
 def test_no_space_is_told(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mmpose.evaluation.functional import keypoint_pck_accuracy
 from scipy.special import log_softmax
+from scores import oks, pck, true_class_probability
 from xtcocotools.coco import COCO
 from xtcocotools.cocoeval import COCOeval
 
@@ -17,9 +18,6 @@ from mmkd_classroom.functional import (
     item_weights,
     keypoint_similarity,
     log_likelihood,
-    oks,
-    pck,
-    true_class_probability,
 )
 
 COCO_SIGMAS = np.array(

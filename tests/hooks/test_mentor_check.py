@@ -284,6 +284,14 @@ def test_it_needs_validation_data(tmp_path, fresh_runners):
         check(runner)
 
 
+def test_each_process_needs_two_samples(tmp_path, fresh_runners, monkeypatch):
+    """A single one cannot be exchanged for another."""
+    monkeypatch.setattr('mmkd_classroom.hooks.mentor_check.get_world_size', lambda: 8)
+    runner = class_runner(tmp_path, [20.0])
+    with pytest.raises(ClassroomError, match='mentor_check has 15 samples: it needs two for each'):
+        check(runner, num_samples=15)
+
+
 @pytest.mark.parametrize(
     'options, message',
     [(dict(num_samples=1), 'num_samples is 1'), (dict(rule='more'), "rule is 'more'")],

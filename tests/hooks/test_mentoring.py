@@ -312,6 +312,17 @@ def test_a_strategy_without_the_scheduled_value_is_named(tmp_path, fresh_runners
     assert runner.iter == 0
 
 
+def test_a_temperature_that_the_divergence_ignores_is_not_scheduled(tmp_path, fresh_runners):
+    cfg = config('pose', tmp_path, extra='')
+    cfg.model.divergence = dict(type='MSE')
+    cfg.model.strategy = dict(type='mmkd_classroom.ClassroomKD')
+    cfg.custom_hooks[-1].tau_max = 1.0
+    runner = Runner.from_cfg(cfg)
+    with pytest.raises(ClassroomError, match=r'MentoringHook\.tau_max is not used by .*MSE'):
+        runner.train()
+    assert runner.iter == 0
+
+
 @pytest.mark.parametrize(
     'options, message',
     [

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from scores import oks
 from toys import (
     CLASSES,
     INPUT_SIZE,
@@ -21,7 +22,6 @@ from toys import (
 )
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.functional import oks
 from mmkd_classroom.heads import build_adapter, mentor_adapter
 from mmkd_classroom.parts import build_ranker
 from mmkd_classroom.rankers import ConfidenceRanker, OKSRanker, PCKRanker, TrueClassRanker

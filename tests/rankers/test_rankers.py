@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
+from scores import oks, pck
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.functional import item_weights, oks, pck
+from mmkd_classroom.functional import item_weights
 from mmkd_classroom.heads import ClassificationAdapter
 from mmkd_classroom.rankers import ConfidenceRanker, OKSRanker, PCKRanker, TrueClassRanker
 from mmkd_classroom.rankers.keypoints import dataset_sigmas

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from members import ADAPTERS, KINDS, fields, nll, prediction, room, scale, softened
 
 from mmkd_classroom.errors import ClassroomError
-from mmkd_classroom.strategies import AVER, CAMKD, EBKD, Members
+from mmkd_classroom.strategies import AVER, CAMKD, EBKD, ClassroomKD, Members
 
 STRATEGIES = dict(
     aver=partial(AVER, temperature=4.0),
@@ -116,6 +116,23 @@ def test_a_joint_that_a_mentor_lacks_is_taught_by_the_others(kind, name):
     output.losses['loss_mentors'].backward()
     gradient = leaves[0].grad[0].flatten(1).abs().amax(dim=1)  # of the sample with all labels
     assert gradient[0] > 0 and gradient[1] > 0 and gradient[2] == 0
+
+
+@pytest.mark.parametrize('kind', ['heatmap', 'simcc'])
+def test_the_score_is_that_of_the_joints_that_a_mentor_has(kind):
+    """With any strategy."""
+    classroom = room(kind, 2)
+    classroom.change(1, valid=torch.tensor([[True, True, False]]))
+    rows = [
+        (i, row.nonzero().flatten().tolist()) for i, row in enumerate(classroom.targets.weights)
+    ]
+    rows = [(i, [k for k in labelled if k < 2]) for i, labelled in rows if labelled]
+    scores = [[math.exp(-nll(classroom, 1, i, k)) for k in has] for i, has in rows]
+    expected = sum(sum(row) / max(1, len(row)) for row in scores) / len(rows)
+    classroom_kd = [ClassroomKD(granularity=name, tau_max=0.0) for name in ('sample', 'keypoint')]
+    for strategy in [make() for make in STRATEGIES.values()] + classroom_kd:
+        output = classroom.output(strategy, dict(loss_task=torch.tensor(2.0)))
+        assert output.statistics['score'][0].item() == pytest.approx(expected, rel=1e-6)
 
 
 @kinds
