@@ -55,9 +55,16 @@ def spread(dataset: Dataset, count: int) -> list[int]:
 
 
 def evaluator_of(dataset: Dataset, evaluator: Evaluator, indices: Sequence[int]) -> Evaluator:
-    """Prepare an evaluator for some samples of a data set; the evaluator is changed, and returned.
+    """Prepare an evaluator for some samples of a data set.
 
-    COCO's metrics are restricted to the selected images: others would be counted as misses.
+    Args:
+        dataset: The data set.
+        evaluator: It is changed: its COCO metrics keep the selected images only, because others
+            would be counted as misses.
+        indices: Of the selected samples.
+
+    Returns:
+        The evaluator.
     """
     evaluator.dataset_meta = dataset.metainfo
     for metric in evaluator.metrics:
@@ -70,6 +77,10 @@ def evaluator_of(dataset: Dataset, evaluator: Evaluator, indices: Sequence[int])
 
 def preprocess(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, list[Any]]:
     """A batch of a data loader as a model reads it.
+
+    Args:
+        model: With a ``data_preprocessor``.
+        batch: Of the data loader.
 
     Returns:
         The images, ``(N, 3, H, W)`` on the model's device, and the N samples. ``batch`` is not

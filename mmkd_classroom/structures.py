@@ -15,13 +15,15 @@ from .functional import at_least_float32
 class Prediction:
     """Prediction of one member for a batch, in the output format of the student's head.
 
+    The student's ``values`` and ``features`` have a gradient; all else has none.
+
     Attributes:
         values: One tensor for each distribution of an item: class logits ``(N, 1, C)``, heatmaps
             ``(N, K, H, W)``, or two axes ``(N, K, W_x)`` and ``(N, K, W_y)``, of SimCC or, as
             log-densities, of a head that regresses joints.
-        factor: ``values`` are multiplied by it to get logits.
-        scales: One factor for the divergence of each distribution. It makes the divergence
-            comparable in size to the head's own loss.
+        factor: Logits are ``factor * values``; positive.
+        scales: One positive factor for each distribution. The divergence of an item is
+            ``sum(scales[d] * D_d)``, comparable in size to the head's own loss.
         valid: ``(N, K)`` booleans. False where a mentor's output was not finite, or where it does
             not predict the joint.
         joints: ``(N, K, 2)``, decoded, in pixels of the student's input, without gradient; None
@@ -126,12 +128,13 @@ class Scores:
 
     Attributes:
         item: ``(M + 1, N, K)`` in [0, 1]; 0 where not valid.
-        sample: ``(M + 1, N)``, mean over the labelled items that the member predicts.
-        batch: ``(M + 1,)``, one score for all valid samples.
+        sample: ``(M + 1, N)`` in [0, 1], mean over the labelled items that the member predicts; 0
+            if there is none.
+        batch: ``(M + 1,)`` in [0, 1], one score for all valid samples; 0 if there is none.
         valid: ``(M + 1, N, K)`` booleans, :attr:`Prediction.valid` of each member.
         correct: ``(M + 1, N)`` booleans, whether the member predicts the sample correctly.
         nll: ``(M + 1, N, K)``, negative log-likelihood of the target: ``-log`` of the score, not
-            negative and finite.
+            negative and finite. Where not valid, its value has no meaning.
     """
 
     item: Tensor
@@ -162,7 +165,9 @@ class DistillOutput:
     Attributes:
         losses: Losses by name, in the form that MMEngine's ``parse_losses`` accepts.
         statistics: Detached tensors by name, on the device: ``(M,)``, one value per mentor, or
-            scalars.
+            scalars. ``MentoringHook`` records the mean of each over the interval. It and the report
+            show ``score``, ``student_score``, ``share`` and ``weight``, or ``active`` with
+            ``temperature``; ``invalid`` is a number of samples.
         weights: ``(M, N, K)`` or ``(M, N, 1)``, detached: weight of each mentor on each item; 0
             where it does not teach.
     """

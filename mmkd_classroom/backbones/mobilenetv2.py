@@ -21,7 +21,7 @@ class InvertedResidual(nn.Module):
     """Expansion, depthwise 3x3 and linear projection, with a shortcut where the shape stays.
 
     Args:
-        in_channels: Of the input.
+        in_channels: Number of input channels.
         channels: Of the output.
         stride: Of the depthwise convolution.
         expansion: Factor from the input's to the inner channels.

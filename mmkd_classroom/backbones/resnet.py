@@ -13,7 +13,7 @@ class BasicBlock(nn.Module):
     """Two 3x3 convolutions and a shortcut; a 1x1 convolution where the shape changes (option B).
 
     Args:
-        in_channels: Of the input.
+        in_channels: Number of input channels.
         channels: Of the output.
         stride: Of the first convolution and the shortcut.
     """

@@ -19,7 +19,7 @@ class ShuffleUnit(nn.Module):
     A unit of stride 2 halves its input by average pooling and concatenates it, others add it.
 
     Args:
-        in_channels: Of the input.
+        in_channels: Number of input channels.
         channels: Of the output.
         stride: 1 or 2.
     """

@@ -34,7 +34,7 @@ class DownUnit(nn.Module):
     """Two branches of stride 2 on all channels, concatenated and shuffled.
 
     Args:
-        in_channels: Of the input.
+        in_channels: Number of input channels.
         channels: Of the output; even.
     """
 

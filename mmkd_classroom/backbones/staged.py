@@ -102,6 +102,6 @@ def shuffled(features: Tensor, groups: int) -> Tensor:
 
     Args:
         features: ``(N, C, H, W)``, C a multiple of ``groups``.
-        groups: How many.
+        groups: Number of groups of the convolution.
     """
     return features.unflatten(1, (groups, -1)).transpose(1, 2).flatten(1, 2)

@@ -15,7 +15,7 @@ class PreActBlock(nn.Module):
     Where the number of channels changes, the shortcut is a 1x1 convolution of the activated input.
 
     Args:
-        in_channels: Of the input.
+        in_channels: Number of input channels.
         channels: Of the output.
         stride: Of the first convolution and the shortcut.
     """

@@ -160,7 +160,19 @@ class MentorCache:
     # --- in the loading workers ------------------------------------------------------------------
 
     def read(self, sample: int, view: int, image_crc: int) -> list[np.ndarray | None]:
-        """The record of each mentor for a sample's view; see :class:`Store`."""
+        """Read the record of each mentor for a sample's view.
+
+        Args:
+            sample: Index of the sample.
+            view: Index of the view.
+            image_crc: CRC-32 of the image that is shown.
+
+        Returns:
+            For each mentor ``(size,)`` bytes, or None where the record is missing.
+
+        Raises:
+            ClassroomError: A record is of another image.
+        """
         return [stores[view].read(sample, image_crc) for stores in self.stores]
 
     # --- in the training step --------------------------------------------------------------------
@@ -182,6 +194,12 @@ class MentorCache:
             inputs: The student's batch ``(N, 3, H, W)``.
             data_samples: N samples from replayed pipelines.
             missing_only: Leave out the mentors whose records are all there.
+
+        Returns:
+            One prediction for each mentor that is not left out.
+
+        Raises:
+            ClassroomError: A record could not be written.
         """
         shown: list[ShownView] = [sample.metainfo[SHOWN] for sample in data_samples]
         predictions = []

@@ -66,7 +66,18 @@ class ReplayedPipeline:
         return self.pipeline.transforms
 
     def __call__(self, data_info: dict[str, Any]) -> dict[str, Any] | None:
-        """Run the pipeline; what it returns, with a :class:`ShownView` in the sample's metainfo."""
+        """Run the pipeline.
+
+        Args:
+            data_info: Of MMEngine's data sets, with ``sample_idx``.
+
+        Returns:
+            What the pipeline returns, with a :class:`ShownView` in the sample's metainfo; None if
+            it returns None.
+
+        Raises:
+            ClassroomError: A record is of another image.
+        """
         sample = data_info.get(_OFFSET, self.offset) + data_info['sample_idx']
         view = self.views.view(sample)
         with self.views.drawing(sample, view, self.pipeline):

@@ -32,8 +32,8 @@ class Writer:
 
         Args:
             packed: Records ``(N, size)``, bytes.
-            rows: Which of them.
-            write: Writes one.
+            rows: Indices of the records to write.
+            write: Function that writes one record, ``(row, (size,) bytes)``.
 
         Raises:
             ClassroomError: An earlier record could not be written.

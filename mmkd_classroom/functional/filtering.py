@@ -68,7 +68,9 @@ def temperature(psi: Tensor, tau_max: float) -> Tensor:
     return 1 + tau_max * psi
 
 
-def dtkd_temperatures(student_peak: Tensor, mentor_peak: Tensor, reference: float) -> tuple:
+def dtkd_temperatures(
+    student_peak: Tensor, mentor_peak: Tensor, reference: float
+) -> tuple[Tensor, Tensor]:
     r"""Temperatures of student and mentor, proportional to their peak logits.
 
     .. math::

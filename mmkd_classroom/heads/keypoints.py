@@ -155,6 +155,9 @@ class KeypointAdapter(HeadAdapter):
 
         They bring the divergence to the scale of the head's own loss. Values beyond the last factor
         are not taught.
+
+        Args:
+            batch_size: N, for a head whose own loss is a sum over the batch.
         """
 
     def prediction(
@@ -183,9 +186,13 @@ class KeypointAdapter(HeadAdapter):
         """
 
     def located(self, joints: Tensor) -> Tensor:
-        """Whether joints of :meth:`decode` have a place, ``(N, K)``.
+        """Whether joints have a place. MMPose puts one at -1 if none of its values is positive.
 
-        MMPose puts a joint at cell (-1, -1) if none of its values is positive.
+        Args:
+            joints: Of :meth:`decode`, ``(N, K, 2)``.
+
+        Returns:
+            ``(N, K)`` booleans.
         """
         return (joints >= 0).any(dim=-1)
 
@@ -199,7 +206,14 @@ class KeypointAdapter(HeadAdapter):
         """Logits per unit of the head's values."""
 
     def stock_joints(self, joints: Tensor) -> Tensor:
-        """Convert joints of :meth:`decode` to those of the codec's own ``decode``."""
+        """Convert joints to those of the codec's own ``decode``.
+
+        Args:
+            joints: Of :meth:`decode`, ``(N, K, 2)`` in pixels of the model's input.
+
+        Returns:
+            ``(N, K, 2)``, as the codec returns them before they are put into the image.
+        """
         return joints
 
     def read(self, output: Any) -> tuple[Tensor, ...]:
@@ -303,6 +317,8 @@ class KeypointAdapter(HeadAdapter):
     ) -> Tensor:
         """The loss of one of :attr:`own_loss_heads`.
 
+        Returns a scalar, or ``(N,)`` from a loss per sample.
+
         Args:
             loss: The head's loss module, or its form per sample.
             output: Output of the head.
@@ -316,7 +332,7 @@ class KeypointAdapter(HeadAdapter):
         return self.prediction(values, *self.decode(tuple(value.detach() for value in values)))
 
     def per_sample(self, loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
-        """Make the head's loss function return ``(N,)`` instead of one value."""
+        """Make the head's loss function return ``(N,)``, whose mean is the loss."""
         return mean_per_sample(loss)
 
     def targets(self, data_samples: Sequence[Any], device: torch.device) -> JointTargets:

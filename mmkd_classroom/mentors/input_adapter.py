@@ -117,7 +117,14 @@ class InputAdapter:
         self._black = function(self._black)
 
     def __call__(self, inputs: Tensor) -> Tensor:
-        """Convert ``(N, 3, H, W)`` to ``(N, 3, H', W')`` of the mentor's size."""
+        """Convert a batch of the student.
+
+        Args:
+            inputs: ``(N, 3, H, W)``, normalised for the student, at least float32.
+
+        Returns:
+            ``(N, 3, H', W')`` of the mentor's size, normalised for the mentor, of the same type.
+        """
         if not self.identity:
             inputs = inputs.flip(1) if self.flips else inputs
             inputs = torch.addcmul(self._shift, inputs, self._scale)
@@ -130,6 +137,9 @@ class InputAdapter:
         Args:
             maps: ``(N, C, h, w)``.
             inputs: The student's batch ``(N, 3, H, W)``.
+
+        Returns:
+            ``(N, C, h', w')``, the part that shows the student's image.
         """
         ours = (inputs.shape[-1], inputs.shape[-2])
         if self.size in (None, ours):

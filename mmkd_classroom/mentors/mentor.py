@@ -116,7 +116,19 @@ class Mentor:
 
     @torch.no_grad()
     def output(self, inputs: Tensor) -> MentorOutput:
-        """Its output to the student's batch ``(N, 3, H, W)``, in its own format; no features."""
+        """Run the mentor on the student's batch, without features.
+
+        Args:
+            inputs: ``(N, 3, H, W)``, as the student gets it.
+
+        Returns:
+            Its output in the format of its own head, in its own precision, with joints in pixels of
+            its own input.
+
+        Raises:
+            ClassroomError: The network does not accept this input size, or its output does not fit
+                its codec.
+        """
         self._fetch(inputs.device)
         adapted = self.input_adapter(inputs).to(dtype=self.dtype, memory_format=self.memory_format)
         precision = nullcontext() if self.dtype is None else without_autocast(adapted)
@@ -126,7 +138,18 @@ class Mentor:
 
     @torch.no_grad()
     def predict(self, inputs: Tensor) -> Prediction:
-        """Predict the student's batch ``(N, 3, H, W)``, in the format of the student's head."""
+        """Run the mentor on the student's batch.
+
+        Args:
+            inputs: ``(N, 3, H, W)``, as the student gets it.
+
+        Returns:
+            Its prediction in the format of the student's head, with joints in pixels of the
+            student's input, and with feature maps if ``stages`` were given.
+
+        Raises:
+            ClassroomError: See :meth:`output`.
+        """
         with recorded(self.model, self.stages) as maps:
             prediction = self.output_adapter.predict(self.output(inputs))
         if not maps:

@@ -61,5 +61,13 @@ def validity(members: Sequence[Prediction], targets: Targets) -> tuple[Tensor, T
 
 
 def mean_of_valid(values: Tensor, valid: Tensor) -> Tensor:
-    """Mean of ``(..., N)`` values over the valid ones; 0 if none is valid."""
+    """Mean over the valid samples.
+
+    Args:
+        values: ``(..., N)``.
+        valid: ``(..., N)`` booleans.
+
+    Returns:
+        ``(...)``; 0 if no sample is valid.
+    """
     return (values * valid).sum(-1) / valid.sum(-1).clamp(min=1)

@@ -25,8 +25,12 @@ class RunningAdvantage(WeightedKD):
     joints or classes is compared with the student on the others. All samples have the same weights,
     so the noise of single scores is averaged out.
 
-    What is kept is ``averages``, ``(2, M)`` in float32: of the difference, and of what it is
-    divided by. They are saved in checkpoints. In evaluation mode they do not change.
+    .. math::
+        A_m = \frac{\mathrm{EMA}(\sum_k w_k (s_{mk} - s_{0k}))}{\mathrm{EMA}(\sum_k w_k)}
+
+    The sums are over the items that the mentor predicts, and means over the samples. The buffer
+    ``averages``, ``(2, M)`` in float32, has the two moving averages. It is saved in checkpoints and
+    changes in training mode only.
 
     Args:
         temperature: See :class:`WeightedKD`.
