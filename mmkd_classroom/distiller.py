@@ -206,10 +206,10 @@ class Classroom:
         metainfo = self.adapter.check_samples(data_samples, metainfo)
         if not self._ranker_given:
             vars(self)['ranker'] = default_ranker(self.adapter.kind, metainfo)
-        self.ranker.bind(self.adapter.num_items, metainfo, data_samples[0])
+        self.ranker.prepare(self.adapter.num_items, metainfo, data_samples[0])
         self.ranker.to(next(self.parameters()).device)
-        self.divergence.bind(data_samples[0])
-        self.mentors.bind(metainfo)
+        self.divergence.prepare(data_samples[0])
+        self.mentors.prepare(metainfo)
         self._prepared = True
 
     def init_weights(self) -> None:

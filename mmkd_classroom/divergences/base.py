@@ -35,7 +35,7 @@ class Divergence(ABC):
                 "use 'mmkd_classroom.KLDivergence'."
             )
 
-    def bind(self, sample: Any) -> None:  # noqa: B027 (may do nothing)
+    def prepare(self, sample: Any) -> None:  # noqa: B027 (may do nothing)
         """Check a training sample. Called once, before training.
 
         Args:

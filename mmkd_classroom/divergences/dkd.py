@@ -48,7 +48,7 @@ class DKD(Divergence):
                 "Mixup): use 'mmkd_classroom.KLDivergence'."
             )
 
-    def bind(self, sample: Any) -> None:
+    def prepare(self, sample: Any) -> None:
         """See :class:`Divergence`."""
         if 'gt_score' in sample:
             raise ClassroomError(

@@ -9,6 +9,7 @@ from .decoding import (
     towards_larger,
     vector_peaks,
 )
+from .distributions import log_gaussian, log_laplace
 from .divergences import (
     correlation_distances,
     decoupled_divergence,
@@ -16,9 +17,9 @@ from .divergences import (
     softened,
     standardised,
 )
-from .drawing import log_gaussian, log_laplace
 from .filtering import active_mentors, dtkd_temperatures, gap, ranks, temperature
 from .finite import finite_samples
+from .precision import at_least_float32, without_autocast
 from .relations import (
     hint_distance,
     relation_angle_loss,
@@ -28,14 +29,7 @@ from .relations import (
     squared_distances,
 )
 from .resampling import gaussian_matrix, interpolation_matrix, triangle_matrix
-from .scores import (
-    at_least_float32,
-    correct_keypoints,
-    item_weights,
-    keypoint_similarity,
-    log_likelihood,
-    without_autocast,
-)
+from .scores import correct_keypoints, item_weights, keypoint_similarity, log_likelihood
 from .weights import (
     advantage_weights,
     confidence_weights,

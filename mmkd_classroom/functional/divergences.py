@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from .scores import at_least_float32
+from .precision import at_least_float32
 
 
 def softened(logits: Tensor, temperature: Tensor | float) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .scores import at_least_float32
+from .precision import at_least_float32
 
 
 def squared_distances(embeddings: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Scores of predictions: likelihood of the true class, similarity and correctness of joints."""
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 from torch import Tensor
+
+from .precision import at_least_float32
 
 
 def log_likelihood(logits: Tensor, target: Tensor) -> Tensor:
@@ -76,15 +76,3 @@ def item_weights(labelled: Tensor) -> Tensor:
     """
     mask = (labelled > 0).to(torch.promote_types(labelled.dtype, torch.float32))
     return mask / mask.sum(dim=-1, keepdim=True).clamp(min=1)
-
-
-def without_autocast(tensor: Tensor) -> AbstractContextManager:
-    """Context manager that disables automatic mixed precision on the device of a tensor."""
-    if tensor.device.type == 'meta':  # has no autocast
-        return nullcontext()
-    return torch.autocast(tensor.device.type, enabled=False)
-
-
-def at_least_float32(tensor: Tensor) -> Tensor:
-    """Convert half-precision tensors to float32; float32 and float64 are not changed."""
-    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

@@ -192,7 +192,7 @@ class OutputAdapter(ABC):
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:  # noqa: B027 (may do nothing)
         """Move tensors, as ``nn.Module._apply`` moves parameters."""
 
-    def bind(self, metainfo: dict | str | None) -> None:  # noqa: B027
+    def prepare(self, metainfo: dict | str | None) -> None:  # noqa: B027
         """Match the mentor's items with the student's. Called once, before training.
 
         Args:

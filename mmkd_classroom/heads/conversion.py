@@ -3,7 +3,7 @@
 The cells of both heads lie at known pixels of the student's input. A conversion keeps the position
 of the joint and the confidence of the mentor. It is a class, registered by :func:`converts` for a
 pair of heads in the file of the head that was added later. A student of any other pair is taught
-what its codec draws around the mentor's decoded joints (:meth:`KeypointAdapter.draw`).
+what its codec encodes from the mentor's decoded joints (:meth:`KeypointAdapter.encode`).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ class Conversion(ABC):
 
     Attributes:
         is_identity: Whether both formats are the same, so that values are not changed.
-        draws: Whether the heads have no conversion, so that joints are drawn.
+        from_joints: Whether the heads have no conversion, so that the mentor's joints are encoded.
     """
 
     is_identity: bool = False
-    draws: bool = False
+    from_joints: bool = False
 
     @abstractmethod
     def __call__(self, values: Values, joints: Tensor) -> Values:
@@ -99,16 +99,16 @@ class _Identity(Conversion):
         return values
 
 
-class _Drawing(Conversion):
-    """The mentor's joints, drawn by the student's codec."""
+class _FromJoints(Conversion):
+    """The mentor's joints, encoded by the student's codec."""
 
-    draws = True
+    from_joints = True
 
     def __init__(self, student: KeypointAdapter) -> None:
         self._student = student
 
     def __call__(self, values: Values, joints: Tensor) -> Values:
-        return self._student.draw(joints)
+        return self._student.encode(joints)
 
 
 _Registered = TypeVar('_Registered', bound=Callable[..., Conversion])
@@ -144,7 +144,7 @@ def build_conversion(
     pairs = itertools.product(type(mentor).__mro__, type(student).__mro__)
     pair = next((pair for pair in pairs if pair in _CONVERSIONS), None)
     if pair is None:
-        return _Drawing(student)
+        return _FromJoints(student)
     positions = [_positions(mentor, student, letterbox, axis) for axis in (0, 1)]
     same_cells = mentor.cells == student.cells and all(
         torch.allclose(row, torch.arange(len(row)).to(row), atol=1e-6) for row in positions

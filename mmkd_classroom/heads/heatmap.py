@@ -84,8 +84,8 @@ class HeatmapAdapter(KeypointAdapter):
         """See :attr:`KeypointAdapter.factor`."""
         return self.sharpness / self.unit
 
-    def draw(self, joints: Tensor) -> tuple[Tensor]:
-        """See :meth:`KeypointAdapter.draw`."""
+    def encode(self, joints: Tensor) -> tuple[Tensor]:
+        """See :meth:`KeypointAdapter.encode`."""
         x, y = (
             log_gaussian(centres, self.sigma, cells).exp()
             for centres, cells in zip(self.centres(joints), self.cells)

@@ -173,8 +173,8 @@ class KeypointAdapter(HeadAdapter):
         return Prediction(values[: len(scales)], self.factor, scales, valid, joints, confidences)
 
     @abstractmethod
-    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
-        """Draw joints as the codec draws labels, but without rounding their place.
+    def encode(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """Encode joints as the codec encodes labels, but without rounding their place.
 
         The student is taught so by a mentor whose head has no conversion to the student's.
 

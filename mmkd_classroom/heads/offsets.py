@@ -85,8 +85,8 @@ class OffsetAdapter(KeypointAdapter):
         """See :attr:`KeypointAdapter.factor`."""
         return self.sharpness
 
-    def draw(self, joints: Tensor) -> tuple[Tensor]:
-        """See :meth:`KeypointAdapter.draw`; the discs."""
+    def encode(self, joints: Tensor) -> tuple[Tensor]:
+        """See :meth:`KeypointAdapter.encode`; the discs."""
         x, y = (
             (torch.arange(cells, device=joints.device) - centres[..., None]).square()
             for centres, cells in zip(self.centres(joints), self.cells)

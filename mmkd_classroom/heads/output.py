@@ -77,7 +77,7 @@ class JointOutputAdapter(OutputAdapter):
             return joints
         return f'{joints}, {self._mentor.summary} -> {self._student.summary}'
 
-    def bind(self, metainfo: dict | str | None) -> None:
+    def prepare(self, metainfo: dict | str | None) -> None:
         """Match the joints.
 
         Args:
@@ -154,7 +154,7 @@ class JointOutputAdapter(OutputAdapter):
         """See :class:`OutputAdapter`."""
         joints = at_least_float32((output.joints - self._offset) / self._scale)
         valid = output.finite[:, None] & self._has
-        if self._convert.draws:
+        if self._convert.from_joints:
             valid = valid & self._mentor.located(output.joints)
         values = self._convert(output.values, joints)
         prediction = self._student.prediction(values, joints, output.confidences, valid)

@@ -89,8 +89,8 @@ class RegressionAdapter(KeypointAdapter):
         """See :attr:`KeypointAdapter.factor`."""
         return 1.0
 
-    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
-        """See :meth:`KeypointAdapter.draw`."""
+    def encode(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`KeypointAdapter.encode`."""
         return tuple(
             log_gaussian(centres, self._width, cells)
             for centres, cells in zip(self.centres(joints), self.cells)
@@ -98,7 +98,7 @@ class RegressionAdapter(KeypointAdapter):
 
     def axes(self, output: Any) -> tuple[Tensor, ...]:
         """Logits ``(N, K, D)`` along x and y from the output of the head, with gradient."""
-        return self.draw(self.joints(output))
+        return self.encode(self.joints(output))
 
     def scales(self, output: Tensor) -> list[Tensor]:
         """Scales along x and y, ``(N, K)`` each, in cells; 0 of a head that has none."""
@@ -164,14 +164,14 @@ class RegressionAdapter(KeypointAdapter):
         """
         centre = torch.full((1, self.num_items, 2), 0.5, device='cpu')
         weights = torch.ones_like(centre[..., 0])
-        drawn, factors = self.draw(self.joints(centre)), []
-        maps = self._outer(drawn)
+        encoded, factors = self.encode(self.joints(centre)), []
+        maps = self._outer(encoded)
         for axis in (0, 1):
             moved = centre.clone()
             moved[..., axis] += _DISTANCE
             own = self._loss_of(loss, self._output(moved), centre, weights, maps)
-            axes = self.draw(self.joints(moved))
-            factors.append(float(own / kl_divergence(axes[axis], drawn[axis], 1.0).mean()))
+            axes = self.encode(self.joints(moved))
+            factors.append(float(own / kl_divergence(axes[axis], encoded[axis], 1.0).mean()))
         return tuple(factors)
 
     @staticmethod
@@ -220,12 +220,12 @@ class RLEAdapter(RegressionAdapter):
         scales = at_least_float32(values[0])[..., 2:].sigmoid()
         return self.joints(values[0]), (1 - scales).mean(dim=-1)
 
-    def draw(self, joints: Tensor) -> tuple[Tensor, ...]:
-        """See :meth:`KeypointAdapter.draw`; as narrow as the cells allow."""
+    def encode(self, joints: Tensor) -> tuple[Tensor, ...]:
+        """See :meth:`KeypointAdapter.encode`; as narrow as the cells allow."""
         centres = self.centres(joints)
-        return self.drawn(centres, [torch.zeros_like(axis) for axis in centres])
+        return self.densities(centres, [torch.zeros_like(axis) for axis in centres])
 
-    def drawn(self, centres: Sequence[Tensor], scales: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    def densities(self, centres: Sequence[Tensor], scales: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Logits along x and y, ``(N, K, D)`` each, from ``(N, K)`` each, in units of cells."""
         return tuple(
             self._density(centre, scale.clamp(min=_NARROWEST), cells)
@@ -234,7 +234,7 @@ class RLEAdapter(RegressionAdapter):
 
     def axes(self, output: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`RegressionAdapter.axes`."""
-        return self.drawn(self.centres(self.joints(output)), self.scales(output))
+        return self.densities(self.centres(self.joints(output)), self.scales(output))
 
     def scales(self, output: Tensor) -> list[Tensor]:
         """See :meth:`RegressionAdapter.scales`."""
@@ -261,8 +261,8 @@ class IntegralAdapter(RegressionAdapter):
 
     Sun et al., "Integral Human Pose Regression", ECCV 2018; Nibali et al., "Numerical Coordinate
     Regression with Convolutional Neural Networks", arXiv 1801.07372. The mean along an axis is that
-    of the map's marginal, so the marginals are compared. A mentor's joint is drawn as the codec
-    draws DSNT's labels.
+    of the map's marginal, so the marginals are compared. A mentor's joint is encoded as
+    DSNT's labels are.
 
     See :class:`KeypointAdapter` for arguments and errors.
     """
@@ -321,7 +321,7 @@ class IntegralAdapter(RegressionAdapter):
         return of_joints if only_joints else of_joints + of_maps
 
     def _output(self, joints: Tensor) -> Any:
-        return joints, self._outer(self.draw(self.joints(joints)))
+        return joints, self._outer(self.encode(self.joints(joints)))
 
 
 converts(HeatmapAdapter, RLEAdapter)(HeatmapToSimCC)
@@ -330,7 +330,7 @@ converts(SimCCAdapter, RLEAdapter)(SimCCToSimCC)
 
 @converts(RegressionAdapter, RLEAdapter)
 class RegressionToRLE(Conversion):
-    """The mentor's location and, if it has one, its scale, drawn on the student's cells.
+    """The mentor's location and, if it has one, its scale, on the student's cells.
 
     Args:
         mentor: Adapter of the mentor.
@@ -351,4 +351,4 @@ class RegressionToRLE(Conversion):
         centres = self._mentor.centres(self._mentor.joints(output))
         centres = [(c - first) / s for c, first, s in zip(centres, self._firsts, self._steps)]
         scales = [scale / s for scale, s in zip(self._mentor.scales(output), self._steps)]
-        return self._student.drawn(centres, scales)
+        return self._student.densities(centres, scales)

@@ -63,8 +63,8 @@ class SimCCAdapter(KeypointAdapter):
         """See :attr:`KeypointAdapter.factor`."""
         return self.unit
 
-    def draw(self, joints: Tensor) -> tuple[Tensor, Tensor]:
-        """See :meth:`KeypointAdapter.draw`; the values have the labels' softmax."""
+    def encode(self, joints: Tensor) -> tuple[Tensor, Tensor]:
+        """See :meth:`KeypointAdapter.encode`; the values have the labels' softmax."""
         x, y = self.centres(joints)
         return self._label(x, 0), self._label(y, 1)
 

@@ -73,10 +73,10 @@ class MentorBank:
         """Names of the mentors, which are distinct."""
         return [mentor.name for mentor in self]
 
-    def bind(self, metainfo: dict | str | None) -> None:
-        """Match the items of each mentor with the student's; see :meth:`OutputAdapter.bind`."""
+    def prepare(self, metainfo: dict | str | None) -> None:
+        """Match the items of each mentor with the student's; see :meth:`OutputAdapter.prepare`."""
         if self._owns:
-            each(lambda mentor: mentor.output_adapter.bind(metainfo), self.mentors)
+            each(lambda mentor: mentor.output_adapter.prepare(metainfo), self.mentors)
 
     def predict(self, inputs: Tensor) -> list[Prediction]:
         """Predict the student's batch ``(N, 3, H, W)`` with each mentor; see :class:`Mentor`."""

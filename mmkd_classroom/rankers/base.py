@@ -20,7 +20,7 @@ class Ranker(nn.Module, ABC):
 
     kind: str
 
-    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:  # noqa: B027
+    def prepare(self, items: int, metainfo: dict | str | None, sample: Any) -> None:  # noqa: B027
         """Read settings from the data, such as sigmas. Called once, before training.
 
         Args:

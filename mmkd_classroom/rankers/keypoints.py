@@ -87,7 +87,7 @@ class OKSRanker(KeypointRanker):
         sigmas = torch.tensor(sigmas, dtype=torch.float32) if self.given else None
         self.register_buffer('sigmas', sigmas, persistent=False)
 
-    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
+    def prepare(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
         """Look up the sigmas and check that there is one per joint."""
         if self.given and self.sigmas.numel() != items:
             raise ClassroomError(
@@ -132,7 +132,7 @@ class PCKRanker(KeypointRanker):
         self.thr = thr
         self.norm = norm
 
-    def bind(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
+    def prepare(self, items: int, metainfo: dict | str | None, sample: Any) -> None:
         """Check that samples have a ``head_size`` if ``norm='head'``."""
         if self.norm == 'head' and 'head_size' not in sample.gt_instances:
             raise ClassroomError(

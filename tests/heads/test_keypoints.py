@@ -230,7 +230,7 @@ def test_the_joints_of_other_sets_are_matched():
     config = dict(val_dataloader=dict(dataset=dict(type='AicDataset')))
     convert = output_adapter(student, mentor, config)
     _, samples = pose_batch(2, codec_name='simcc', unlabelled=0)
-    convert.bind(student.check_samples(samples))
+    convert.prepare(student.check_samples(samples))
     output = output_of(mentor, 2)
     prediction = convert(output)
     own = mentor_adapter(mentor, student, 'x', Config(config))
@@ -261,11 +261,11 @@ def test_a_data_set_without_names_is_refused_when_they_are_needed():
     convert = output_adapter(adapter_of(), mentor_of(joints=14), metainfo='aic')
     for nameless in (None, 'robots'):
         with pytest.raises(ClassroomError, match=r'give model\.adapter\.metainfo'):
-            convert.bind(nameless)
+            convert.prepare(nameless)
     with pytest.raises(ClassroomError, match=r'The student has 17 joints, its data set 14'):
-        convert.bind('aic')
+        convert.prepare('aic')
     same = output_adapter(adapter_of(), mentor_of(), metainfo='coco')
-    same.bind(None)  # in the order that both have, with a warning
+    same.prepare(None)  # in the order that both have, with a warning
     assert not same.untaught
 
 
@@ -274,9 +274,9 @@ def test_joints_are_matched_anew_for_other_data():
     convert = output_adapter(adapter_of(), mentor_of(), metainfo='coco')
     output = output_of(mentor_of())
     expected = convert(output)
-    convert.bind('h36m')
+    convert.prepare('h36m')
     assert 0 < len(convert.untaught) < 17
-    convert.bind('coco')
+    convert.prepare('coco')
     assert not convert.untaught
     assert convert(output).valid.all() and torch.equal(convert(output).joints, expected.joints)
 
@@ -293,9 +293,9 @@ def test_the_student_s_joints_may_be_named_in_the_config():
 def test_joints_that_match_by_the_table_are_listed():
     mentor = mentor_of(joints=14)
     convert = output_adapter(adapter_of(), mentor, metainfo='crowdpose')
-    convert.bind('posetrack18')  # 17 joints, with the top of the head
+    convert.prepare('posetrack18')  # 17 joints, with the top of the head
     assert convert.by_table == [('top_head', 'head_top')]
     top = joint_names('posetrack18', 'x').index('head_top')
     assert convert(output_of(mentor)).valid[:, top].all()
-    convert.bind('coco')
+    convert.prepare('coco')
     assert convert.by_table == []

@@ -144,7 +144,7 @@ def test_maps_are_drawn_as_the_codec_draws_labels(kind):
     adapter = adapter_of(kind)
     joints = whole_cells(adapter, random_joints())
     labels = encoded(adapter, joints)['heatmaps']
-    (maps,) = adapter.draw(joints)
+    (maps,) = adapter.encode(joints)
     if kind == 'offsets':
         differ = maps != labels[:, ::3]
         assert differ.float().mean() < 1e-3  # cells on the very edge of a disc
@@ -159,7 +159,7 @@ def test_axes_are_drawn_as_the_labels_of_simcc(kind):
     adapter = adapter_of(kind)
     joints = whole_cells(adapter, random_joints())
     labels = encoded(adapter, joints)
-    for axis, name in zip(adapter.draw(joints), ('keypoint_x_labels', 'keypoint_y_labels')):
+    for axis, name in zip(adapter.encode(joints), ('keypoint_x_labels', 'keypoint_y_labels')):
         label = labels[name][:, 0]
         expected = (10 * label).softmax(-1) if kind == 'simcc' else label
         torch.testing.assert_close(
@@ -173,7 +173,7 @@ def test_axes_of_integral_regression_are_marginals_of_dsnt_s_labels(kind):
     joints = whole_cells(adapter, random_joints())
     maps = encoded(adapter, joints)['heatmaps']
     maps = maps / maps.sum(dim=(-2, -1), keepdim=True)  # the head's codec does it
-    x, y = adapter.draw(joints)
+    x, y = adapter.encode(joints)
     torch.testing.assert_close(x.softmax(-1), maps.sum(-2), rtol=0, atol=5e-3)
     torch.testing.assert_close(y.softmax(-1), maps.sum(-1), rtol=0, atol=5e-3)
 
@@ -186,7 +186,7 @@ def divergence(ours, theirs, temperature=1.0):
 
 
 def prediction_at(adapter, joints):
-    return adapter.prediction(adapter.draw(joints), joints, torch.ones_like(joints[..., 0]))
+    return adapter.prediction(adapter.encode(joints), joints, torch.ones_like(joints[..., 0]))
 
 
 def test_points_diverge_by_the_head_s_own_loss():
@@ -240,8 +240,8 @@ def test_the_divergence_is_as_large_as_the_head_s_own_loss(kind):
     found = divergence(*(prediction_at(adapter, p * SIZE) for p in (moved, label))).mean()
     weights = torch.ones(1, JOINTS)
     if kind == 'dsnt':
-        x, y = (axis.softmax(-1) for axis in adapter.draw(moved * SIZE))
-        u, v = (axis.softmax(-1) for axis in adapter.draw(label * SIZE))
+        x, y = (axis.softmax(-1) for axis in adapter.encode(moved * SIZE))
+        u, v = (axis.softmax(-1) for axis in adapter.encode(label * SIZE))
         maps = [b[..., :, None] * a[..., None, :] for a, b in ((x, y), (u, v))]
         own = sum(model.head.loss_module([moved, maps[0]], [label, maps[1]], weights))
     elif kind == 'integral':
@@ -294,13 +294,13 @@ def shown(adapter, joints):
     if isinstance(adapter, RLEAdapter):
         return torch.cat([joints / size, torch.full_like(joints, -4.0)], dim=-1)
     if isinstance(adapter, IntegralAdapter):
-        x, y = (axis.softmax(-1) for axis in adapter.draw(joints))
+        x, y = (axis.softmax(-1) for axis in adapter.encode(joints))
         return joints / size, y[..., :, None] * x[..., None, :]
     if isinstance(adapter, RegressionAdapter):
         return joints / size
     if isinstance(adapter, OffsetAdapter):
         return encoded(adapter, joints)['heatmaps']
-    values = adapter.draw(joints)
+    values = adapter.encode(joints)
     return values if len(values) > 1 else values[0]
 
 

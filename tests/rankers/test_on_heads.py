@@ -38,7 +38,7 @@ def adapter_of(kind):
 
 def oks_ranker(samples):
     ranker = OKSRanker()
-    ranker.bind(JOINTS, 'coco', samples[0])
+    ranker.prepare(JOINTS, 'coco', samples[0])
     return ranker
 
 
@@ -131,7 +131,7 @@ def test_a_mentor_is_scored_on_the_labelled_joints_that_it_knows():
     theirs = mentor_adapter(mentor, student, 'model.mentors[0]', Config(), metainfo='aic')
     inputs, samples = pose_batch(2, codec_name='simcc', unlabelled=0)
     convert = student.output_adapter(theirs)
-    convert.bind('coco')
+    convert.prepare('coco')
     with torch.no_grad():
         prediction = convert(mentor(inputs, None, mode='tensor'))
     targets = student.targets(samples, CPU)

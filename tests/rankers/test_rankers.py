@@ -50,7 +50,7 @@ def of_logits(logits):
 
 
 def bound(ranker, joints=17, metainfo='coco'):
-    ranker.bind(joints, metainfo, SAMPLE)
+    ranker.prepare(joints, metainfo, SAMPLE)
     return ranker
 
 
@@ -209,7 +209,7 @@ def test_a_data_set_without_sigmas_is_named(name, joints):
 def test_a_head_size_must_be_there():
     with pytest.raises(ClassroomError, match=r"norm is 'head'.*no head_size"):
         bound(PCKRanker(norm='head'))
-    PCKRanker(norm='head').bind(16, 'mpii', SimpleNamespace(gt_instances=dict(head_size=1)))
+    PCKRanker(norm='head').prepare(16, 'mpii', SimpleNamespace(gt_instances=dict(head_size=1)))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Distributions of joints along one axis, drawn on cells at 0, 1, 2, ..."""
+"""Distributions of joints along one axis, on cells at 0, 1, 2, ..."""
 
 import torch
 from torch import Tensor
