@@ -20,13 +20,12 @@ from mmengine.runner import Runner
 
 from .cache.cache import DEFAULT_DIR, DEFAULT_VIEWS, read_manifest
 from .cache.store import Store
-from .checkpoints import register_safe_loader
 from .command import (
     add_common_arguments,
+    build_runner,
     check_types,
     parse,
     positive,
-    prepare_distributed,
     read_config,
     run,
     set_amp,
@@ -37,7 +36,6 @@ from .compose import add_cache_argument, add_classroom_arguments, set_classroom
 from .distiller import is_classroom
 from .errors import ClassroomError
 from .hooks.cache import NEEDS_EPOCHS
-from .inputs import check_data, explain_inputs
 from .tables import text_table
 
 
@@ -121,13 +119,9 @@ def _runner(args: argparse.Namespace) -> Runner:
         cfg.train_cfg.update(type='mmkd_classroom.FormatsLoop', batches=args.formats)
         cfg.model.cache = None
     cfg.load_from = args.student
+    cfg.pop('runner_type', None)
     check_types(cfg)
-    check_data(cfg)
-    register_safe_loader()
-    prepare_distributed(cfg)
-    runner = Runner.from_cfg(cfg)
-    explain_inputs(runner)
-    return runner
+    return build_runner(cfg)
 
 
 def _keep_data_alone(cfg: Config) -> None:

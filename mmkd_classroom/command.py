@@ -3,7 +3,7 @@
 import argparse
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -13,12 +13,16 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
 
 from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
+from .checkpoints import register_safe_loader
 from .distributed import lost_peer
 from .environment import EnvironmentProblem, explained
 from .errors import ClassroomError, did_you_mean, reason
 from .hub import config_file, load_config
+from .inputs import TRAINING_LOADERS, check_data, explain_inputs
 from .registry import HOOKS, MODELS
 
 
@@ -236,6 +240,25 @@ def set_mmpretrain_dataloaders(cfg: Config) -> None:
                 persistent_workers=cfg[name].get('num_workers', 0) > 0,
             )
             cfg[name] = ConfigDict({**defaults, **cfg[name]})
+
+
+def build_runner(cfg: Config, loaders: Sequence[str] = TRAINING_LOADERS) -> Runner:
+    """Build the Runner of a config, whose files are checked first.
+
+    Args:
+        cfg: The config; see :func:`prepare_distributed` for what is changed in it.
+        loaders: Keys of the data loaders that are used.
+
+    Raises:
+        ClassroomError: A file does not exist. The Runner raises it, too, for data and checkpoints
+            that it cannot use.
+    """
+    check_data(cfg, loaders)
+    register_safe_loader()
+    prepare_distributed(cfg)
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    explain_inputs(runner)
+    return runner
 
 
 def prepare_distributed(cfg: Config) -> None:

@@ -14,11 +14,12 @@ from .errors import ClassroomError, did_you_mean, reason
 from .metainfo import nested_datasets
 from .options import type_name
 
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+TRAINING_LOADERS = ('train_dataloader', 'val_dataloader')
+_LOADERS = (*TRAINING_LOADERS, 'test_dataloader')
 _FILES = ('ann_file', 'bbox_file')
 
 
-def check_data(cfg: Config, loaders: Sequence[str] = _LOADERS[:2]) -> None:
+def check_data(cfg: Config, loaders: Sequence[str] = TRAINING_LOADERS) -> None:
     """Check that the files and folders exist that the data sets and evaluators name.
 
     A relative path may begin at ``data_root`` or, as some data sets have it, at the working

@@ -68,6 +68,23 @@ def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
+def read_values(path: Path) -> Iterator[tuple[int, bytes, Any]]:
+    """Values of a file with one line of JSON each, with the line and its number from 1.
+
+    What is no JSON is passed over, because a crash may have cut a line short.
+
+    Raises:
+        ClassroomError: See :func:`read_lines`.
+        OSError: The file cannot be read.
+    """
+    for number, line in read_lines(path):
+        try:
+            value = parse(line)
+        except ValueError:
+            continue
+        yield number, line, value
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a number; ``True`` and ``False`` are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)

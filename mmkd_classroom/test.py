@@ -13,16 +13,14 @@ import re
 from mmengine import dump
 from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from .checkpoints import load_weights, register_safe_loader
+from .checkpoints import load_weights
 from .command import (
     add_common_arguments,
     add_visualization_arguments,
+    build_runner,
     default_hook,
     parse,
-    prepare_distributed,
     read_config,
     run,
     set_dumped_name,
@@ -33,7 +31,6 @@ from .command import (
 from .distiller import KEYS, is_classroom, student_config
 from .distributed import unwrapped
 from .errors import ClassroomError
-from .inputs import check_data, explain_inputs
 
 # The student's own keys may be changed, too: `model.head.loss`. Both have a data preprocessor.
 _CLASSROOM = re.compile(rf'model\.({"|".join(set(KEYS) - {"data_preprocessor"})})\b')
@@ -113,11 +110,7 @@ def _test() -> None:
         cfg.merge_from_dict(of_classroom)
         set_dumped_name(cfg, 'student')
     cfg = merge_args(student_config(cfg), args)
-    check_data(cfg, ['test_dataloader'])
-    register_safe_loader()
-    prepare_distributed(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    explain_inputs(runner)
+    runner = build_runner(cfg, ['test_dataloader'])
     model = unwrapped(runner.model)
     # The runner loads the file again, for its hooks. It would only warn about wrong keys and test
     # random weights.

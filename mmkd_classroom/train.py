@@ -12,16 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
 
-from .checkpoints import register_safe_loader
 from .command import (
     add_common_arguments,
     add_visualization_arguments,
+    build_runner,
     check_types,
     parse,
-    prepare_distributed,
     read_config,
     run,
     set_amp,
@@ -35,7 +32,6 @@ from .errors import ClassroomError
 from .files import disk_errors_explained
 from .hooks.sigterm import protect_workers
 from .hub import model_config
-from .inputs import check_data, explain_inputs
 from .mentors.entry import locate_mentors
 from .options import type_name
 
@@ -133,12 +129,8 @@ def _train() -> None:
             "runner_type is 'FlexibleRunner', which does not tell a classroom when it trains: its "
             'hooks would be missing. Leave runner_type out.'
         )
-    check_data(cfg)
-    register_safe_loader()
-    prepare_distributed(cfg)
     with disk_errors_explained(cfg.work_dir):
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        explain_inputs(runner)
+        runner = build_runner(cfg)
         protect_workers(runner)
         runner.train()
 

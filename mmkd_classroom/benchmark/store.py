@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ClassroomError, shown
 from ..files import disk_errors_explained
-from ..json_files import parse, read_lines
+from ..json_files import read_values
 
 
 class ResultStore:
@@ -57,11 +57,7 @@ class ResultStore:
     def _read(self) -> Iterator[dict[str, Any]]:
         if not self.path.exists():
             return
-        for number, line in read_lines(self.path):
-            try:
-                result = parse(line)
-            except ValueError:
-                continue  # an incomplete line: this run is done again
+        for number, _, result in read_values(self.path):  # an incomplete line: run again
             if not _is_result(result):
                 raise ClassroomError(
                     f'{self.path}: line {number} is no result of a run: {shown(result)}. Remove '

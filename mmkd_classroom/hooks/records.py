@@ -2,12 +2,13 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ..errors import ClassroomError, shown
 from ..files import disk_errors_explained, write_atomic
-from ..json_files import is_number, parse, read_lines
+from ..json_files import is_number, read_lines, read_values
 
 # Statistics in the line, in this order; the others are only in the file and the curves.
 _SHOWN = ('active', 'weight', 'score', 'share')
@@ -41,9 +42,8 @@ class RecordFile:
         """
         if not self.path.exists():
             return ''
-        self.read()  # what is wrong with it is said now, not after the training
         lines = [line for _, line in read_lines(self.path)]
-        kept = [line for line in lines if _is_of(line, iteration)]
+        kept = [line for line, record in self._complete() if record['iter'] <= iteration]
         if len(kept) == len(lines):
             return ''
         copy = Path(log_dir) / 'mentoring_before.jsonl'
@@ -60,21 +60,18 @@ class RecordFile:
         Raises:
             ClassroomError: A complete line is no record.
         """
-        if not self.path.exists():
-            return []
-        records = []
-        for number, line in read_lines(self.path):
-            try:
-                record = parse(line) if line.endswith(b'\n') else None
-            except ValueError:
-                continue
-            if record is not None and not _is_record(record):
+        return [record for _, record in self._complete()] if self.path.exists() else []
+
+    def _complete(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        for number, line, record in read_values(self.path):
+            if not line.endswith(b'\n'):
+                return
+            if not _is_record(record):
                 raise ClassroomError(
                     f'{self.path}: line {number} is no record of a classroom: {shown(record)}. '
                     'Remove this line.'
                 )
-            records += [] if record is None else [record]
-        return records
+            yield line, record
 
     def append(self, record: dict[str, Any]) -> None:
         """Append a record.
@@ -84,14 +81,6 @@ class RecordFile:
         """
         with disk_errors_explained(self.path.parent), self.path.open('a') as file:
             file.write(json.dumps(record) + '\n')
-
-
-def _is_of(line: bytes, iteration: int) -> bool:
-    """Whether a line is a complete record up to an iteration; a crash may truncate the last."""
-    try:
-        return line.endswith(b'\n') and parse(line)['iter'] <= iteration
-    except (ValueError, TypeError, KeyError):
-        return False
 
 
 def _is_record(value: Any) -> bool:

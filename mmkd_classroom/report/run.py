@@ -11,7 +11,7 @@ from mmengine.config import Config
 from ..distiller import is_classroom
 from ..errors import ClassroomError
 from ..hooks.records import RecordFile
-from ..json_files import is_number, parse, read_lines
+from ..json_files import is_number, read_values
 
 _NOT_METRICS = {'step', 'time', 'data_time'}
 
@@ -155,14 +155,8 @@ def _parts(work_dir: Path) -> list[Path]:
 
 def _read_lines(path: Path) -> Lines:
     """What MMEngine's logger wrote: lines with a ``step``, and their numbers."""
-    lines = []
-    for _, text in read_lines(path):
-        try:
-            line = parse(text)
-        except ValueError:  # a crash may truncate the last line
-            continue
-        if isinstance(line, dict):
-            lines.append({key: value for key, value in line.items() if is_number(value)})
+    values = (value for _, _, value in read_values(path) if isinstance(value, dict))
+    lines = [{key: v for key, v in value.items() if is_number(v)} for value in values]
     return [line for line in lines if 'step' in line]
 
 
