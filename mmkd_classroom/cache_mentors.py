@@ -32,7 +32,12 @@ from .command import (
     set_dumped_name,
     set_mmpretrain_dataloaders,
 )
-from .compose import add_cache_argument, add_classroom_arguments, set_classroom
+from .compose import (
+    add_cache_argument,
+    add_classroom_arguments,
+    check_overrides,
+    set_classroom,
+)
 from .distiller import is_classroom
 from .errors import ClassroomError
 from .hooks.cache import NEEDS_EPOCHS
@@ -100,6 +105,7 @@ def _runner(args: argparse.Namespace) -> Runner:
     if args.amp:
         set_amp(cfg)
     set_mmpretrain_dataloaders(cfg)
+    check_overrides(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
     if (Path(cfg.work_dir) / 'mentoring.jsonl').exists():
         raise ClassroomError(

@@ -212,6 +212,10 @@ def register_safe_loader() -> None:
     mmengine.runner.checkpoint.load_from_http = load_from_weights_only
 
 
+# MMEngine does not say which key of the config it reads.
+_OTHER_KEYS = 'load_from, or the checkpoint in an init_cfg of the student,'
+
+
 def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:
     """:func:`read_checkpoint` with the signature that MMEngine requires.
 
@@ -223,7 +227,7 @@ def load_from_weights_only(filename: str, map_location: Any | None = None) -> di
     Raises:
         ClassroomError: See :func:`read_checkpoint`; or its weights have no names.
     """
-    content = read_checkpoint(filename, map_location=map_location)
+    content = read_checkpoint(filename, key=_OTHER_KEYS, map_location=map_location)
     weights, meta = content.get('state_dict', content), content.get('meta')
     if not isinstance(weights, dict) or not all(isinstance(name, str) for name in weights):
         raise ClassroomError(

@@ -2,13 +2,13 @@
 
 import argparse
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
 
-from .distiller import MultiMentorDistiller, is_classroom
+from .distiller import KEYS, MultiMentorDistiller, is_classroom
 from .errors import ClassroomError, did_you_mean
 from .registry import MODELS
 from .strategies import DEFAULT_STRATEGY, Strategy
@@ -24,7 +24,8 @@ def add_classroom_arguments(parser: argparse.ArgumentParser) -> None:
         nargs='+',
         metavar='MENTOR',
         help="train the config's model with these mentors. Each is CONFIG=CHECKPOINT, with a path "
-        "or URL, or 'package::path' alone, with the weights of that model zoo",
+        "or URL or None (random weights), or 'package::path' alone, with the weights of that model "
+        'zoo',
     )
     parser.add_argument(
         '--strategy',
@@ -84,11 +85,37 @@ def set_classroom(
             cfg.model.cache.dir = cache
 
 
+def check_overrides(cfg: Config, options: Mapping[str, Any] | None) -> None:
+    """Check the keys of ``--cfg-options`` for a classroom, where a stock key would do nothing.
+
+    Args:
+        cfg: Config without these changes.
+        options: Value of ``--cfg-options``.
+
+    Raises:
+        ClassroomError: A key is that of a part of the classroom without ``model.``, or that of the
+            student without ``student.``.
+    """
+    if not is_classroom(cfg.get('model')):
+        return
+    for key in options or {}:
+        first, *rest = key.split('.')
+        if first in KEYS and first not in cfg:
+            raise ClassroomError(f'--cfg-options {key}: in a classroom this is model.{key}.')
+        student = cfg.model.get('student') or {}
+        if first == 'model' and rest and rest[0] not in cfg.model and rest[0] in student:
+            if rest[0] not in KEYS:
+                raise ClassroomError(
+                    f'--cfg-options {key}: in a classroom this is model.student.{".".join(rest)}.'
+                )
+
+
 def mentor_entry(word: str) -> str | dict[str, Any]:
     """Convert a value of ``--mentors`` to an entry of ``model.mentors``.
 
     Args:
-        word: ``'package::path'`` or ``'CONFIG=CHECKPOINT'``.
+        word: ``'package::path'`` or ``'CONFIG=CHECKPOINT'``; the checkpoint ``None`` stands for
+            random weights.
 
     Raises:
         ClassroomError: It is neither.
@@ -99,7 +126,7 @@ def mentor_entry(word: str) -> str | dict[str, Any]:
     """
     config, separator, checkpoint = word.partition('=')
     if config and checkpoint:
-        return dict(config=config, checkpoint=checkpoint)
+        return dict(config=config, checkpoint=None if checkpoint == 'None' else checkpoint)
     if separator or '::' not in config:
         raise ClassroomError(
             f"--mentors {word!r}: name the mentor's weights, {config or 'CONFIG'}=CHECKPOINT, by "

@@ -1,47 +1,55 @@
-"""Write the config of a classroom, after a check that it can be built.
+"""Write the config of a classroom, after a check that it can be built; or check one that is there.
 
 The check builds the student and the mentors and prints a table of them with their cost. It needs no
 data and no network. Weights in files are loaded; those with a URL are not downloaded.
 
 Examples:
+    python -m mmkd_classroom.make_classroom CLASSROOM
     python -m mmkd_classroom.make_classroom STUDENT --mentors mmpose::PATH -o classroom.py
     python -m mmkd_classroom.make_classroom STUDENT --mentors A.py=a.pth B.py=b.pth --strategy AMTML
 """
 
 import argparse
+import logging
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
 from .command import read_config, run
 from .compose import CLASSROOM, add_classroom_arguments, mentor_entry, strategy_type
 from .distiller import Classroom, is_classroom
 from .errors import ClassroomError, each, reason
+from .heads import ClassificationAdapter, HeatmapAdapter
 from .hooks.overview import overview
 from .hub import model_config
-from .mentors.entry import Entry, as_entry, read_entry
+from .mentors.entry import Entry, as_entry, locate_mentors, read_entries, read_entry
 from .metainfo import image_size, metainfo_of, read_metainfo
 
 _USUAL_SIZE = (224, 224)
+# Of any student's kind: which of them it takes is checked with the classroom.
+_MENTOR_OPTIONS = HeatmapAdapter.mentor_options | ClassificationAdapter.mentor_options
 
 
 def parse_args() -> argparse.Namespace:
     """Parse the command line."""
-    parser = argparse.ArgumentParser(description='Write the config of a classroom')
-    parser.add_argument('student', help="stock config: its path, or 'package::path'")
+    parser = argparse.ArgumentParser(description='Write, or check, the config of a classroom')
+    parser.add_argument(
+        'config',
+        help='stock config of the student, or, without --mentors, the config of a classroom, which '
+        "is checked: a path, or 'package::path'",
+    )
     add_classroom_arguments(parser)
     parser.add_argument('-o', '--out', default='classroom.py', help='file to write (%(default)s)')
     parser.add_argument('--force', action='store_true', help='write over a file that is there')
-    args = parser.parse_args()
-    if args.mentors is None:
-        parser.error('--mentors is missing: name at least one')
-    return args
+    return parser.parse_args()
 
 
 def main() -> None:
@@ -51,26 +59,37 @@ def main() -> None:
 
 def _make() -> None:
     args = parse_args()
+    cfg = read_config(args.config)
+    if is_classroom(cfg.get('model')):
+        _check(cfg, args)
+        return
+    if args.mentors is None:
+        raise ClassroomError(
+            f'--mentors is missing: name at least one. ({args.config} is no classroom, which could '
+            'be checked without it.)'
+        )
     out = Path(args.out)
     _check_out(out, args.force)
-    if is_classroom(read_config(args.student).get('model')):
-        raise ClassroomError(
-            f'{args.student} is a classroom already: name the config of its student. Flags of '
-            '`train` replace the mentors and the strategy of a classroom.'
-        )
     entries = read_mentors(args.mentors)
     strategy = None if args.strategy is None else strategy_type(args.strategy)
-    text = classroom_text(args.student, entries, strategy, out)
-    for entry in entries:
-        if _is_url(entry.checkpoint):
-            print(
-                f'{entry.checkpoint} is not fetched: this check takes random weights in its '
-                'place. The training fetches it.'
-            )
+    text = classroom_text(args.config, entries, strategy, out)
     print(overview(*build_classroom(_load(text, out), entries)))
     with out.open('w' if args.force else 'x') as file:
         file.write(text)
     print(f'{out} is written.')
+
+
+def _check(cfg: Config, args: argparse.Namespace) -> None:
+    """Print the table of a classroom that is there."""
+    if args.mentors is not None or args.strategy is not None:
+        raise ClassroomError(
+            f'{args.config} is a classroom already: leave --mentors and --strategy out to check '
+            'it. These flags of `train` replace the mentors and the strategy of a classroom.'
+        )
+    locate_mentors(cfg)
+    entries = read_entries(cfg.model.get('mentors'), _MENTOR_OPTIONS)
+    print(overview(*build_classroom(cfg, entries)))
+    print(f'{args.config} can be built. Its data were not looked at.')
 
 
 def _check_out(out: Path, force: bool) -> None:
@@ -175,7 +194,8 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
     init_default_scope(cfg.get('default_scope') or 'mmengine')
     model = model_config(cfg)
     model.mentors = [_for_check(entry) for entry in entries]
-    classroom = MODELS.build(model)
+    with _left_out('has random weights'):  # not those of the config
+        classroom = MODELS.build(model)
     student = classroom.adapter
     if student.kind == 'classes':
         classroom.prepare([_class_sample()])
@@ -186,11 +206,31 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
     return classroom, student.input_size
 
 
+@contextmanager
+def _left_out(text: str) -> Iterator[None]:
+    """Leave lines with a text out of the log."""
+    logger = MMLogger.get_current_instance()
+
+    def other(record: logging.LogRecord) -> bool:
+        return text not in record.getMessage()
+
+    logger.addFilter(other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(other)
+
+
 def _for_check(entry: Entry) -> dict[str, Any]:
-    checkpoint = None if _is_url(entry.checkpoint) else entry.checkpoint
-    config = entry.options['config']
-    config = config if '::' in config else entry.config.filename
-    return dict(config=config, checkpoint=checkpoint)
+    checkpoint, config = entry.checkpoint, entry.options['config']
+    if checkpoint is None:
+        print(f'{entry.key} has random weights: for a dry run.')
+    elif _is_url(checkpoint):
+        print(f'{checkpoint} is not fetched: this check takes random weights instead.')
+        checkpoint = None
+    if isinstance(config, str) and '::' not in config:
+        config = entry.config.filename
+    return dict(entry.options, config=config, checkpoint=checkpoint)
 
 
 def _class_sample() -> Any:

@@ -26,7 +26,12 @@ from .command import (
     set_visualization,
     set_work_dir,
 )
-from .compose import add_cache_argument, add_classroom_arguments, set_classroom
+from .compose import (
+    add_cache_argument,
+    add_classroom_arguments,
+    check_overrides,
+    set_classroom,
+)
 from .distiller import is_classroom
 from .errors import ClassroomError
 from .files import disk_errors_explained
@@ -91,6 +96,7 @@ def merge_args(cfg: Config, args: argparse.Namespace) -> Config:
     set_mmpretrain_dataloaders(cfg)
     if 'preprocess_cfg' in cfg:  # MMPose's other name for the model's data preprocessor
         cfg.model = model_config(cfg)
+    check_overrides(cfg, args.cfg_options)
     cfg.merge_from_dict(args.cfg_options)
     if is_classroom(cfg.get('model')):
         locate_mentors(cfg)

@@ -90,8 +90,9 @@ def _no_joint(mentor: Names, student: Names, key: str) -> str:
     remedy = f'Give {key}.keypoint_map = {{mentor joint: student joint}}.'
     if not numbers:
         return (
-            f"{key} has no joint of the student's: {listed(mentor)} against {listed(student)}. "
-            f'{remedy}'
+            f"{key} has no joint of the student's. Its joints: {listed(mentor)}. The student's: "
+            f'{listed(student)}. Choose another mentor, or give {key}.keypoint_map = '
+            '{mentor joint: student joint}.'
         )
     return (
         f"{key} has no joint of the student's: {numbers[0]} to {numbers[-1]} are numbers, no names:"

@@ -105,6 +105,11 @@ class CacheHook(Hook):
             f'samples, each shown {runner.max_epochs / cache.views.count:.3g} times, '
             f'{cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
         )
+        if runner.max_epochs <= cache.views.count and cache.filled() == 0:
+            runner.logger.info(
+                f'No view is shown twice in {runner.max_epochs} epochs, so this training runs the '
+                'mentors in every step. It fills the cache for the next ones.'
+            )
 
 
 def _warn_of_few_views(runner: Runner, views: int) -> None:

@@ -23,6 +23,7 @@ def final_summary(records: list[dict[str, Any]], hub: MessageHub, work_dir: str)
     parts = [
         f'The classroom after {last["iter"]} iterations (first record -> last):',
         _table(records[0], last),
+        *_warning(last),
         *_validation(scalars),
         *_time(scalars),
         f'Charts and samples: python -m mmkd_classroom.report {work_dir}',
@@ -42,6 +43,18 @@ def _table(first: dict[str, Any], last: dict[str, Any]) -> str:
     return text_table(['member', *(_SHOWN[key] for key in keys)], rows)
 
 
+def _warning(last: dict[str, Any]) -> list[str]:
+    """A note if no mentor is ahead of the student."""
+    scores = [values.get('score') for values in last['mentors'].values()]
+    own = last.get('student_score')
+    if own is None or None in scores or max(scores) > own:
+        return []
+    return [
+        'In the last record no mentor has a higher score than the student, on training samples: '
+        'see docs/choose_mentors.md, unless the student has so few that it knows them by heart.'
+    ]
+
+
 def _change(start: float | None, end: float) -> str:
     return f'{end:.2f}' if start is None else f'{start:.2f} -> {end:.2f}'
 
@@ -49,8 +62,12 @@ def _change(start: float | None, end: float) -> str:
 def _validation(scalars: dict[str, Any]) -> list[str]:
     found = {name.removeprefix('val/'): v for name, v in scalars.items() if name.startswith('val/')}
     lines = [
-        f'{name}: {values[-1]:.4g} in the end, between {values.min():.4g} and {values.max():.4g} '
-        f'in {len(values)} validations'
+        f'{name}: {values[-1]:.4g} in the end'
+        + (
+            f', between {values.min():.4g} and {values.max():.4g} in {len(values)} validations'
+            if len(values) > 1
+            else ''
+        )
         for name, values in found.items()
         if name not in _TIMES and len(values)
     ]
@@ -67,4 +84,4 @@ def _time(scalars: dict[str, Any]) -> list[str]:
         for name, values in parts.items()
         if values is not None and len(values)
     )
-    return [f'{steps.sum() / 60:.1f} minutes of training steps: {shares}the rest the student']
+    return [f'{steps.sum() / 60:.2g} minutes of training steps: {shares}the rest the student']

@@ -145,6 +145,11 @@ def _last_good(runner: Runner) -> str | None:
             f'--resume: no checkpoint in {runner.work_dir} is good:\n{faults}\nRemove them to '
             'begin anew, or give a good one: --resume PATH.'
         )
+    if path is None:
+        runner.logger.warning(
+            f'--resume: there is no checkpoint in {runner.work_dir}. The training starts from the '
+            'beginning.'
+        )
     if path is None or (not passed and named):
         return None
     runner.logger.info(f'Auto resumed from the last good checkpoint {path}.')

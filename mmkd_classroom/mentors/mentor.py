@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -201,6 +202,8 @@ def build_mentor(
         ClassroomError: The mentor's config does not build, or it cannot teach the student.
     """
     cfg, key, config = entry.options, entry.key, entry.config
+    if entry.checkpoint is None:  # the same weights when the training is resumed, and in a report
+        torch.default_generator.manual_seed(zlib.crc32(f'{name} {config.model!r}'.encode()))
     model = _build_model(config, key)
     options = {option: cfg[option] for option in adapter.mentor_options if option in cfg}
     metainfo = {'metainfo': options.pop('metainfo')} if 'metainfo' in options else {}
@@ -249,7 +252,7 @@ def load_mentor(mentor: Mentor, entry: Entry) -> None:
         ClassroomError: They cannot be downloaded or read, or do not fit.
     """
     if entry.checkpoint is None:
-        message = f'{entry.key} has random weights (checkpoint=None).'
+        message = f'{entry.key} has random weights (checkpoint=None): it is for a dry run.'
         print_log(message, 'current', logging.WARNING)
     else:
         load_weights(mentor.model, entry.checkpoint, key=f'{entry.key}.checkpoint')

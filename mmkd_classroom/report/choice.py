@@ -7,6 +7,9 @@ import numpy as np
 
 from .samples import SampleOutputs
 
+# Confidence of a mentor that is called sure.
+_SURE = 0.5
+
 
 @dataclass(frozen=True)
 class Gallery:
@@ -51,7 +54,7 @@ def _lead(outputs: SampleOutputs) -> np.ndarray:
 def _error_of_silenced(outputs: SampleOutputs) -> np.ndarray:
     """Largest product of confidence and error of a mentor that does not teach."""
     error = outputs.confidence[1:] * (1 - outputs.score[1:])
-    wrong = outputs.score[1:] < outputs.score[:1]
+    wrong = (outputs.score[1:] < outputs.score[:1]) & (outputs.confidence[1:] >= _SURE)
     return np.where((outputs.sample_weight == 0) & wrong, error, -np.inf).max(axis=0)
 
 
