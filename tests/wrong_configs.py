@@ -485,7 +485,8 @@ DATA = [
     Case(
         'classes',
         {'load_from': 'no_such.pth'},
-        "checkpoint = 'no_such.pth': there is no such file (sought at …/no_such.pth).",
+        "load_from or init_cfg.checkpoint = 'no_such.pth': there is no such file (sought at "
+        '…/no_such.pth).',
     ),
     Case(
         'classes',

@@ -264,6 +264,17 @@ def test_views_that_are_shown_too_often_are_said(views, warned, tmp_path, fresh_
     assert all('is shown 10 times' in text and 'views = 1,' in text for text in warnings)
 
 
+@pytest.mark.parametrize('views, said', [(2, True), (1, False)])
+def test_that_a_training_only_fills_it_is_said(views, said, tmp_path, fresh_runners):
+    room = Room('classes', tmp_path, epochs=2, views=views)
+    for name, expected in (('first', said), ('second', False)):
+        runner = room.runner(name)
+        lines = []
+        runner.logger.info = lines.append
+        runner.train()
+        assert any('runs the mentors in every step' in line for line in lines) == expected
+
+
 # --- what cannot be cached ----------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ RECORDS = [
         iter=iteration,
         epoch=1,
         student_score=score,
-        mentors=dict(a=dict(active=0.9, score=0.5, share=0.25, invalid=0)),
+        mentors=dict(a=dict(active=0.9, score=0.75, share=0.25, invalid=0)),
     )
     for iteration, score in ((10, 0.125), (20, 0.5))
 ]
@@ -42,12 +42,24 @@ def test_the_summary_fits_on_a_screen(fresh_runners):
     assert lines == [
         'The classroom after 20 iterations (first record -> last):',
         'member   teaches       score         share of loss',
-        'a        0.90 -> 0.90  0.50 -> 0.50  0.25 -> 0.25',
+        'a        0.90 -> 0.90  0.75 -> 0.75  0.25 -> 0.25',
         'student                0.12 -> 0.50',
         'AP: 0.5 in the end, between 0.25 and 0.75 in 3 validations',
-        '2.0 minutes of training steps: waiting for data 10%, mentors 50%, the rest the student',
+        '2 minutes of training steps: waiting for data 10%, mentors 50%, the rest the student',
         'Charts and samples: python -m mmkd_classroom.report work',
     ]
+
+
+def test_that_no_mentor_is_ahead_is_said(fresh_runners):
+    for score, said in ((0.75, False), (0.5, True), (0.25, True)):
+        mentors = dict(a=dict(active=0.9, score=score), b=dict(active=0.9, score=0.125))
+        text = final_summary([dict(RECORDS[-1], mentors=mentors)], hub(), 'work')
+        assert ('no mentor has a higher score than the student' in text) == said
+
+
+def test_one_validation_has_no_range(fresh_runners):
+    text = final_summary(RECORDS, hub(val__AP=[0.25], train__time=[0.5] * 6), 'work')
+    assert 'AP: 0.25 in the end\n0.05 minutes of training' in text
 
 
 def test_one_record_and_no_scalars(fresh_runners):

@@ -113,7 +113,12 @@ def test_a_good_last_one_is_left_to_mmengine(train, tmp_path):
     train(epochs=1)
     log = log_of(train(epochs=2, resume=True))
     assert f'Auto resumed from the latest checkpoint {tmp_path / "work/epoch_1.pth"}.' in log
-    assert 'last good' not in log
+    assert 'last good' not in log and 'there is no checkpoint' not in log
+
+
+def test_a_training_that_has_none_begins_with_a_warning(train, tmp_path):
+    log = log_of(train(epochs=1, resume=True))
+    assert f'WARNING - --resume: there is no checkpoint in {tmp_path / "work"}. The tr' in log
 
 
 def test_if_none_is_good_nothing_begins_anew(train, tmp_path):

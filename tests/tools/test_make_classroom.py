@@ -1,6 +1,7 @@
 """`make_classroom.py` writes a classroom that trains, after a check without data or network."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -117,6 +118,30 @@ def test_names_of_the_zoo(room, run_tool, capsys, monkeypatch):
     assert 'scored by OKSRanker' in shown and "times the student's alone" in shown
     model = Config.fromfile('classroom.py').model
     assert model.mentors == [*mentors[:2], dict(config=RTMPOSE.format('t'), checkpoint=URL)]
+
+
+@pytest.mark.parametrize('kind', ['pose', 'class'])
+def test_a_classroom_that_is_there_is_checked(kind, room, run_tool, capsys, monkeypatch):
+    """With the options of its mentors, without its data, and nothing is written."""
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
+    (Path('rooms') / 'room.py').write_text(
+        f"_base_ = ['../students/{kind}.py']\n"
+        "model = dict(_delete_=True, type='mmkd_classroom.MultiMentorDistiller',\n"
+        f"    student=_base_.model, mentors=[dict(config='students/{kind}.py', name='mine',\n"
+        f"    checkpoint={URL!r}, precision='bf16'), dict(name='random', checkpoint=None,\n"
+        f"    config='students/{kind}.py')])\n"
+    )
+    shutil.rmtree(f'{kind}_data')
+    before = sorted(room.rglob('*'))
+    run_tool('make_classroom', 'rooms/room.py')
+    shown = capsys.readouterr().out
+    assert re.search(r'^mine .* bf\w*16 +all ', shown, re.MULTILINE) and 'can be built' in shown
+    assert f'{URL} is not fetched' in shown and 'mentors[1] has random weights' in shown
+    assert 'WARNING' not in shown and sorted(room.rglob('*')) == before
+    with pytest.raises(SystemExit, match='is a classroom already: leave --mentors'):
+        run_tool('make_classroom', 'rooms/room.py', '--mentors', 'A=a.pth')
+    with pytest.raises(SystemExit, match=f'--mentors is missing.*{kind}.py is no classroom'):
+        run_tool('make_classroom', f'students/{kind}.py')
 
 
 def test_nothing_is_written_over(room, run_tool):

@@ -14,7 +14,7 @@ from fixtures import (
 )
 from mmengine.config import Config
 
-from mmkd_classroom import train
+from mmkd_classroom import command
 from mmkd_classroom.compose import set_classroom, strategy_names
 
 WRITERS = {
@@ -107,6 +107,31 @@ def test_mentors_replace_those_of_a_classroom(student, run_tool):
     assert entry.checkpoint == 'classroom_mentor_1.pth'
 
 
+@pytest.mark.parametrize(
+    'option, message',
+    [
+        ('strategy.type=AVER', r'strategy\.type: in a classroom this is model\.strategy\.type\.'),
+        ('cache.views=2', r'cache\.views: in a classroom this is model\.cache\.views\.'),
+        ('model.head.loss=None', r'this is model\.student\.head\.loss\.'),
+    ],
+)
+def test_stock_keys_of_options_are_told(option, message, student, run_tool):
+    """They would change nothing, without a word."""
+    with pytest.raises(SystemExit, match=message):
+        run_tool('train', 'classroom.py', '--cfg-options', option)
+    with pytest.raises(SystemExit, match=message):
+        run_tool('cache_mentors', 'classroom.py', '--cfg-options', option)
+    assert not Path('work_dirs').exists()
+
+
+def test_random_mentors_are_the_same_when_training_is_resumed(student, run_tool, capsys):
+    flags = ['student.py', '--mentors', 'student.py=None', '--cache', 'cache', '--no-validate']
+    run_tool('train', *flags)
+    run_tool('train', *flags, '--resume', '--cfg-options', 'train_cfg.max_epochs=2')
+    assert len(list(Path('cache').iterdir())) == 1
+    assert 'has random weights (checkpoint=None): it is for a dry run' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize('kind', ['mmpose', 'mmpretrain'])
 def test_stock_prefixes(kind, run_tool, tmp_path, monkeypatch):
     """All by name, up to the weights of the zoo, which are not fetched."""
@@ -123,7 +148,7 @@ def test_stock_prefixes(kind, run_tool, tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'download_url_to_file', refuse)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))  # where nothing is cached
-    monkeypatch.setattr(train, 'check_data', lambda cfg: None)  # COCO is not here
+    monkeypatch.setattr(command, 'check_data', lambda cfg, loaders: None)  # COCO is not here
     with pytest.raises(SystemExit, match=r'model.mentors\[0\].checkpoint'):
         run_tool('train', name, '--mentors', name)
     (url,) = asked
