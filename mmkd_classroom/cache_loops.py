@@ -31,6 +31,8 @@ FORMATS = (
 class _Loop(EpochBasedTrainLoop):
     """An epoch without training."""
 
+    trains = False
+
     def run_iter(self, idx: int, data_batch: dict[str, Any]) -> None:
         """Process a batch."""
         self.runner.call_hook('before_train_iter', batch_idx=idx, data_batch=data_batch)

@@ -213,7 +213,7 @@ def register_safe_loader() -> None:
 
 
 # MMEngine does not say which key of the config it reads.
-_OTHER_KEYS = 'load_from or init_cfg.checkpoint'
+_OTHER_KEYS = 'load_from or an init_cfg.checkpoint'
 
 
 def load_from_weights_only(filename: str, map_location: Any | None = None) -> dict[str, Any]:

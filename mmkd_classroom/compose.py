@@ -98,16 +98,16 @@ def check_overrides(cfg: Config, options: Mapping[str, Any] | None) -> None:
     """
     if not is_classroom(cfg.get('model')):
         return
+    student = cfg.model.get('student') or {}
     for key in options or {}:
         first, *rest = key.split('.')
+        right = None
         if first in KEYS and first not in cfg:
-            raise ClassroomError(f'--cfg-options {key}: in a classroom this is model.{key}.')
-        student = cfg.model.get('student') or {}
-        if first == 'model' and rest and rest[0] not in cfg.model and rest[0] in student:
-            if rest[0] not in KEYS:
-                raise ClassroomError(
-                    f'--cfg-options {key}: in a classroom this is model.student.{".".join(rest)}.'
-                )
+            right = f'model.student.{key}' if first in student else f'model.{key}'
+        elif first == 'model' and rest and rest[0] not in cfg.model and rest[0] in student:
+            right = f'model.student.{".".join(rest)}'
+        if right is not None:
+            raise ClassroomError(f'--cfg-options {key}: in a classroom this is {right}.')
 
 
 def mentor_entry(word: str) -> str | dict[str, Any]:

@@ -347,7 +347,7 @@ def _revive(stock: type[nn.Module]) -> Classroom:
 
 def _anomalies(mentors: Sequence[Prediction]) -> dict[str, Tensor]:
     """Number of samples with constant and with huge outputs of each mentor, ``(M,)`` each."""
-    # What a conversion draws may be far from 0 where nothing is wrong with the mentor.
+    # What a conversion returns may be far from 0 where nothing is wrong with the mentor.
     counts = [count_anomalies(m.raw or m.values, m.valid.any(dim=1)) for m in mentors]
     constant, huge = (torch.stack(count) for count in zip(*counts))
     return dict(constant=constant, huge=huge)

@@ -46,8 +46,8 @@ def check_data(cfg: Config, loaders: Sequence[str] = TRAINING_LOADERS) -> None:
                 for image, prefix in prefixes.items():
                     where = '.'.join(filter(None, [f'{key}.data_prefix', image]))
                     _check_path(where, prefix, part.get('data_root'), 'folder')
-        evaluators = cfg.get(name.replace('dataloader', 'evaluator'))
         key = name.replace('dataloader', 'evaluator')
+        evaluators = cfg.get(key)
         listed = isinstance(evaluators, (list, tuple))
         for index, evaluator in enumerate(evaluators if listed else [evaluators]):
             if isinstance(loader, dict) and isinstance(evaluator, dict):

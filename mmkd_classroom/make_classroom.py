@@ -10,6 +10,7 @@ Examples:
 """
 
 import argparse
+import inspect
 import logging
 import os
 import tempfile
@@ -23,19 +24,18 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 
-from .command import read_config, run
+from .command import check_types, read_config, run
 from .compose import CLASSROOM, add_classroom_arguments, mentor_entry, strategy_type
 from .distiller import Classroom, is_classroom
 from .errors import ClassroomError, each, reason
-from .heads import ClassificationAdapter, HeatmapAdapter
+from .heads import HeadAdapter
 from .hooks.overview import overview
 from .hub import model_config
 from .mentors.entry import Entry, as_entry, locate_mentors, read_entries, read_entry
 from .metainfo import image_size, metainfo_of, read_metainfo
+from .registry import TASK_UTILS
 
 _USUAL_SIZE = (224, 224)
-# Of any student's kind: which of them it takes is checked with the classroom.
-_MENTOR_OPTIONS = HeatmapAdapter.mentor_options | ClassificationAdapter.mentor_options
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +47,7 @@ def parse_args() -> argparse.Namespace:
         "is checked: a path, or 'package::path'",
     )
     add_classroom_arguments(parser)
-    parser.add_argument('-o', '--out', default='classroom.py', help='file to write (%(default)s)')
+    parser.add_argument('-o', '--out', help='file to write; by default classroom.py')
     parser.add_argument('--force', action='store_true', help='write over a file that is there')
     return parser.parse_args()
 
@@ -68,7 +68,7 @@ def _make() -> None:
             f'--mentors is missing: name at least one. ({args.config} is no classroom, which could '
             'be checked without it.)'
         )
-    out = Path(args.out)
+    out = Path(args.out or 'classroom.py')
     _check_out(out, args.force)
     entries = read_mentors(args.mentors)
     strategy = None if args.strategy is None else strategy_type(args.strategy)
@@ -81,15 +81,28 @@ def _make() -> None:
 
 def _check(cfg: Config, args: argparse.Namespace) -> None:
     """Print the table of a classroom that is there."""
+    check_types(cfg)
+    if args.out is not None or args.force:
+        raise ClassroomError(
+            f'{args.config} is a classroom already. It is checked, and nothing is written: leave '
+            '--out and --force out.'
+        )
     if args.mentors is not None or args.strategy is not None:
         raise ClassroomError(
             f'{args.config} is a classroom already: leave --mentors and --strategy out to check '
             'it. These flags of `train` replace the mentors and the strategy of a classroom.'
         )
     locate_mentors(cfg)
-    entries = read_entries(cfg.model.get('mentors'), _MENTOR_OPTIONS)
+    # Of any student's kind: which of them it takes is checked with the classroom.
+    kinds = [kind for kind in TASK_UTILS.module_dict.values() if _is_adapter(kind)]
+    options = frozenset().union(*(kind.mentor_options for kind in kinds))
+    entries = read_entries(cfg.model.get('mentors'), options)
     print(overview(*build_classroom(cfg, entries)))
     print(f'{args.config} can be built. Its data were not looked at.')
+
+
+def _is_adapter(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, HeadAdapter)
 
 
 def _check_out(out: Path, force: bool) -> None:
@@ -150,7 +163,8 @@ def _entry_text(entry: Entry, out: Path) -> str:
     if checkpoint == 'zoo':
         return repr(config)
     config = _rebased(config, entry.config.filename, out)
-    checkpoint = _rebased(checkpoint, entry.checkpoint, out)
+    if checkpoint is not None:
+        checkpoint = _rebased(checkpoint, entry.checkpoint, out)
     return f'dict(config={config!r}, checkpoint={checkpoint!r})'
 
 
@@ -248,6 +262,7 @@ def _pose_sample(joints: int, metainfo: dict[str, Any] | None) -> Any:
     sample.gt_instances = InstanceData(
         keypoints_visible=torch.ones(1, joints).numpy(),
         transformed_keypoints=torch.zeros(1, joints, 2).numpy(),
+        head_size=torch.ones(1).numpy(),  # which data have is not known here
     )
     return sample
 

@@ -255,6 +255,11 @@ def test_a_ranker_that_does_not_fit_the_task(kind, ranker, refused):
         ('pose', dict(adapter=dict(key='x')), r"model\.adapter has no option 'key'"),
         ('pose', dict(adapter='HeatmapAdapter'), r'model\.adapter is .*write dict'),
         ('pose', dict(adapter=dict(sharpness=0.0)), r'model\.adapter\.sharpness is 0'),
+        (
+            'pose',
+            dict(ranker=dict(type='PCKRanker', correct_thr=50.0)),
+            r'model\.ranker\.correct_thr is 50\.0: it must be between 0 and 1',
+        ),
         ('pose', dict(divergence=dict(type='DKD')), r'model\.divergence is DKD.*keypoints'),
         ('classes', dict(divergence=dict(type='MSE')), r'model\.divergence is MSE.*classes'),
         ('classes', dict(divergence=dict(type='DKDD')), r"did you mean 'DKD'"),

@@ -64,8 +64,8 @@ def classroom(folder, student, mentors, **strategy):
     return cfg
 
 
-# Students that heatmaps teach by what is drawn around their joints.
-DRAWN = ('point', 'integral', 'dsnt', 'offsets')
+# Students that heatmaps teach by what is encoded from their joints.
+ENCODED = ('point', 'integral', 'dsnt', 'offsets')
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_every_kind_of_mentor_teaches(student, granularity, tmp_path):
         assert scalars[f'mentor/{member.name}/invalid'].current() == 0
     # Mentors teach the joints that they have: all 17, or 12 (13 with the map) of them.
     active = {m.name: scalars[f'mentor/{m.name}/active'].current() for m in bank}
-    if student in DRAWN:
+    if student in ENCODED:
         # Maps of untrained mentors without a positive value have no joint to draw.
         assert 0 < active['msra'] <= 1 and 0 < active['wholebody'] <= 1
     else:

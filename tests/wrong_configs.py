@@ -485,8 +485,12 @@ DATA = [
     Case(
         'classes',
         {'load_from': 'no_such.pth'},
-        "load_from or init_cfg.checkpoint = 'no_such.pth': there is no such file (sought at "
-        '…/no_such.pth).',
+        "load_from = 'no_such.pth': there is no such file (sought at …/no_such.pth).",
+    ),
+    Case(
+        'classes',
+        {'load_from': 'no_such.pth', 'resume': True},
+        "--resume = 'no_such.pth': there is no such file (sought at …/no_such.pth).",
     ),
     Case(
         'classes',

@@ -6,6 +6,7 @@ import math
 import resource
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -261,10 +262,11 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def _allow_files(count: int) -> None:
     """Raise the limit of open files by a number, as far as a process may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = soft + count
-    if hard != resource.RLIM_INFINITY and needed > hard:
-        needed = hard
-    resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+    if soft == resource.RLIM_INFINITY:
+        return
+    needed = soft + count if hard == resource.RLIM_INFINITY else min(soft + count, hard)
+    with suppress(ValueError, OSError):  # then a store says it, if it cannot be opened
+        resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
 
 def _gigabytes(count: int) -> str:

@@ -198,15 +198,7 @@ class RLEAdapter(RegressionAdapter):
     has_peaks = True
     head_types = ('RLEHead',)
 
-    def __init__(
-        self,
-        model: nn.Module,
-        key: str,
-        config: Config | None = None,
-        sharpness: float = 50.0,
-        metainfo: dict | str | None = None,
-    ) -> None:
-        KeypointAdapter.__init__(self, model, key, config, sharpness, metainfo)
+    __init__ = KeypointAdapter.__init__  # with `sharpness`, for heatmaps of mentors
 
     def _layout(self, model: nn.Module) -> None:
         loss = pose_head(model).loss_module

@@ -100,12 +100,14 @@ class CacheHook(Hook):
         replay(dataset, cache.views, cache.read)
         check_replayable(dataset)
         barrier()
+        filled = cache.filled()
         runner.logger.info(
             f'Cache of the mentors in {cache.dir}: {cache.views.count} views of {len(dataset)} '
             f'samples, each shown {runner.max_epochs / cache.views.count:.3g} times, '
-            f'{cache.size() / 2**20:.0f} MiB, {cache.filled():.0%} filled.'
+            f'{cache.size() / 2**20:.0f} MiB, {filled:.0%} filled.'
         )
-        if runner.max_epochs <= cache.views.count and cache.filled() == 0:
+        trains = getattr(runner.train_loop, 'trains', True)
+        if trains and runner.max_epochs <= cache.views.count and filled == 0:
             runner.logger.info(
                 f'No view is shown twice in {runner.max_epochs} epochs, so this training runs the '
                 'mentors in every step. It fills the cache for the next ones.'

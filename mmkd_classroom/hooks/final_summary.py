@@ -84,4 +84,6 @@ def _time(scalars: dict[str, Any]) -> list[str]:
         for name, values in parts.items()
         if values is not None and len(values)
     )
-    return [f'{steps.sum() / 60:.2g} minutes of training steps: {shares}the rest the student']
+    minutes = steps.sum() / 60
+    spent = f'{minutes:.0f}' if minutes >= 10 else f'{minutes:.2g}'
+    return [f'{spent} minutes of training steps: {shares}the rest the student']

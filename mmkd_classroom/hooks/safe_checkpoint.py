@@ -160,8 +160,13 @@ def _named(runner: Runner) -> None:
     """Check the checkpoint that the command line or the config names."""
     source = str(runner._load_from)
     path = Path(source).expanduser()
-    if '://' in source or not path.is_file():  # MMEngine, or our loader, says it
+    option = '--resume' if runner._resume else 'load_from'
+    if '://' in source or path.is_dir():  # MMEngine, or our loader, says it
         return
+    if not path.is_file():
+        raise ClassroomError(
+            f'{option} = {source!r}: there is no such file (sought at {path.absolute()}).'
+        )
     fault = fault_of(path, _parameters(runner))
     if fault is None or fault.kind in (FaultKind.HAS_CODE, FaultKind.NO_WEIGHTS):
         return  # the loader says what that means
@@ -170,7 +175,6 @@ def _named(runner: Runner) -> None:
         return
     good, _ = find_last_good(path.parent, _parameters(runner))
     remedy = 'no other checkpoint in its folder is good' if good is None else f'{good} is good'
-    option = '--resume' if runner._resume else 'load_from'
     raise ClassroomError(f'{option} = {source!r} {fault.text}; {remedy}. Give another one.')
 
 

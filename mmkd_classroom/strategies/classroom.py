@@ -163,6 +163,8 @@ class ClassroomKD(Strategy):
             share=share_of(per_mentor, losses),
             **member_statistics(scores, targets),
         )
+        if self.granularity == 'batch':  # by which they are ranked
+            statistics.update(score=scores.batch[1:], student_score=scores.batch[0])
         return DistillOutput(losses, statistics, weights)
 
     def _ranked(self, scores: Scores) -> Tensor:

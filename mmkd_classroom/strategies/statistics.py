@@ -22,9 +22,13 @@ def labelled_mean(values: Tensor, targets: Targets) -> Tensor:
 
 @torch.no_grad()
 def member_statistics(scores: Scores, targets: Targets) -> dict[str, Tensor]:
-    """Statistics of the members: ``score`` and ``invalid``, ``(M,)``, and ``student_score``."""
+    """Statistics of the members: ``score`` and ``invalid``, ``(M,)``, and ``student_score``.
+
+    A score is the mean over the samples with a labelled item that the member predicts.
+    """
     # A joint that a mentor does not predict is no error of it.
-    score = labelled_mean(scores.sample[..., None], targets)
+    predicts = (targets.weights * scores.valid).any(dim=-1)  # (M + 1, N)
+    score = (scores.sample * predicts).sum(dim=-1) / predicts.sum(dim=-1).clamp(min=1)
     invalid = (~scores.valid[1:].any(dim=-1)).sum(dim=-1)  # number of samples
     return dict(score=score[1:], invalid=invalid, student_score=score[0])
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmkd_classroom.cache import store as module
+from mmkd_classroom.cache.cache import _allow_files
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.errors import ClassroomError
 
@@ -141,6 +142,18 @@ def test_a_store_keeps_one_file_open(tmp_path):
     before = len(os.listdir('/proc/self/fd'))
     stores = [filled(tmp_path / str(index)) for index in range(10)]
     assert len(os.listdir('/proc/self/fd')) - before == len(stores)
+
+
+def test_a_process_may_open_the_files_of_all_views(tmp_path):
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+        _allow_files(100)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (min(356, limits[1]), limits[1])
+        _allow_files(10**9)
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] == limits[1]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_too_many_open_files_are_told(store):

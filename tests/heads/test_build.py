@@ -166,3 +166,11 @@ def test_an_adapter_that_is_not_the_head_s_is_refused(kind, model):
         return
     with pytest.raises(ClassroomError, match=r'^model\.(adapter|student)'):
         build_adapter(model, dict(type=kind))
+
+
+@pytest.mark.parametrize('name', ['point', 'integral', 'dsnt'])
+def test_heads_to_which_no_heatmap_is_converted_take_no_sharpness(name):
+    student = build(estimator(codec_name=name))
+    with pytest.raises(ClassroomError, match=r"model\.adapter has no option 'sharpness'"):
+        build_adapter(student, dict(sharpness=20.0))
+    assert build_adapter(build(estimator(codec_name='rle')), dict(sharpness=20.0)).sharpness == 20

@@ -34,7 +34,7 @@ def adapter(kind: str, size: tuple[int, int] = SIZES[0], **options) -> KeypointA
     return build_adapter(build(estimator(4, kind, size, decoder=decoder)), options)
 
 
-def drawn(adapter, joints):
+def encoded(adapter, joints):
     """What a mentor that knows the joints ``(N, K, 2)``, in its input, would say."""
     centres = [joints[..., axis] / adapter.spacing[axis] for axis in (0, 1)]
     cells = [torch.arange(count) for count in adapter.cells]
@@ -63,7 +63,9 @@ def errors(mentor, student, sizes, count=JOINTS):
     joints = 0.16 + 0.68 * torch.rand(count // 20, 20, 2, generator=generator).double()
     joints = joints * torch.tensor(sizes[1])
     scale, offset = (torch.tensor(pair).double() for pair in (place.scale, place.offset))
-    converted = build_conversion(theirs, ours, place)(drawn(theirs, joints * scale + offset), None)
+    converted = build_conversion(theirs, ours, place)(
+        encoded(theirs, joints * scale + offset), None
+    )
     return (ours.decode(converted)[0] - joints).abs().amax(dim=-1)
 
 
@@ -83,7 +85,7 @@ def test_the_joint_stays_where_it_is(mentor, student, sizes):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_the_same_form_is_left_alone(kind):
-    values = drawn(adapter(kind), 50 * torch.rand(2, 3, 2).double())
+    values = encoded(adapter(kind), 50 * torch.rand(2, 3, 2).double())
     conversion = build_conversion(adapter(kind), adapter(kind), SAME)
     assert conversion.is_identity and conversion(values, None) is values
 
@@ -121,7 +123,7 @@ def test_the_outer_product_is_the_expected_map_of_the_student_s_codec():
 
 
 def test_an_unsure_mentor_gives_a_low_map():
-    sure = drawn(adapter('simcc'), torch.tensor([[[96.0, 128.0]]]).double())
+    sure = encoded(adapter('simcc'), torch.tensor([[[96.0, 128.0]]]).double())
     conversion = build_conversion(adapter('simcc'), adapter('dark'), SAME)
     assert conversion(sure, None)[0].max() > 0.95
     assert conversion(tuple(0 * axis for axis in sure), None)[0].max() < 0.02
@@ -129,7 +131,7 @@ def test_an_unsure_mentor_gives_a_low_map():
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_converted_in_float32(dtype):
-    (maps,) = drawn(adapter('dark'), 60 + 50 * torch.rand(2, 3, 2).double())
+    (maps,) = encoded(adapter('dark'), 60 + 50 * torch.rand(2, 3, 2).double())
     maps = maps.to(dtype)
     conversion = build_conversion(adapter('dark'), adapter('simcc'), SAME)
     with torch.autocast('cpu', dtype=torch.bfloat16):
@@ -143,7 +145,7 @@ def test_the_training_labels_of_a_joint_are_converted_to_each_other():
     size = (64, 96)
     record = packed(person(3))['data_samples']
     joints = torch.from_numpy(record.gt_instances.transformed_keypoints).double()
-    labels = drawn(adapter('simcc', size), joints)
+    labels = encoded(adapter('simcc', size), joints)
     maps = build_conversion(adapter('simcc', size), adapter('dark', size), Letterbox())(
         labels, None
     )

@@ -24,7 +24,7 @@ def decoded(name, maps):
     return adapter_of(name).decode((torch.from_numpy(maps),))[0].numpy()
 
 
-def drawn(name, count, margin=0.0):
+def encoded(name, count, margin=0.0):
     """Heatmaps that a codec drew of joints anywhere in the input, and these joints."""
     generator = np.random.default_rng(0)
     size = np.array(INPUT_SIZE) - 1
@@ -51,7 +51,7 @@ def stock_decode(name, maps):
 
 
 def test_msra_is_decoded_to_the_bit():
-    maps, _ = drawn('msra', 40)
+    maps, _ = encoded('msra', 40)
     for level in (0.0, 0.05, 1.0):
         found = noisy(maps, level)
         expected = stock_decode('msra', found).astype(np.float32)
@@ -61,9 +61,9 @@ def test_msra_is_decoded_to_the_bit():
 @pytest.mark.parametrize('name, tolerance', [('dark', 0.05), ('udp', 0.01)])
 def test_dark_and_udp_are_decoded_as_by_mmpose(name, tolerance):
     """In pixels; near the border stock DARK does not refine, and UDP's steps are unbounded."""
-    maps = noisy(drawn(name, 40, margin=0.15)[0], 0.002)
+    maps = noisy(encoded(name, 40, margin=0.15)[0], 0.002)
     assert np.abs(decoded(name, maps) - stock_decode(name, maps)).max() < tolerance
-    maps, _ = drawn(name, 40)  # anywhere: at most two cells of 4 pixels
+    maps, _ = encoded(name, 40)  # anywhere: at most two cells of 4 pixels
     difference = np.abs(decoded(name, maps) - stock_decode(name, maps))
     assert difference.max() < 8 and np.median(difference) < tolerance
 
@@ -71,7 +71,7 @@ def test_dark_and_udp_are_decoded_as_by_mmpose(name, tolerance):
 @pytest.mark.parametrize('name, precision', [('msra', 3.1), ('dark', 0.05), ('udp', 0.05)])
 def test_decoding_undoes_encoding(name, precision):
     """In pixels; MSRA's plain coding is good to the quarter of a cell at best."""
-    maps, joints = drawn(name, 40, margin=0.4)
+    maps, joints = encoded(name, 40, margin=0.4)
     difference = decoded(name, maps) - joints
     assert np.abs(difference).max() < precision
     assert np.abs(difference.mean(axis=(0, 1))).max() < (0.01 if name != 'msra' else 0.5)
@@ -79,7 +79,7 @@ def test_decoding_undoes_encoding(name, precision):
 
 @pytest.mark.parametrize('name', CODECS)
 def test_the_confidence_is_the_codec_s_score(name):
-    maps = noisy(drawn(name, 4)[0], 0.1)
+    maps = noisy(encoded(name, 4)[0], 0.1)
     expected = np.stack([adapter_of(name).codec.decode(one)[1][0] for one in maps])
     _, confidences = adapter_of(name).decode((torch.from_numpy(maps),))
     np.testing.assert_array_equal(confidences.numpy(), expected)
@@ -87,7 +87,7 @@ def test_the_confidence_is_the_codec_s_score(name):
 
 @pytest.mark.parametrize('name', CODECS)
 def test_a_map_without_a_positive_value_shows_no_joint(name):
-    maps, _ = drawn(name, 1)
+    maps, _ = encoded(name, 1)
     maps[0, 3] = -maps[0, 3] - 0.1
     maps[0, 5] = 0
     (ours,) = decoded(name, maps)

@@ -73,7 +73,7 @@ STUDENTS = {
     'simcc_visibility': with_visibility('simcc', True),
     'simcc_visibility_unweighted': with_visibility('simcc', False),
 }
-DRAWN = ('offsets', 'point', 'rle', 'integral', 'dsnt')
+ENCODED = ('offsets', 'point', 'rle', 'integral', 'dsnt')
 SEVERAL_SIZES = [(name, 6) for name in CLASS_LOSSES]  # and one like the number of classes
 
 
@@ -121,7 +121,7 @@ def test_the_loss_its_gradient_and_the_output_are_stock(name, size, per_sample):
     output = stock(inputs, None, mode='tensor')
     output = output[0] if 'visibility' in name else output
     values = adapter.read(output)
-    if prediction.joints is not None and name.startswith(DRAWN):  # what is compared is drawn
+    if prediction.joints is not None and name.startswith(ENCODED):  # what is compared is encoded
         values = adapter.student_prediction(output).values
     for ours, theirs in zip(prediction.values, values, strict=True):
         assert ours.requires_grad and torch.equal(ours, theirs)

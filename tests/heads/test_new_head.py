@@ -28,7 +28,7 @@ def small():
     return megvii(size=INPUT_SIZE)
 
 
-def drawn(codec, joints, noise=0.0):
+def encoded(codec, joints, noise=0.0):
     """The codec's maps ``(N, K, H, W)`` of joints ``(N, K, 2)``."""
     generator = np.random.default_rng(1)
     maps = [codec.encode(person[None], np.ones((1, len(person))))['heatmaps'] for person in joints]
@@ -47,7 +47,7 @@ def test_it_decodes_as_the_codec(kernel_size, edge):
     codec = MegviiHeatmap(SIZE, CELLS, kernel_size)
     adapter = build_adapter(build(megvii(kernel_size)))
     assert type(adapter) is MegviiAdapter
-    maps = drawn(codec, random_joints(edge=edge), noise=3.0).astype(np.float32)
+    maps = encoded(codec, random_joints(edge=edge), noise=3.0).astype(np.float32)
     joints, scores = adapter.decode((torch.from_numpy(maps),))
     stock = [codec.decode(person) for person in maps]
     differ = np.abs(joints.numpy() - np.concatenate([s[0] for s in stock])) > 1e-3
@@ -78,7 +78,7 @@ def test_joints_stay_where_they_are_in_both_directions(student_is_megvii):
         maps = [theirs.codec.encode(p[None], np.ones((1, JOINTS)))['heatmaps'] for p in joints]
         maps = np.stack(maps)
     else:
-        maps = drawn(theirs.codec, joints)
+        maps = encoded(theirs.codec, joints)
     output = torch.from_numpy(maps).float()
     prediction = ours.output_adapter(theirs)([output] if student_is_megvii else [[output]])
     assert (prediction.joints - torch.from_numpy(joints)).abs().mean() < 1.5  # of cells of 4 pixels

@@ -123,7 +123,7 @@ def test_a_disc_needs_three_maps():
         build_adapter(model)
 
 
-# --- what is drawn -------------------------------------------------------------------------------
+# --- what is encoded -----------------------------------------------------------------------------
 
 
 def encoded(adapter, joints):
@@ -140,7 +140,7 @@ def whole_cells(adapter, joints):
 
 
 @pytest.mark.parametrize('kind', ['msra', 'dark', 'udp', 'offsets'])
-def test_maps_are_drawn_as_the_codec_draws_labels(kind):
+def test_maps_are_encoded_as_the_codec_encodes_labels(kind):
     adapter = adapter_of(kind)
     joints = whole_cells(adapter, random_joints())
     labels = encoded(adapter, joints)['heatmaps']
@@ -155,7 +155,7 @@ def test_maps_are_drawn_as_the_codec_draws_labels(kind):
 
 
 @pytest.mark.parametrize('kind', ['simcc', 'smoothed'])
-def test_axes_are_drawn_as_the_labels_of_simcc(kind):
+def test_axes_are_encoded_as_the_labels_of_simcc(kind):
     adapter = adapter_of(kind)
     joints = whole_cells(adapter, random_joints())
     labels = encoded(adapter, joints)
@@ -349,7 +349,7 @@ def test_a_sample_that_is_not_finite_teaches_nothing(kind):
 
 
 @pytest.mark.parametrize('student', ['point', 'integral', 'offsets'])
-def test_a_joint_that_a_mentor_does_not_find_is_not_drawn(student):
+def test_a_joint_that_a_mentor_does_not_find_is_not_encoded(student):
     """MMPose decodes an empty map to cell (-1, -1)."""
     maps = shown(adapter_of('udp'), random_joints(2))
     maps[0, 3] = 0.0

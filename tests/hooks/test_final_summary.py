@@ -62,6 +62,11 @@ def test_one_validation_has_no_range(fresh_runners):
     assert 'AP: 0.25 in the end\n0.05 minutes of training' in text
 
 
+def test_long_trainings_have_minutes_too(fresh_runners):
+    text = final_summary(RECORDS, hub(train__time=[600.0] * 15), 'work')
+    assert '\n150 minutes of training steps' in text
+
+
 def test_one_record_and_no_scalars(fresh_runners):
     text = final_summary(RECORDS[:1], hub(), 'work')
     assert 'after 10 iterations' in text and 'validations' not in text and 'minutes' not in text

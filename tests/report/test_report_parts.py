@@ -114,6 +114,16 @@ def test_each_gallery_shows_what_it_says():
     assert sorted(sum((g.samples for g in galleries(outputs, count=4)), [])) == [0, 1, 2, 3]
 
 
+def test_who_is_not_sure_is_not_shown_as_confidently_wrong():
+    score, weight = [[0.5, 0.5], [0.1, 0.2]], [[0, 0]]
+    for confidence, shown in (([0.4, 0.4], []), ([0.4, 0.6], [1])):
+        outputs = class_samples(
+            score, weight, [0, 0], confidence=np.array([[1.0, 1.0], confidence])
+        )
+        found = {g.title: g.samples for g in galleries(outputs, count=1)}
+        assert found.get('Confidently wrong, and silenced', []) == shown
+
+
 def test_a_sample_without_label_is_never_shown():
     outputs = class_samples([[0.5, 0.5], [0.6, 0.6]], [[1, 1]], [0, 0])
     outputs.labelled[0] = False

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from members import Room, keypoint_adapter, prediction
+from members import Room, keypoint_adapter, prediction, room
 from mmpose.codecs import MSRAHeatmap
 from toys import build, classifier, classroom_of, estimator
 
@@ -595,3 +595,15 @@ def test_classes_have_no_keypoints():
     student = build_adapter(build(classifier()))
     with pytest.raises(ClassroomError, match=r"granularity is 'keypoint'.*'sample' or 'batch'"):
         ClassroomKD(granularity='keypoint').check(student, KLDivergence())
+
+
+def test_scores_of_a_batch_are_those_that_are_ranked():
+    """For classes the geometric mean over the samples."""
+    classroom = room('classes')
+    output = classroom.output(
+        ClassroomKD(granularity='batch', tau_max=4.0), dict(loss_task=torch.tensor(2.0))
+    )
+    scores = classroom.ranker(classroom.members, classroom.targets)
+    torch.testing.assert_close(output.statistics['score'], scores.batch[1:])
+    torch.testing.assert_close(output.statistics['student_score'], scores.batch[0])
+    assert not torch.allclose(scores.batch, scores.sample.mean(dim=1))

@@ -128,7 +128,8 @@ def test_the_score_is_that_of_the_joints_that_a_mentor_has(kind):
     ]
     rows = [(i, [k for k in labelled if k < 2]) for i, labelled in rows if labelled]
     scores = [[math.exp(-nll(classroom, 1, i, k)) for k in has] for i, has in rows]
-    expected = sum(sum(row) / max(1, len(row)) for row in scores) / len(rows)
+    scores = [row for row in scores if row]  # of the others it says nothing
+    expected = sum(sum(row) / len(row) for row in scores) / len(scores)
     classroom_kd = [ClassroomKD(granularity=name, tau_max=0.0) for name in ('sample', 'keypoint')]
     for strategy in [make() for make in STRATEGIES.values()] + classroom_kd:
         output = classroom.output(strategy, dict(loss_task=torch.tensor(2.0)))

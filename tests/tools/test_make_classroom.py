@@ -123,13 +123,15 @@ def test_names_of_the_zoo(room, run_tool, capsys, monkeypatch):
 @pytest.mark.parametrize('kind', ['pose', 'class'])
 def test_a_classroom_that_is_there_is_checked(kind, room, run_tool, capsys, monkeypatch):
     """With the options of its mentors, without its data, and nothing is written."""
+    ranker = dict(pose="dict(type='PCKRanker', norm='head')").get(kind)
     monkeypatch.setattr(torch.hub, 'download_url_to_file', None)
     (Path('rooms') / 'room.py').write_text(
         f"_base_ = ['../students/{kind}.py']\n"
         "model = dict(_delete_=True, type='mmkd_classroom.MultiMentorDistiller',\n"
         f"    student=_base_.model, mentors=[dict(config='students/{kind}.py', name='mine',\n"
         f"    checkpoint={URL!r}, precision='bf16'), dict(name='random', checkpoint=None,\n"
-        f"    config='students/{kind}.py')])\n"
+        f"    config='students/{kind}.py')],\n"
+        f'    ranker={ranker})\n'
     )
     shutil.rmtree(f'{kind}_data')
     before = sorted(room.rglob('*'))
@@ -140,8 +142,21 @@ def test_a_classroom_that_is_there_is_checked(kind, room, run_tool, capsys, monk
     assert 'WARNING' not in shown and sorted(room.rglob('*')) == before
     with pytest.raises(SystemExit, match='is a classroom already: leave --mentors'):
         run_tool('make_classroom', 'rooms/room.py', '--mentors', 'A=a.pth')
+    with pytest.raises(SystemExit, match='nothing is written: leave --out and --force out'):
+        run_tool('make_classroom', 'rooms/room.py', '-o', 'other.py')
+    text = Path('rooms/room.py').read_text().replace('mmkd_classroom.Multi', 'Multi')
+    Path('rooms/room.py').write_text(text)
+    with pytest.raises(SystemExit, match="write 'mmkd_classroom.MultiMentorDistiller'"):
+        run_tool('make_classroom', 'rooms/room.py')
     with pytest.raises(SystemExit, match=f'--mentors is missing.*{kind}.py is no classroom'):
         run_tool('make_classroom', f'students/{kind}.py')
+
+
+def test_mentors_with_random_weights(room, run_tool, capsys):
+    run_tool('make_classroom', 'students/class.py', '--mentors', 'students/class.py=None')
+    (mentor,) = Config.fromfile('classroom.py').model.mentors
+    assert mentor == dict(config='students/class.py', checkpoint=None)
+    assert 'has random weights' in capsys.readouterr().out
 
 
 def test_nothing_is_written_over(room, run_tool):
