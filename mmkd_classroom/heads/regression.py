@@ -18,7 +18,7 @@ from ..structures import Prediction
 from .conversion import Conversion, Values, converts
 from .heatmap import HeatmapAdapter
 from .keypoints import KeypointAdapter, pose_head
-from .simcc import HeatmapToSimCC, SimCCAdapter, SimCCToSimCC
+from .simcc import HeatmapToSimCC, SimCCAdapter, SimCCToHeatmap, SimCCToSimCC
 
 # Cells per side of the input, and cells beyond each of its borders: four deviations of a point.
 _CELLS, _MARGIN = 256, 32
@@ -318,6 +318,29 @@ class IntegralAdapter(RegressionAdapter):
 
 converts(HeatmapAdapter, RLEAdapter)(HeatmapToSimCC)
 converts(SimCCAdapter, RLEAdapter)(SimCCToSimCC)
+
+
+@converts(RLEAdapter, HeatmapAdapter)
+class RLEToHeatmap(SimCCToHeatmap):
+    """Expected heatmap of the student's codec for a joint drawn from the mentor's distribution."""
+
+    mentor: RLEAdapter
+
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        return super().convert(self.mentor.axes(values[0]), x, y)
+
+
+@converts(RLEAdapter, SimCCAdapter)
+class RLEToSimCC(SimCCToSimCC):
+    """Interpolate the logarithms of the mentor's distributions at the student's bins."""
+
+    mentor: RLEAdapter
+    _is_smooth = True
+
+    def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
+        """See :class:`SeparableConversion`."""
+        return super().convert(self.mentor.axes(values[0]), x, y)
 
 
 @converts(RegressionAdapter, RLEAdapter)

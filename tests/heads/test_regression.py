@@ -1,6 +1,7 @@
 """Heads that regress joints, and UDP's offset maps: what their outputs mean and how they teach."""
 
 import copy
+import math
 from functools import cache
 from pathlib import Path
 
@@ -355,6 +356,34 @@ def test_a_joint_that_a_mentor_does_not_find_is_not_encoded(student):
     maps[0, 3] = 0.0
     prediction = adapter_of(student).output_adapter(adapter_of('udp'))(maps)
     assert not prediction.valid[0, 3] and prediction.valid.sum() == 2 * JOINTS - 1
+
+
+@pytest.mark.parametrize('scale', [0.02, 0.1, 0.3])
+@pytest.mark.parametrize('student', ['msra', 'udp', 'simcc'])
+def test_a_student_of_maps_learns_the_scale_of_a_mentor(student, scale):
+    """The expected heatmap, or the density, by numerical integration on a fine grid."""
+    mentor, student = adapter_of('rle'), adapter_of(student)
+    place = torch.tensor([0.4, 0.6])
+    logit = math.log(scale / (1 - scale))
+    output = torch.cat([place, torch.full((2,), logit)]).expand(1, JOINTS, 4)
+    values = student.output_adapter(mentor)(output).values
+    axes = []
+    for axis in (0, 1):
+        grid = torch.linspace(-0.125, 1.125, 20001, dtype=torch.float64)  # the cells of the mentor
+        p = (-(grid - place[axis]).abs() / scale).exp()
+        cells = torch.arange(student.cells[axis], dtype=torch.float64) * student.spacing[axis]
+        cells = (cells + student.origin[axis]) / INPUT_SIZE[axis]
+        if len(values) == 2:
+            log_p = -(cells - place[axis]).abs() / scale
+            found = (values[axis][0, 0] * student.unit).log_softmax(-1)
+            torch.testing.assert_close(found.double(), log_p.log_softmax(-1), rtol=0, atol=0.05)
+        else:
+            width = student.sigma * student.spacing[axis] / INPUT_SIZE[axis]
+            peaks = (-(((cells[:, None] - grid) / width) ** 2) / 2).exp()
+            axes.append((peaks * p).sum(1) / p.sum())
+    if axes:
+        expected = axes[1][:, None] * axes[0][None]
+        torch.testing.assert_close(values[0][0, 0].double(), expected, rtol=0.02, atol=0.005)
 
 
 @pytest.mark.parametrize('kind', ['point', 'rle', 'integral', 'dsnt'])
