@@ -336,7 +336,7 @@ class RLEToSimCC(SimCCToSimCC):
     """Interpolate the logarithms of the mentor's distributions at the student's bins."""
 
     mentor: RLEAdapter
-    _is_smooth = True
+    _is_smooth = True  # it has no label smoothing
 
     def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
         """See :class:`SeparableConversion`."""
