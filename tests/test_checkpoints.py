@@ -1,14 +1,10 @@
-import http.server
 import inspect
 import io
 import os
 import pickle
 import re
 import tarfile
-import threading
 from collections import OrderedDict
-from functools import partial
-from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -20,9 +16,7 @@ from mmpose.models import HeatmapHead
 from mmpretrain.models.backbones import beit, swin_transformer
 from torch import nn
 
-from mmkd_classroom import checkpoints
 from mmkd_classroom.checkpoints import (
-    download,
     load_weights,
     read_checkpoint,
     register_safe_loader,
@@ -405,86 +399,3 @@ class TestArchitecturesThatLoadTheirOwnWay:
             return load_weights(model, tmp_path / 'x.pth')
         with pytest.raises(ClassroomError, match='Missing key.*weight'):
             load_weights(model, tmp_path / 'x.pth')
-
-
-class TestDownloading:
-    @pytest.fixture
-    def server(self, tmp_path):
-        """A directory, its address, and the paths that were asked for."""
-        asked = []
-
-        class Handler(http.server.SimpleHTTPRequestHandler):
-            def log_message(self, *_):
-                asked.append(self.path)
-
-        (tmp_path / 'served').mkdir()
-        handler = partial(Handler, directory=str(tmp_path / 'served'))
-        with http.server.ThreadingHTTPServer(('127.0.0.1', 0), handler) as httpd:
-            threading.Thread(target=httpd.serve_forever, daemon=True).start()
-            yield tmp_path / 'served', f'http://127.0.0.1:{httpd.server_port}', asked
-            httpd.shutdown()
-
-    @pytest.fixture(autouse=True)
-    def cache(self, monkeypatch, tmp_path):
-        monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path / 'hub'))
-        return tmp_path / 'hub' / 'checkpoints'
-
-    @pytest.mark.parametrize('name', ['x-{}.pth', 'x-256x192-{}_20220913.pth', 'x.pth'])
-    def test_once(self, server, cache, model, name):
-        directory, address, asked = server
-        buffer = io.BytesIO()
-        torch.save(model.state_dict(), buffer)
-        name = name.format(sha256(buffer.getvalue()).hexdigest()[:8])
-        (directory / name).write_bytes(buffer.getvalue())
-        other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Linear(4, 2))
-        for _ in range(2):
-            load_weights(other, f'{address}/{name}')
-        assert_equal(other, model.state_dict())
-        assert len(asked) == 1 and [path.name for path in cache.iterdir()] == [name]
-
-    def test_wrong_hash_or_address(self, server, cache):
-        directory, address, _ = server
-        (directory / 'x-0123abcd.pth').write_bytes(b'not what the name says')
-        for name, reason in [('x-0123abcd.pth', 'invalid hash value'), ('none.pth', '404')]:
-            with pytest.raises(ClassroomError, match=rf'mentor = .*{name}.*{reason}'):
-                download(f'{address}/{name}', key='mentor')
-        assert not list(cache.iterdir())
-
-    @pytest.mark.parametrize(
-        'name, digest',
-        [
-            ('td-hm_hrnet-w48_8xb32-210e_coco-256x192-0e67c616_20220913.pth', '0e67c616'),
-            ('resnet18_8xb32_in1k_20210831-fbbb1da6.pth', 'fbbb1da6'),
-            ('model-20220913.pth', None),
-            ('model_20220913.pth', None),
-            ('epoch_10.pth', None),
-        ],
-    )
-    def test_names(self, name, digest):
-        found = checkpoints._HASH.search(name)
-        assert (found and found[1]) == digest
-
-    def test_other_ranks_wait(self, monkeypatch, cache):
-        def arrives():
-            cache.mkdir(parents=True)
-            (cache / 'x.pth').touch()
-
-        monkeypatch.setattr(checkpoints, 'barrier', arrives)
-        monkeypatch.setenv('LOCAL_RANK', '1')
-        assert download('http://127.0.0.1:9/x.pth') == cache / 'x.pth'
-
-    @pytest.mark.parametrize('rank, why', [('0', 'refused'), ('1', 'by the first process')])
-    def test_none_waits_for_ever(self, rank, why, monkeypatch, cache):
-        waited = []
-        monkeypatch.setattr(checkpoints, 'barrier', lambda: waited.append(True))
-        monkeypatch.setenv('LOCAL_RANK', rank)
-        with pytest.raises(ClassroomError, match=rf'could not be downloaded \(.*{why}'):
-            download('http://127.0.0.1:9/x.pth')
-        assert waited and not (cache / 'x.pth').exists()
-
-    def test_what_lies_there_is_checked(self, cache):
-        cache.mkdir(parents=True)
-        (cache / 'x-0123abcd.pth').write_bytes(b'something else')
-        message = r'mentor = .*x-0123abcd\.pth begins with [0-9a-f]{8}, not with 0123abcd'
-        with pytest.raises(ClassroomError, match=message):
-            download('http://127.0.0.1:9/x-0123abcd.pth', key='mentor')

@@ -22,14 +22,15 @@ from mmengine.runner import load_checkpoint
 from runs import config
 from torch import nn
 
-from mmkd_classroom import checkpoints
+from mmkd_classroom import checkpoints, downloads
 from mmkd_classroom.benchmark.plan import read_plan
 from mmkd_classroom.benchmark.runs import slug
 from mmkd_classroom.benchmark.store import ResultStore
 from mmkd_classroom.cache.cache import read_manifest
 from mmkd_classroom.cache.store import Store
 from mmkd_classroom.cache_mentors import list_caches, prune
-from mmkd_classroom.checkpoints import download, read_checkpoint, register_safe_loader
+from mmkd_classroom.checkpoints import read_checkpoint, register_safe_loader
+from mmkd_classroom.downloads import download
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads.class_map import class_indices
 from mmkd_classroom.hooks.records import RecordFile
@@ -306,7 +307,7 @@ def test_a_url_whose_name_leads_elsewhere(path, hub, monkeypatch):
 
 
 def test_a_server_that_says_nothing(hub, monkeypatch):
-    monkeypatch.setattr(checkpoints, '_PATIENCE', 0.2)
+    monkeypatch.setattr(downloads, '_PATIENCE', 0.2)
     with socket.create_server(('127.0.0.1', 0)) as server:
         with pytest.raises(ClassroomError, match='could not be downloaded.*timed out'):
             download(f'http://127.0.0.1:{server.getsockname()[1]}/x.pth')

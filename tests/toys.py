@@ -15,7 +15,7 @@ JOINTS = 17  # COCO's, so that its sigmas apply
 INPUT_SIZE = (64, 96)  # width, height
 HEATMAP_SIZE = (16, 24)
 
-_CODECS = dict(
+CODECS = dict(
     msra=dict(type='MSRAHeatmap', sigma=2),
     dark=dict(type='MSRAHeatmap', sigma=2, unbiased=True, blur_kernel_size=11),
     udp=dict(type='UDPHeatmap', sigma=2, blur_kernel_size=11),
@@ -44,9 +44,9 @@ def codec(name: str = 'msra', input_size: tuple[int, int] = INPUT_SIZE) -> dict:
         input_size: Width and height of the input.
     """
     size = dict(input_size=input_size)
-    if _CODECS[name]['type'] not in ('SimCCLabel', 'RegressionLabel'):
+    if CODECS[name]['type'] not in ('SimCCLabel', 'RegressionLabel'):
         size['heatmap_size'] = tuple(pixels // 4 for pixels in input_size)
-    return dict(_CODECS[name], **size)
+    return dict(CODECS[name], **size)
 
 
 def classifier(width: int = 8, **head: Any) -> dict:

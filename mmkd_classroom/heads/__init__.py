@@ -4,10 +4,11 @@ from .base import HeadAdapter, OutputAdapter
 from .build import build_adapter, mentor_adapter
 from .classification import ClassificationAdapter
 from .heatmap import HeatmapAdapter
+from .integral import IntegralAdapter
 from .keypoints import KeypointAdapter
 from .megvii import MegviiAdapter
 from .offsets import OffsetAdapter
-from .regression import IntegralAdapter, RegressionAdapter, RLEAdapter
+from .regression import RegressionAdapter, RLEAdapter
 from .simcc import SimCCAdapter
 
 __all__ = [

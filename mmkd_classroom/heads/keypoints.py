@@ -1,30 +1,25 @@
 """Common parts of the head adapters for MMPose's top-down pose estimators."""
 
-import copy
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.structures import InstanceData
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ..dry_run import dry_run
 from ..errors import ClassroomError
-from ..functional import item_weights
 from ..metainfo import joint_names, metainfo_of
 from ..structures import JointTargets, Letterbox, Prediction
 from .base import HeadAdapter, StockLoss
 from .capture import captured_loss, wrapped
 from .output import JointOutputAdapter
-
-# Ratio of person area to box area if no area is annotated; the same as in MMPose and xtcocotools.
-_BODY_SHARE = 0.53
+from .pose_models import is_top_down, pose_head, predicts_visibility
+from .pose_samples import joint_count, joint_targets, with_predictions
 
 
 class KeypointAdapter(HeadAdapter):
@@ -255,20 +250,7 @@ class KeypointAdapter(HeadAdapter):
         self, data_samples: Sequence[Any], metainfo: dict | None = None
     ) -> dict | str | None:
         """Check that samples have the visibility and the joints in input space."""
-        instances = data_samples[0].gt_instances
-        if 'keypoints_visible' not in instances:
-            raise ClassroomError(
-                'The training samples have no keypoints_visible: the data set in '
-                'train_dataloader.dataset must give the visibility of each joint, or every '
-                'missing joint would count as labelled.'
-            )
-        if 'transformed_keypoints' not in instances:
-            raise ClassroomError(
-                'The training samples have no joints in input space: write '
-                "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
-                'train_dataloader.dataset.pipeline.'
-            )
-        joints = instances.transformed_keypoints.shape[1]
+        joints = joint_count(data_samples[0])
         if joints != self.num_items:
             raise ClassroomError(
                 f'The training samples have {joints} joints, the student {self.num_items} '
@@ -336,36 +318,15 @@ class KeypointAdapter(HeadAdapter):
         return mean_per_sample(loss)
 
     def targets(self, data_samples: Sequence[Any], device: torch.device) -> JointTargets:
-        """Joints in input pixels, copied to the device in one asynchronous transfer."""
-        host = torch.from_numpy(np.stack([_host_targets(sample) for sample in data_samples]))
-        if device.type == 'cuda':
-            host = host.pin_memory()
-        table = host.to(device, non_blocking=True)
-        labelled = torch.cat([_labelled(sample) for sample in data_samples])
-        return JointTargets(
-            joints=table[:, 3:].unflatten(1, (-1, 2)),
-            weights=item_weights(labelled.to(device, non_blocking=True)),
-            area=table[:, 0],
-            bbox_size=table[:, 1],
-            head_size=table[:, 2],
-        )
+        """Joints in input pixels."""
+        return joint_targets(data_samples, device)
 
     def write(
         self, prediction: Prediction, data_samples: Sequence[Any], student: nn.Module
     ) -> list[Any]:
         """Copy the samples with predicted instances, in pixels of the image."""
-        joints = self.stock_joints(prediction.joints)[:, None].cpu().numpy()
-        scores = (prediction.confidences * prediction.valid)[:, None].float().cpu().numpy()
-        instances = [
-            InstanceData(keypoints=keypoints, keypoint_scores=score)
-            for keypoints, score in zip(joints, scores)
-        ]
-        samples = copy.deepcopy(list(data_samples))
-        for sample, has in zip(samples, prediction.valid.cpu().numpy()):
-            # A joint that the mentor does not predict is not counted as an error.
-            if 'keypoints_visible' in sample.gt_instances:
-                sample.gt_instances.keypoints_visible *= has
-        return student.add_pred_to_datasample(instances, None, samples)
+        joints = self.stock_joints(prediction.joints)
+        return with_predictions(data_samples, joints, prediction, student)
 
     def output_adapter(
         self,
@@ -377,30 +338,6 @@ class KeypointAdapter(HeadAdapter):
         letterbox = letterbox or Letterbox()
         mentor.sharpness = self.sharpness  # an option of the classroom, not of a mentor
         return JointOutputAdapter(mentor, self, letterbox, keypoint_map)
-
-
-def is_top_down(model: nn.Module) -> bool:
-    """Whether a model is MMPose's ``TopdownPoseEstimator``, checked without importing MMPose."""
-    kinds = type(model).__mro__
-    if not any(kind.__module__.startswith('mmpose.') for kind in kinds):
-        return False
-    return 'TopdownPoseEstimator' in (kind.__name__ for kind in kinds)
-
-
-def pose_head(model: nn.Module) -> nn.Module:
-    """Return the head that predicts joints: the one in ``VisPredictHead``, or the head itself."""
-    return model.head.pose_head if predicts_visibility(model) else model.head
-
-
-def predicts_visibility(model: nn.Module) -> bool:
-    """Whether the head returns joints and their visibility (``VisPredictHead``)."""
-    from mmpose.models.heads import VisPredictHead
-
-    return isinstance(model.head, VisPredictHead)
-
-
-def _types(module: Any, names: Sequence[str]) -> tuple[type, ...]:
-    return tuple(getattr(module, name) for name in names)
 
 
 def mean_per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -422,18 +359,5 @@ def _with_train_cfg(train_cfg: dict, loss: Callable) -> Callable:
     return partial(loss, train_cfg=train_cfg)
 
 
-def _labelled(sample: Any) -> Tensor:
-    """Weights of the joints, ``(1, K)``, positive if labelled; of the last level if several."""
-    weights = sample.gt_instance_labels.keypoint_weights
-    return weights[-1] if weights.ndim == 3 else weights
-
-
-def _host_targets(sample: Any) -> np.ndarray:
-    """One row of a sample: area, box size, head size and 2K coordinates, in input pixels."""
-    instances, meta = sample.gt_instances, sample.metainfo
-    zoom = np.asarray(meta['input_size'], np.float32) / np.asarray(meta['input_scale'], np.float32)
-    x1, y1, x2, y2 = instances.bboxes[0]
-    area = (meta.get('raw_ann_info') or {}).get('area') or _BODY_SHARE * (x2 - x1) * (y2 - y1)
-    head: list[float] = list(np.ravel(instances.get('head_size', 0.0)))[:1]
-    sizes = [area * zoom.prod(), max(x2 - x1, y2 - y1) * zoom[0], head[0] * zoom[0]]
-    return np.concatenate([sizes, np.ravel(instances.transformed_keypoints[0])]).astype(np.float32)
+def _types(module: Any, names: Sequence[str]) -> tuple[type, ...]:
+    return tuple(getattr(module, name) for name in names)

@@ -11,7 +11,8 @@ from ..functional import gaussian_matrix, log_gaussian, triangle_matrix, vector_
 from ..registry import TASK_UTILS
 from .conversion import SeparableConversion, Values, converts
 from .heatmap import HeatmapAdapter
-from .keypoints import KeypointAdapter, pose_head
+from .keypoints import KeypointAdapter
+from .pose_models import pose_head
 
 
 @TASK_UTILS.register_module()

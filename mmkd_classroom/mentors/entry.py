@@ -15,7 +15,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from ..checkpoints import check_hash
+from ..downloads import check_hash
 from ..errors import ClassroomError, did_you_mean, each, shown
 from ..hub import config_file, get_config, load_config
 from ..options import type_name

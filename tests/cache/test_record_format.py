@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from toys import build, estimator, pose_batch
+from mmengine.config import Config
+from toys import CODECS, INPUT_SIZE, build, estimator, pose_batch
 
 from mmkd_classroom.cache.record_format import RecordFormat
 from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.heads import build_adapter, mentor_adapter
+from mmkd_classroom.mentors.input_adapter import letterbox
 from mmkd_classroom.structures import MentorOutput
 
 
@@ -140,3 +143,27 @@ def test_what_half_precision_cannot_hold_is_cut_off():
     )
     record_format = format_of(output, 1.0, 'fp16')
     assert record_format.unpack(record_format.pack(output)).values[0].isfinite().all()
+
+
+@pytest.mark.parametrize('student', CODECS)
+@pytest.mark.parametrize('mentor', CODECS)
+def test_records_of_any_head_give_the_same_predictions(mentor, student):
+    cfg = estimator(codec_name=mentor, input_size=(128, 128))
+    adapter = build_adapter(build(estimator(codec_name=student)))
+    model = build(cfg, seed=1)
+    frame = letterbox(INPUT_SIZE, (128, 128))[1]
+    its_adapter = mentor_adapter(model, adapter, 'model.mentors[0]', Config(dict(model=cfg)))
+    output_adapter = adapter.output_adapter(its_adapter, frame)
+    with torch.no_grad():
+        output = output_adapter.read(model.eval()(torch.randn(3, 3, 128, 128), None, 'tensor'))
+    record_format = format_of(output, output_adapter.factor, 'fp32')
+    expected, again = (
+        output_adapter.predict(given)
+        for given in (output, record_format.unpack(record_format.pack(output)))
+    )
+    assert torch.equal(again.joints, expected.joints)
+    assert torch.equal(again.confidences, expected.confidences)
+    assert torch.equal(again.valid, expected.valid)
+    assert len(again.values) == len(expected.values)
+    for ours, theirs in zip(again.values, expected.values):
+        assert torch.equal(ours, theirs)

@@ -109,7 +109,9 @@ def test_it_trains_as_student_and_as_mentor():
 def test_a_head_without_an_adapter_is_told_what_there_is():
     model = build(estimator())
     model.head.decoder = object()
-    with pytest.raises(ClassroomError, match=r'codec object.*MSRAHeatmap.*Megvii.*SimCCLabel'):
+    with pytest.raises(
+        ClassroomError, match=r'codec object(?=.*MSRAHeatmap)(?=.*Megvii).*SimCCLabel'
+    ):
         build_adapter(model)
 
 

@@ -14,9 +14,9 @@ from mmengine.utils import digit_version
 from mmpose.apis import init_model
 from torch import nn
 
-from mmkd_classroom import checkpoints
 from mmkd_classroom.hooks import plain_checkpoint
 from mmkd_classroom.hooks.plain_checkpoint import plain
+from mmkd_classroom.unpickling import unpickle
 
 
 class Colour(Enum):
@@ -30,7 +30,7 @@ def loads_plainly(value, path):
     """Save and load as PyTorch does by default since 2.6; before, as :func:`read_checkpoint`."""
     torch.save(value, path)
     if digit_version(torch.__version__) < digit_version('2.6.0'):
-        return checkpoints._load(path, None)
+        return unpickle(path)
     return torch.load(path, weights_only=True)
 
 
