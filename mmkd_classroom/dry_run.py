@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 
@@ -24,10 +24,17 @@ def dry_run(model: nn.Module, size: tuple[int, int]) -> Any:
     ghost = copy.deepcopy(model, {id(tensor): tensor.to('meta') for tensor in tensors}).eval()
     dtype = next(model.parameters(), torch.zeros(())).dtype
     try:
-        image = torch.zeros(1, 3, size[1], size[0], device='meta', dtype=dtype)
+        shape = (1, input_channels(model), size[1], size[0])
+        image = torch.zeros(shape, device='meta', dtype=dtype)
         return ghost.forward(image, None, mode='tensor')
     except Exception:  # operations that need values raise different types
         return None
+
+
+def input_channels(model: nn.Module) -> int:
+    """Channels of a model's images: 1 if its data preprocessor is for grey ones, else 3."""
+    mean = getattr(getattr(model, 'data_preprocessor', None), 'mean', None)
+    return mean.numel() if isinstance(mean, Tensor) else 3
 
 
 def gigaflops(model: nn.Module, size: tuple[int, int]) -> float | None:

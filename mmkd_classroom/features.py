@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .dry_run import input_channels
 from .errors import ClassroomError
 
 OUTPUT = 'output'
@@ -142,7 +143,7 @@ def _dry_run(
     for width, height in [size] if size else _DRY_SIZES:
         try:
             with _eval_mode(model.backbone), recorded(model, stages) as maps:
-                model.backbone(parameter.new_zeros(1, 3, height, width))
+                model.backbone(parameter.new_zeros(1, input_channels(model), height, width))
             return maps
         except ClassroomError as error:
             raise ClassroomError(f'{key}.backbone: {error} {_choices(model)}') from None

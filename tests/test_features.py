@@ -7,6 +7,8 @@ import torch
 from mmengine.registry import MODELS
 from toys import build, class_batch, classifier, estimator
 
+from mmkd_classroom.distiller import MultiMentorDistiller
+from mmkd_classroom.dry_run import gigaflops
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.features import recorded, stage_channels
 from mmkd_classroom.functional import finite_samples
@@ -179,3 +181,31 @@ def test_broken_samples_become_zeros():
     assert finite.tolist() == [True, False, False, True]
     for value in clean:
         assert (value[1:3] == 0).all() and (value[[0, 3]] == 1).all()
+
+
+def grey():
+    """A classifier of images with one channel, as MMPretrain's for MNIST."""
+    cfg = classifier()
+    cfg['backbone'].update(in_channels=1)
+    cfg['data_preprocessor'].update(mean=[33.46], std=[78.87], to_rgb=False)
+    return cfg
+
+
+def test_grey_images():
+    assert stage_channels(build(grey()), ['layer1'], 'model.student') == dict(layer1=8)
+    colours, one = (gigaflops(build(cfg), (32, 32)) for cfg in (classifier(), grey()))
+    assert 0 < one < colours
+
+
+@pytest.mark.parametrize('strategy', ['RunningAdvantage', 'CAMKD', 'AMTML'])
+def test_a_classroom_of_grey_images(strategy):
+    stages = dict(hints=[dict(student='layer1', mentor='m', stage='layer1')])
+    model = MultiMentorDistiller(
+        student=build(grey()),
+        mentors=[dict(name='m', checkpoint=None, config=dict(model=grey()))],
+        strategy=dict(type=strategy, **stages if strategy == 'AMTML' else {}),
+    )
+    inputs, samples = class_batch(4)
+    model.prepare(samples)
+    losses = model.loss(inputs[:, :1], samples)
+    assert sum(losses.values()).isfinite() and len(losses) > 1
