@@ -16,7 +16,6 @@ from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from . import optim  # noqa: F401  (registers the optimizer wrapper of --amp on a CPU)
 from .checkpoints import register_safe_loader
 from .distributed import lost_peer
 from .environment import EnvironmentProblem, explained
@@ -199,7 +198,8 @@ def set_amp(cfg: Config) -> None:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
         return
-    cfg.optim_wrapper.type = 'Bf16OptimWrapper'  # AmpOptimWrapper raises an error on a CPU
+    # AmpOptimWrapper raises an error on a CPU.
+    cfg.optim_wrapper.type = 'mmkd_classroom.Bf16OptimWrapper'
     if cfg.get('default_scope') == 'mmpose':  # its accuracy uses numpy, which has no bfloat16
         model = cfg.model.get('student', cfg.model)
         model.train_cfg = dict(model.get('train_cfg') or {}, compute_acc=False)

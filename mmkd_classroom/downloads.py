@@ -22,7 +22,8 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
     """Download a file to torch.hub's directory, where MMEngine's own loader also looks for it.
 
     It is downloaded once per machine; all processes must call this function. An incomplete file
-    never has the final name, and the SHA-256 in OpenMMLab's file names is checked.
+    never has the final name, and the SHA-256 in OpenMMLab's file names is checked. A file whose
+    name has none is put into a folder of its URL, because many are called ``best.pth``.
 
     Args:
         url: Address of the file.
@@ -38,7 +39,8 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
     name = _file_name(url)
     if name in ('', '..'):
         raise ClassroomError(f'{key} = {url!r} ends with no name of a file: give its whole URL.')
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    folder = '' if _HASH.search(name) else hashlib.sha256(url.encode()).hexdigest()[:16]
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / folder / name
     failure, patience = None, socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(patience or _PATIENCE)

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import torch
 from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
+
+from .registry import OPTIM_WRAPPERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -14,8 +15,7 @@ class Bf16OptimWrapper(OptimWrapper):
     """``--amp`` on a CPU: run the forward pass under bfloat16 autocast.
 
     MMEngine's ``AmpOptimWrapper`` does the same on accelerators, but raises an error on a CPU.
-    bfloat16 has float32's range, so losses are not scaled. It is registered in MMEngine's own
-    registry, because it does not depend on a classroom.
+    bfloat16 has float32's range, so losses are not scaled.
     """
 
     @contextmanager

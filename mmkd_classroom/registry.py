@@ -7,6 +7,7 @@ and the registry imports its ``locations``. Configs need no ``custom_imports``.
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
 from mmengine.registry import Registry
 
@@ -40,3 +41,9 @@ LOOPS = Registry(
     'loop', parent=MMENGINE_LOOPS, scope=_SCOPE, locations=['mmkd_classroom.cache_loops']
 )
 HOOKS = Registry('hook', parent=MMENGINE_HOOKS, scope=_SCOPE, locations=['mmkd_classroom.hooks'])
+OPTIM_WRAPPERS = Registry(
+    'optim wrapper',
+    parent=MMENGINE_OPTIM_WRAPPERS,
+    scope=_SCOPE,
+    locations=['mmkd_classroom.optim'],
+)

@@ -130,7 +130,8 @@ class Scores:
         item: ``(M + 1, N, K)`` in [0, 1]; 0 where not valid.
         sample: ``(M + 1, N)`` in [0, 1], mean over the labelled items that the member predicts; 0
             if there is none.
-        batch: ``(M + 1,)`` in [0, 1], one score for all valid samples; 0 if there is none.
+        batch: ``(M + 1,)`` in [0, 1], one score for all samples with labelled items that the member
+            predicts; 0 if there is none.
         valid: ``(M + 1, N, K)`` booleans, :attr:`Prediction.valid` of each member.
         correct: ``(M + 1, N)`` booleans, whether the member predicts the sample correctly.
         nll: ``(M + 1, N, K)``, negative log-likelihood of the target: ``-log`` of the score, not

@@ -14,7 +14,6 @@ from fixtures import (
 from mmengine.config import Config
 from torch import Tensor
 
-from mmkd_classroom import optim  # noqa: F401  (registers Bf16OptimWrapper)
 from mmkd_classroom.mentors import Mentor
 
 WRITERS = dict(

@@ -34,7 +34,8 @@ SIZE = 8
 TRAINING = """
 custom_hooks = [dict(type='EMAHook', momentum=0.1)]
 optim_wrapper = dict(
-    type='Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), clip_grad=dict(max_norm=1.0))
+    type='mmkd_classroom.Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3),
+    clip_grad=dict(max_norm=1.0))
 train_dataloader['batch_size'] = 2
 train_cfg['val_interval'] = 5
 """

@@ -48,7 +48,17 @@ def test_once(server, cache, name):
     for _ in range(2):
         read = read_checkpoint(f'{address}/{name}')
         assert torch.equal(read['weight'], weights['weight'])
-    assert len(asked) == 1 and [path.name for path in cache.iterdir()] == [name]
+    assert len(asked) == 1 and [path.name for path in cache.rglob('*.pth')] == [name]
+
+
+def test_files_of_one_name_are_two(server, cache):
+    directory, address, asked = server
+    for number in (1, 2):
+        (directory / str(number)).mkdir()
+        torch.save({'weight': torch.tensor(number)}, directory / str(number) / 'best.pth')
+    for number in (1, 2, 1):
+        assert read_checkpoint(f'{address}/{number}/best.pth')['weight'] == number
+    assert len(asked) == 2
 
 
 def test_wrong_hash_or_address(server, cache):
@@ -57,7 +67,7 @@ def test_wrong_hash_or_address(server, cache):
     for name, reason in [('x-0123abcd.pth', 'invalid hash value'), ('none.pth', '404')]:
         with pytest.raises(ClassroomError, match=rf'mentor = .*{name}.*{reason}'):
             download(f'{address}/{name}', key='mentor')
-    assert not list(cache.iterdir())
+    assert not list(cache.rglob('*.pth'))
 
 
 @pytest.mark.parametrize(
@@ -78,11 +88,12 @@ def test_names(name, digest):
 def test_other_ranks_wait(monkeypatch, cache):
     def arrives():
         cache.mkdir(parents=True)
-        (cache / 'x.pth').touch()
+        (cache / name).write_bytes(b'weights')
 
+    name = f'x-{sha256(b"weights").hexdigest()[:8]}.pth'
     monkeypatch.setattr(downloads, 'barrier', arrives)
     monkeypatch.setenv('LOCAL_RANK', '1')
-    assert download('http://127.0.0.1:9/x.pth') == cache / 'x.pth'
+    assert download(f'http://127.0.0.1:9/{name}') == cache / name
 
 
 @pytest.mark.parametrize('rank, why', [('0', 'refused'), ('1', 'by the first process')])
@@ -92,7 +103,7 @@ def test_none_waits_for_ever(rank, why, monkeypatch, cache):
     monkeypatch.setenv('LOCAL_RANK', rank)
     with pytest.raises(ClassroomError, match=rf'could not be downloaded \(.*{why}'):
         download('http://127.0.0.1:9/x.pth')
-    assert waited and not (cache / 'x.pth').exists()
+    assert waited and not list(cache.rglob('*.pth'))
 
 
 def test_what_lies_there_is_checked(cache):

@@ -18,8 +18,8 @@ from mmkd_classroom.distiller import student_of
 EXTRAS = """
 custom_hooks = [dict(type='EMAHook', momentum=0.1, update_buffers=True)]
 optim_wrapper = dict(
-    type='Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3), accumulative_counts=2,
-    clip_grad=dict(max_norm=1.0))
+    type='mmkd_classroom.Bf16OptimWrapper', optimizer=dict(type='Adam', lr=1e-3),
+    accumulative_counts=2, clip_grad=dict(max_norm=1.0))
 """
 
 

@@ -303,7 +303,7 @@ def test_a_url_whose_name_leads_elsewhere(path, hub, monkeypatch):
     )
     with pytest.raises(ClassroomError, match='could not be downloaded'):
         download(f'http://127.0.0.1:9{path}')
-    assert [Path(os.path.abspath(to)).parent for to in written] == [hub]
+    assert [Path(os.path.abspath(to)).parent.parent for to in written] == [hub]
 
 
 def test_a_server_that_says_nothing(hub, monkeypatch):
@@ -311,7 +311,7 @@ def test_a_server_that_says_nothing(hub, monkeypatch):
     with socket.create_server(('127.0.0.1', 0)) as server:
         with pytest.raises(ClassroomError, match='could not be downloaded.*timed out'):
             download(f'http://127.0.0.1:{server.getsockname()[1]}/x.pth')
-    assert socket.getdefaulttimeout() is None and not list(hub.iterdir())
+    assert socket.getdefaulttimeout() is None and not list(hub.rglob('*.pth'))
 
 
 # --- the cache ------------------------------------------------------------------------------------

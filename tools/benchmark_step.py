@@ -311,7 +311,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def measure_classroom(cfg: Config, args: argparse.Namespace, in_detail: bool) -> None:
     """Measure one classroom and print the cost of its step."""
     if args.amp and args.device == 'cpu':
-        cfg.optim_wrapper.type = 'Bf16OptimWrapper'
+        cfg.optim_wrapper.type = 'mmkd_classroom.Bf16OptimWrapper'
     elif args.amp:
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
     distiller, optimizer = build(cfg, args.device)

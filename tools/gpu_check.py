@@ -256,7 +256,7 @@ def amp(device: str, dtype: str) -> list[str]:
     if device == 'cpu':
         if dtype == 'float16':
             raise Skip('--amp on a CPU is bfloat16')
-        wrapper = dict(type='Bf16OptimWrapper')
+        wrapper = dict(type='mmkd_classroom.Bf16OptimWrapper')
     elif dtype == 'bfloat16' and not torch.cuda.is_bf16_supported():
         raise Skip('this GPU has no bfloat16')
     elif dtype == 'bfloat16':

@@ -42,13 +42,16 @@ def _words(value: Any, above: list[int]):  # noqa: ANN202
     """The object as words; what contains itself is named by its depth."""
     if isinstance(value, (str, bytes, int, float, complex, bool, type(None))):
         yield repr(value).encode()
-    elif isinstance(value, np.ndarray):
+    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
         yield f'{value.dtype}{value.shape}'.encode()
         yield hashlib.sha256(np.ascontiguousarray(value)).digest()
     elif isinstance(value, torch.Tensor):
         yield from _words(value.detach().cpu().numpy(), above)
     elif id(value) in above:
         yield f'level {above.index(id(value))}'.encode()
+    elif isinstance(value, np.ndarray):  # of objects
+        yield str(value.shape).encode()
+        yield from _words(value.tolist(), [*above, id(value)])
     elif isinstance(value, dict):
         yield type(value).__name__.encode()
         for key in sorted(value, key=repr):
@@ -66,12 +69,13 @@ def _words(value: Any, above: list[int]):  # noqa: ANN202
         yield _name(type(value))
     elif isinstance(value, (FunctionType, MethodType)):
         yield _name(value)
-        code = value.__code__
         inside = [cell.cell_contents for cell in value.__closure__ or ()]
         owner = getattr(value, '__self__', None)
-        yield code.co_code
-        parts = [_plain(code.co_consts), code.co_names, value.__defaults__, inside, owner]
+        parts = [value.__code__, value.__defaults__, value.__kwdefaults__, inside, owner]
         yield from _words(parts, [*above, id(value)])
+    elif isinstance(value, CodeType):  # of a function, and of functions inside of it
+        yield value.co_code
+        yield from _words([value.co_consts, value.co_names], [*above, id(value)])
     else:
         yield _name(type(value))
         yield from _words(_state(value), [*above, id(value)])
@@ -79,11 +83,6 @@ def _words(value: Any, above: list[int]):  # noqa: ANN202
 
 def _name(kind: Any) -> bytes:
     return f'{kind.__module__}.{kind.__qualname__}'.encode()
-
-
-def _plain(constants: tuple) -> list:
-    """Constants of a function; of functions inside of it, their code."""
-    return [c.co_code if isinstance(c, CodeType) else c for c in constants]
 
 
 def _state(value: Any) -> Any:
@@ -96,4 +95,7 @@ def _state(value: Any) -> Any:
         made_from = registered(value) if registered else value.__reduce_ex__(4)
     except TypeError:  # nothing can copy it
         return getattr(value, '__dict__', {})
-    return made_from if isinstance(made_from, str) else made_from[1:3]
+    if isinstance(made_from, str):
+        return made_from
+    arguments, state, items, pairs = (*made_from[1:], None, None, None)[:4]
+    return [arguments, state, list(items or ()), list(pairs or ())]

@@ -76,15 +76,15 @@ class RecordFormat:
         self.factor = factor
         self.shapes = [tuple(shape) for shape in shapes]
         self.joints = joints
-        self.cells = [
-            cells if cells is not None and cells < torch.Size(shape[1:]).numel() else None
-            for shape in self.shapes
-        ]
+        self.cells: list[int | None] = []
         dtype = _TYPES[precision]
         self.fields: list[Field] = []
-        for index, (shape, kept) in enumerate(zip(self.shapes, self.cells)):
+        for index, shape in enumerate(self.shapes):
+            coordinates = joints is not None and len(shape) == 2 and shape[1] <= _COORDINATES
+            few = cells is None or cells >= torch.Size(shape[1:]).numel()
+            kept = None if coordinates or few else cells
+            self.cells.append(kept)
             if kept is None:
-                coordinates = joints is not None and len(shape) == 2 and shape[1] <= _COORDINATES
                 kind = torch.float32 if coordinates else dtype
                 self.fields.append(Field(f'values_{index}', shape, kind))
                 continue

@@ -93,8 +93,16 @@ class Store:
             sample: Its index.
             image_crc: CRC-32 of the image that the mentor saw.
             record: ``(size,)`` bytes.
+
+        Raises:
+            ClassroomError: The file is read-only, or there is no space for it.
         """
         headers, records = self._open(create=True)
+        if not records.flags.writeable:
+            raise ClassroomError(
+                f'{self.path} has no output for sample {sample}, and is read-only: make it '
+                'writable, or give another model.cache.dir.'
+            )
         headers['record'][sample] = 0
         records[sample] = record
         # The record's checksum comes last: it says that all else is there. A record whose checksum
@@ -122,8 +130,9 @@ class Store:
                 )
             start = self.samples * _HEADER.itemsize
             # One mapping, because each keeps a file open.
+            mode = 'r+' if os.access(self.path, os.W_OK) else 'r'
             try:
-                whole = np.memmap(self.path, np.uint8, 'r+')
+                whole = np.memmap(self.path, np.uint8, mode)
             except OSError as error:
                 raise ClassroomError(
                     f'{self.path} could not be opened ({error}). If these are too many open files, '

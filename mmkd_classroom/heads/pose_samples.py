@@ -76,7 +76,7 @@ def with_predictions(
     for sample, has in zip(samples, prediction.valid.cpu().numpy()):
         # A joint that the mentor does not predict is not counted as an error.
         if 'keypoints_visible' in sample.gt_instances:
-            sample.gt_instances.keypoints_visible *= has
+            sample.gt_instances.keypoints_visible[:, ~has] = 0  # (1, K), or (1, K, 2) with weights
     return student.add_pred_to_datasample(instances, None, samples)
 
 

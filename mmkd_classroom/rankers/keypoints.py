@@ -51,8 +51,8 @@ class KeypointRanker(Ranker):
         """See :class:`Ranker`.
 
         The score of a sample is the mean over its labelled joints that the member predicts; the
-        score of a batch is the mean over its samples. ``nll`` is ``-log`` of the score, clamped to
-        the smallest positive number.
+        score of a batch is the mean over the samples that have such joints. ``nll`` is ``-log`` of
+        the score, clamped to the smallest positive number.
         """
         joints = torch.stack([member.joints for member in members])
         confidences = torch.stack([at_least_float32(member.confidences) for member in members])
@@ -62,7 +62,7 @@ class KeypointRanker(Ranker):
         return Scores(
             item=item,
             sample=sample,
-            batch=mean_of_valid(sample, valid.any(dim=-1)),
+            batch=mean_of_valid(sample, weights.any(dim=-1)),
             valid=valid,
             correct=sample >= self.correct_thr,
             nll=-item.clamp(min=torch.finfo(item.dtype).tiny).log(),

@@ -5,6 +5,7 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter, OrderedDict, deque
 
 import numpy as np
 import pytest
@@ -22,6 +23,10 @@ class Slots:
 
     def __init__(self, size):
         self.size = size
+
+
+class OrderedCounter(OrderedDict, Counter):
+    """A dict whose copies are made from its items."""
 
 
 class Plain:
@@ -50,6 +55,11 @@ DIFFERENT = dict(
     code=(lambda x: x + 1, lambda x: x - 1),
     constant=(lambda x: x + 1, lambda x: x + 2),
     default=(lambda x=1: x, lambda x=2: x),
+    keyword_default=(lambda *, x=1: x, lambda *, x=2: x),
+    function_inside=(lambda: lambda x: x + 1, lambda: lambda x: x + 2),
+    queue=(deque([1, 2]), deque([1, 3])),
+    counts=(OrderedCounter(a=1), OrderedCounter(a=2)),
+    objects=(np.array([{1: 2}, None]), np.array([{1: 3}, None])),
     method=(Plain(a=1).method, Plain(a=2).method),
     pattern=(re.compile('a'), re.compile('b')),
     kind=(Plain, Slots),
@@ -83,8 +93,10 @@ def test_what_contains_itself_ends():
 
 CODE = """
 import functools
+import numpy as np
 from mmkd_classroom.cache import fingerprint
 thing = dict(a={'x', 'y', 'z'}, b=functools.partial(print, 1), c=lambda x: x + 1, d=object())
+thing['e'] = np.array([{'x'}, None])
 digest = fingerprint(thing)
 print(digest)
 """

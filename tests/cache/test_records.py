@@ -167,6 +167,14 @@ def test_too_many_open_files_are_told(store):
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
+def test_a_read_only_file_is_read(store, monkeypatch):
+    monkeypatch.setattr(module.os, 'access', lambda path, mode: False)
+    again = Store(store.path, SAMPLES, SIZE)
+    assert np.array_equal(again.read(0, 100), store.read(0, 100))
+    with pytest.raises(ClassroomError, match='no output for sample 1, and is read-only'):
+        again.write(1, 100, payload(1))
+
+
 def allocate(path, peak, ready):
     ready.wait()
     store = Store(path, SAMPLES, SIZE)

@@ -299,3 +299,23 @@ def test_joints_that_match_by_the_table_are_listed():
     assert convert(output_of(mentor)).valid[:, top].all()
     convert.prepare('coco')
     assert convert.by_table == []
+
+
+def test_predictions_go_into_samples_with_weights_beside_the_visibility():
+    """``KeypointConverter`` gives ``keypoints_visible`` ``(1, K, 2)``."""
+    student = build(estimator())
+    adapter = build_adapter(student)
+    _, samples = pose_batch(2)
+    for sample in samples:
+        visible = sample.gt_instances.keypoints_visible
+        sample.gt_instances.keypoints_visible = np.stack([visible, np.ones_like(visible)], -1)
+    maps = torch.rand(2, 17, 24, 16)
+    valid = torch.ones(2, 17, dtype=torch.bool)
+    valid[1, 3] = False
+    predicted = adapter.prediction((maps,), *adapter.decode((maps,)), valid)
+    first, second = (
+        sample.gt_instances.keypoints_visible
+        for sample in adapter.write(predicted, samples, student)
+    )
+    assert np.array_equal(first, samples[0].gt_instances.keypoints_visible)
+    assert not second[0, 3].any() and second[0, 4].all()

@@ -128,12 +128,24 @@ def test_oks_of_a_sample_is_the_mean_of_its_joints():
     joints = torch.stack([member.joints for member in members])
     expected = oks(joints, targets.joints, visible, targets.area, sigmas)
     torch.testing.assert_close(scores.sample, expected)
-    torch.testing.assert_close(scores.batch, expected.mean(-1))
+    torch.testing.assert_close(scores.batch, expected[:, visible.any(-1)].mean(-1))
     torch.testing.assert_close(scores.nll, -scores.item.clamp(min=1e-38).log(), atol=1, rtol=0.01)
     threshold = expected.flatten().sort().values[9:11].mean().item()  # some above, some below
     right = bound(OKSRanker(correct_thr=threshold))(members, targets).correct
     assert torch.equal(right, expected >= threshold)
     assert right.any() and not right.all()
+
+
+def test_a_mentor_that_lacks_joints_is_scored_on_those_that_it_has():
+    members, targets, visible = keypoints()
+    has = torch.zeros(17, dtype=torch.bool)
+    has[0] = True
+    perfect = replace(members[1], joints=targets.joints, valid=has.expand(6, 17))
+    scores = bound(OKSRanker())([members[0], perfect], targets)
+    scored = visible[:, 0] > 0
+    assert 0 < scored.sum() < 6
+    torch.testing.assert_close(scores.sample[1], scored.to(scores.sample))
+    assert scores.batch[1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize('norm', ['bbox', 'head'])

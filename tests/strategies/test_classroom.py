@@ -123,7 +123,7 @@ class Poses:
         return sum(w * self.score(k, i, j) for j, w in enumerate(self.weights[i]))
 
     def batch_score(self, k):
-        return np.mean([self.sample_score(k, i) for i in range(len(self.weights))])
+        return np.mean([self.sample_score(k, i) for i, row in enumerate(self.weights) if any(row)])
 
     def right(self, k, i):
         return self.sample_score(k, i) >= 0.5
@@ -416,7 +416,7 @@ def test_a_mentor_without_finite_output_does_not_teach_there(room, granularity, 
             healthy = [i for i in range(len(self.weights)) if not (k == 1 and i in sick)]
             if isinstance(room, Classes):
                 return math.exp(np.mean([math.log(self.score(k, i, 0)) for i in healthy]))
-            return np.mean([self.sample_score(k, i) for i in healthy])
+            return np.mean([self.sample_score(k, i) for i in healthy if any(self.weights[i])])
 
         def right(self, k, i):
             return not (k == 1 and i in sick)

@@ -221,7 +221,7 @@ def test_flags_and_options_together(run_tool, config, classroom, tmp_path):
     assert not any(name.startswith('val/') for name in logs)
     assert 'train/grad_norm' in logs
     assert logs['train/lr']['HistoryBuffer']['log_history'].max() == pytest.approx(5e-4)
-    assert "type='Bf16OptimWrapper'" in content['meta']['cfg']
+    assert "type='mmkd_classroom.Bf16OptimWrapper'" in content['meta']['cfg']
     student = set(content['state_dict'])
     ema = {name.removeprefix('module.') for name in content['ema_state_dict']} - {'steps'}
     assert ema == student and not any('student' in name or 'mentor' in name for name in student)
