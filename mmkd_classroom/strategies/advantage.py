@@ -18,12 +18,12 @@ from .weighted import WeightedKD
 class RunningAdvantage(WeightedKD):
     r"""Weight mentors by their running advantage over the student; see :class:`WeightedKD`.
 
-    Of this project. The weights are V times those of
-    :func:`mmkd_classroom.functional.advantage_weights` (V is the number of valid mentors), where
-    :math:`A_m` is the mentor's mean score minus the student's, over the samples of all processes
-    and, by an exponential moving average, over the steps. A mentor that does not predict some
-    joints or classes is compared with the student on the others. All samples have the same weights,
-    so the noise of single scores is averaged out.
+    A method of this project. The weights are those of
+    :func:`mmkd_classroom.functional.advantage_weights`, which sum to 1. :math:`A_m` is the mentor's
+    mean score minus the student's, over the samples of all processes and, by an exponential moving
+    average, over the steps. A mentor that does not predict some joints or classes is compared with
+    the student on the others. All samples have the same weights, so the noise of single scores is
+    averaged out.
 
     .. math::
         A_m = \frac{\mathrm{EMA}(\sum_k w_k (s_{mk} - s_{0k}))}{\mathrm{EMA}(\sum_k w_k)}
@@ -35,7 +35,7 @@ class RunningAdvantage(WeightedKD):
     Args:
         temperature: See :class:`WeightedKD`.
         weight: :math:`\lambda`, weight of the distillation loss.
-        decay: Of the moving average, per step.
+        decay: Decay of the moving average, per step.
 
     Raises:
         ClassroomError: An option has an invalid value.
@@ -76,4 +76,4 @@ class RunningAdvantage(WeightedKD):
             self.averages.lerp_(means, 1 - self.decay)
         difference, compared = self.averages
         advantage = difference / torch.where(compared > 0, compared, 1.0)
-        return advantage_weights(advantage[:, None, None], valid) * valid.sum(dim=0)
+        return advantage_weights(advantage[:, None, None], valid)

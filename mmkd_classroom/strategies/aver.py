@@ -6,12 +6,12 @@ from torch import Tensor
 
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
-from .weighted import WeightedKD
+from .weighted import WeightedKD, over_valid
 
 
 @MODELS.register_module()
 class AVER(WeightedKD):
-    """All mentors have a weight of 1; see :class:`WeightedKD`.
+    """All V valid mentors have a weight of 1 / V; see :class:`WeightedKD`.
 
     For one mentor: Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. The mean
     over several mentors is the basic baseline of multi-teacher distillation.
@@ -21,4 +21,5 @@ class AVER(WeightedKD):
         self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
-        return scores.valid[1:].to(targets.weights.dtype)
+        valid = scores.valid[1:]
+        return over_valid(valid.to(scores.item), valid)

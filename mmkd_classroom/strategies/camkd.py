@@ -11,7 +11,7 @@ from ..functional import confidence_weights, hint_distance
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
 from .base import Members, require
-from .weighted import WeightedKD, sample_mean
+from .weighted import WeightedKD, over_valid, sample_mean
 
 
 @MODELS.register_module()
@@ -19,14 +19,15 @@ class CAMKD(WeightedKD):
     r"""Weight mentors by their cross-entropy with the labels; see :class:`WeightedKD`.
 
     .. math::
-        L = \dots + \lambda\gamma s \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\,
+        L = \dots + \lambda\gamma s \frac1N\sum_i \sum_m w_m^i\,
             \frac{1}{C h w}\big\| r_m(F_s^i) - F_m^i \big\|^2
 
     Zhang, Chen, Wang, "Confidence-Aware Multi-Teacher Knowledge Distillation", ICASSP 2022, arXiv
-    2201.00007. The weights are those of :func:`mmkd_classroom.functional.confidence_weights`; for
-    poses the cross-entropy is ``-log`` of the score, averaged over a sample's labelled joints. Each
-    :math:`r_m` is a 1x1 convolution that is trained with the student; s is the student's
-    :attr:`scale <mmkd_classroom.structures.Prediction.scale>`, 1 for classes.
+    2201.00007. The weights are those of :func:`mmkd_classroom.functional.confidence_weights`,
+    divided by the number of valid mentors; for poses the cross-entropy is ``-log`` of the score,
+    averaged over a sample's labelled joints. Each :math:`r_m` is a 1x1 convolution that is trained
+    with the student; s is the student's :attr:`scale <mmkd_classroom.structures.Prediction.scale>`,
+    1 for classes.
 
     Args:
         temperature: See :class:`WeightedKD`.
@@ -86,7 +87,8 @@ class CAMKD(WeightedKD):
     ) -> Tensor:
         """See :meth:`WeightedKD.mentor_weights`."""
         valid = scores.valid[1:]
-        return confidence_weights(sample_mean(scores.nll[1:], valid, targets), valid)
+        weights = confidence_weights(sample_mean(scores.nll[1:], valid, targets), valid)
+        return over_valid(weights, valid)
 
     def feature_losses(
         self, student: Prediction, mentors: Sequence[Prediction], coefficient: Tensor

@@ -8,7 +8,7 @@ from torch import Tensor
 from ..functional import entropy, entropy_weights
 from ..registry import MODELS
 from ..structures import Prediction, Scores, Targets
-from .weighted import WeightedKD, sample_mean
+from .weighted import WeightedKD, over_valid, sample_mean
 
 
 @MODELS.register_module()
@@ -17,7 +17,7 @@ class EBKD(WeightedKD):
 
     Kwon et al., "Adaptive Knowledge Distillation Based on Entropy", ICASSP 2020. The entropy is
     computed at temperature 1 and averaged over a sample's labelled items. The weights are those of
-    :func:`mmkd_classroom.functional.entropy_weights`.
+    :func:`mmkd_classroom.functional.entropy_weights`, divided by the number of valid mentors.
     """
 
     def mentor_weights(
@@ -28,4 +28,4 @@ class EBKD(WeightedKD):
             [sum(entropy(z.softmax(dim=-1)) for z in mentor.logits) for mentor in mentors]
         )
         valid = scores.valid[1:]
-        return entropy_weights(sample_mean(entropies, valid, targets), valid)
+        return over_valid(entropy_weights(sample_mean(entropies, valid, targets), valid), valid)

@@ -15,15 +15,14 @@ from .statistics import labelled_mean, member_statistics, share_of
 
 
 class WeightedKD(Strategy):
-    r"""Weighted mean of the divergences from all mentors.
+    r"""Weighted sum of the divergences from all mentors.
 
     .. math::
-        L = L_{task} + \lambda \frac1N\sum_i \frac{1}{V^i}\sum_m w_m^i\, D_T(z_s^i, z_m^i)
+        L = L_{task} + \lambda \frac1N\sum_i \sum_m w_m^i\, D_T(z_s^i, z_m^i)
 
-    D is the divergence at temperature T, by default Hinton's. V is the number of mentors that are
-    valid on the sample: a mentor is left out if its output is not finite or if it does not predict
-    the joint. For poses, the items of a sample are its joints, and the mean over the labelled ones
-    is used.
+    D is the divergence at temperature T, by default Hinton's. A mentor is left out, with a weight
+    of 0, if its output is not finite or if it does not predict the joint. For poses, the items of a
+    sample are its joints, and the mean over the labelled ones is used.
 
     Args:
         temperature: :math:`T`, of student and mentors. Default: the value of the student's head
@@ -55,7 +54,7 @@ class WeightedKD(Strategy):
     def mentor_weights(
         self, mentors: Sequence[Prediction], scores: Scores, targets: Targets
     ) -> Tensor:
-        """Compute the weights :math:`w`.
+        """Compute the weights :math:`w`, which need not sum to 1.
 
         Args:
             mentors: M predictions.
@@ -74,9 +73,9 @@ class WeightedKD(Strategy):
         Args:
             student: Prediction with features and gradient.
             mentors: M predictions with features.
-            coefficient: ``(M, N, K)``, weight :math:`w / V` of each mentor on each labelled item,
-                times the item's weight in the mean of its sample. The sum over K is the mentor's
-                weight on the sample.
+            coefficient: ``(M, N, K)``, weight :math:`w` of each mentor on each labelled item, times
+                the item's weight in the mean of its sample. The sum over K is the mentor's weight
+                on the sample.
 
         Returns:
             ``(M,)``, or None.
@@ -93,13 +92,12 @@ class WeightedKD(Strategy):
         losses: dict[str, Tensor],
     ) -> DistillOutput:
         """See :meth:`Strategy.forward`."""
-        valid = scores.valid[1:]  # (M, N, K)
         divergences = torch.stack(
             [divergence(student, mentor, targets, self.temperature) for mentor in mentors]
         )  # (M, N, K)
         with torch.no_grad():
             weights = self.mentor_weights(mentors, scores, targets).to(divergences)
-            coefficient = weights / valid.sum(dim=0).clamp(min=1) * targets.weights
+            coefficient = weights * targets.weights
         per_mentor = self.weight * (coefficient * divergences).sum(dim=-1).mean(dim=-1)  # (M,)
 
         losses = dict(losses, loss_mentors=per_mentor.sum())
@@ -116,6 +114,11 @@ class WeightedKD(Strategy):
             ),
             weights,
         )
+
+
+def over_valid(weights: Tensor, valid: Tensor) -> Tensor:
+    """Divide weights ``(M, N, K)`` by V, the number of mentors that are valid on the item."""
+    return weights / valid.sum(dim=0).clamp(min=1)
 
 
 def sample_mean(values: Tensor, valid: Tensor, targets: Targets) -> Tensor:

@@ -121,7 +121,7 @@ def test_a_specialist_is_compared_with_the_student_on_what_it_predicts():
     scores = dataclasses.replace(scores, item=item[..., None].double(), valid=valid)
     strategy = strategy_for(classroom)
     weights = strategy.mentor_weights(classroom.mentors, scores, classroom.targets)[..., 0]
-    assert weights[:, :2].tolist() == [[2, 2], [0, 0]]  # times the number of valid mentors
+    assert weights[:, :2].tolist() == [[1, 1], [0, 0]]
     assert weights[:, 2:].tolist() == [[0] * 3, [1] * 3]  # it is alone there
 
 

@@ -161,7 +161,9 @@ def test_statistics(kind, name):
         reported = found['score'][m - 1] if m else found['student_score']
         assert reported.item() == pytest.approx(score.item(), rel=1e-6)
     for m in (1, 2, 3):
-        weights = [w * weight_of(name, kind, classroom, [1, 2, 3], m, i) for i, _, w in labelled]
+        weights = [
+            w * weight_of(name, kind, classroom, [1, 2, 3], m, i) / 3 for i, _, w in labelled
+        ]
         assert found['weight'][m - 1].item() == pytest.approx((sum(weights) / count).item())
     whole = output.losses['loss_mentors'] + 2
     share = output.losses['loss_mentors'] / whole
