@@ -7,6 +7,7 @@ Optimizer constructors, hooks, checkpoints, EMA and inferencers therefore see th
 
 import copy
 import functools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from inspect import signature
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from torch import Tensor, nn
 
@@ -65,8 +67,8 @@ def MultiMentorDistiller(
             accepts the student; of several, the one that was registered last.
         cache: Options of :class:`mmkd_classroom.cache.MentorCache`, or ``dict()`` for its defaults:
             the mentors run once for each view of a sample. Default: they run in every step.
-        data_preprocessor: Used if the student's config has none. MMPretrain's configs define it
-            outside of ``model``.
+        data_preprocessor: Used if the student's config has none; otherwise, if it differs, a
+            warning is logged. MMPretrain's configs define it outside of ``model``.
         **unknown: Raise an error. The keys of a base config appear here if ``_delete_=True`` is
             missing.
 
@@ -80,7 +82,14 @@ def MultiMentorDistiller(
     if isinstance(student, Mapping):
         student = dict(student)
         if data_preprocessor is not None:
-            student.setdefault('data_preprocessor', data_preprocessor)
+            used = student.setdefault('data_preprocessor', data_preprocessor)
+            if used != data_preprocessor:
+                print_log(
+                    'data_preprocessor is not used, because model.student has another one: write '
+                    'changes into model.student.data_preprocessor.',
+                    'current',
+                    logging.WARNING,
+                )
         try:
             student = MMENGINE_MODELS.build(student)
         except ClassroomError:
@@ -182,11 +191,12 @@ class Classroom:
             Its prediction, with gradient; its own losses, scalars, or ``(N,)`` if the strategy
             needs them per sample; and the targets.
         """
+        targets = self.adapter.targets(data_samples, inputs.device)
         with recorded(self, self._stages) as features:
             student, losses = self.adapter.loss(
                 self, super().loss, inputs, data_samples, self.strategy.needs_per_sample_loss
             )
-        targets = self.adapter.targets(data_samples, inputs.device)
+        _check_gradient(features)
         return replace(student, features=features), losses, targets
 
     def prepare(self, data_samples: list[Any], metainfo: dict | None = None) -> None:
@@ -262,7 +272,8 @@ class Classroom:
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         # The state dict has no strategy in it. The current values are added, so that strict
         # loading works and the strategy keeps its parameters.
-        state_dict.update(self.strategy.state_dict(prefix=prefix + _STRATEGY))
+        if 'strategy' in self._modules:  # see `init_weights`
+            state_dict.update(self.strategy.state_dict(prefix=prefix + _STRATEGY))
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __reduce_ex__(self, protocol: int) -> tuple:
@@ -343,6 +354,17 @@ def _stock_type(classroom: Classroom) -> type[nn.Module]:
 
 def _revive(stock: type[nn.Module]) -> Classroom:
     return object.__new__(_classroom_type(stock))
+
+
+def _check_gradient(features: Mapping[str, Tensor]) -> None:
+    """Raise an error if the student cannot learn from its features."""
+    for stage, value in features.items():
+        if torch.is_grad_enabled() and not value.requires_grad:
+            raise ClassroomError(
+                f'model.strategy reads the stage {stage!r} of model.student.backbone, which has no '
+                'gradient there: it is frozen (frozen_stages), or inside of a block that is '
+                'recomputed (with_cp). Choose another stage.'
+            )
 
 
 def _anomalies(mentors: Sequence[Prediction]) -> dict[str, Tensor]:

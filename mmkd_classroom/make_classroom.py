@@ -32,7 +32,7 @@ from .heads import HeadAdapter
 from .hooks.overview import overview
 from .hub import model_config
 from .mentors.entry import Entry, as_entry, locate_mentors, read_entries, read_entry
-from .metainfo import image_size, metainfo_of, read_metainfo
+from .metainfo import class_names, image_size, metainfo_of, read_metainfo
 from .registry import TASK_UTILS
 
 _USUAL_SIZE = (224, 224)
@@ -187,6 +187,12 @@ def _load(text: str, out: Path) -> Config:
         try:
             return Config.fromfile(file.name)
         except Exception as error:  # mmengine raises a different type for each way to be wrong
+            if 'lazy_import' in str(error):
+                raise ClassroomError(
+                    "The student's config is written with read_base(), and a text config cannot "
+                    'have it as its base: train with tools/train.py STUDENT --mentors ..., or '
+                    'write the classroom in the same style (docs/classroom.md).'
+                ) from error
             raise ClassroomError(
                 f"The student's config cannot be the base of {out} ({reason(error)})."
             ) from error
@@ -212,7 +218,8 @@ def build_classroom(cfg: Config, entries: Sequence[Entry]) -> tuple[Classroom, t
         classroom = MODELS.build(model)
     student = classroom.adapter
     if student.kind == 'classes':
-        classroom.prepare([_class_sample()])
+        names = class_names(cfg)
+        classroom.prepare([_class_sample()], dict(classes=names) if names else None)
         return classroom, image_size(cfg) or _USUAL_SIZE
     joints = student.num_items
     metainfo = read_metainfo(metainfo_of(cfg, joints), "The metainfo of the student's data set")

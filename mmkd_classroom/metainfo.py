@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DefaultScope, Registry
 
-from .errors import ClassroomError
+from .errors import ClassroomError, shown
 from .joint_sets import common_names
 from .options import type_name
 
@@ -109,7 +109,10 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
             f"{key} = {metainfo!r} is no definition of a data set: name one of MMPose's, such as "
             "'coco', or give dict(from_file=...)."
         )
-    if metainfo is None or 'keypoint_id2name' in metainfo:  # parsed already
+    if metainfo is None:
+        return None
+    if 'keypoint_id2name' in metainfo:  # parsed already
+        _check_order(metainfo, key)
         return metainfo
     definition = metainfo
     if isinstance(metainfo, str):
@@ -119,12 +122,25 @@ def read_metainfo(metainfo: dict | str | None, key: str) -> dict[str, Any] | Non
         with warnings.catch_warnings():
             # MMPose warns that it uses its own definitions, which is intended here.
             warnings.simplefilter('ignore')
-            return parse_pose_metainfo(dict(definition))
+            meta = parse_pose_metainfo(dict(definition))
     except (FileNotFoundError, OSError, KeyError, AssertionError) as error:
         raise ClassroomError(
             f'{key} = {metainfo!r} is no definition of a data set ({type(error).__name__}: '
             f"{error}): name one of MMPose's, such as 'coco', or give dict(from_file=...)."
         ) from error
+    _check_order(meta, key)
+    return meta
+
+
+def _check_order(meta: dict[str, Any], key: str) -> None:
+    """Check that joints are defined in the order of their ids, as MMPose itself assumes."""
+    ids = list(meta['keypoint_id2name'])
+    if ids != list(range(len(ids))):
+        raise ClassroomError(
+            f'{key}: the joints of the data set {meta["dataset_name"]!r} have the ids '
+            f'{shown(ids)}, in this order. MMPose takes their order for that of the ids, so '
+            'flipped images would have wrong joints: write keypoint_info in the order of the ids.'
+        )
 
 
 def metainfo_of(config: Config, joints: int) -> dict | None:

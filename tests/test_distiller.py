@@ -26,6 +26,7 @@ from toys import (
     total,
 )
 
+from mmkd_classroom import distiller
 from mmkd_classroom.benchmark.plan import remove_mentors
 from mmkd_classroom.distiller import Classroom, MultiMentorDistiller, student_config, student_of
 from mmkd_classroom.errors import ClassroomError
@@ -412,6 +413,32 @@ def test_the_student_keeps_the_preprocessor_that_the_classroom_gives_it():
     own = dict(preprocessor, std=[1.0, 2.0, 3.0])
     cfg.model.student.data_preprocessor = own
     assert student_config(cfg).model.data_preprocessor == own
+
+
+def test_a_preprocessor_that_is_not_used_is_warned_of(monkeypatch):
+    said = []
+    monkeypatch.setattr(distiller, 'print_log', lambda text, *_: said.append(text))
+    mentors = [dict(config=dict(model=classifier(16)), checkpoint=None)]
+    own = classifier()['data_preprocessor']
+    MultiMentorDistiller(classifier(), mentors, data_preprocessor=own)
+    assert not said
+    given = dict(own, std=[1.0, 2.0, 3.0])
+    model = MultiMentorDistiller(classifier(), mentors, data_preprocessor=given)
+    assert 'data_preprocessor is not used' in said[0]
+    assert model.data_preprocessor.std.flatten().tolist() == pytest.approx(own['std'])
+
+
+@both
+def test_a_student_may_start_from_a_whole_checkpoint(kind, tmp_path):
+    """By its own `init_cfg`; that of the backbone loads only this part."""
+    student, mentor = SETTINGS[kind]['model'](), SETTINGS[kind]['model']()
+    torch.save(dict(state_dict=build(student, seed=7).state_dict()), tmp_path / 'whole.pth')
+    student['init_cfg'] = dict(type='Pretrained', checkpoint=str(tmp_path / 'whole.pth'))
+    mentors = [dict(config=dict(model=mentor), checkpoint=None)]
+    classroom = MultiMentorDistiller(student, mentors)
+    classroom.init_weights()
+    for name, value in build(SETTINGS[kind]['model'](), seed=7).state_dict().items():
+        assert torch.equal(classroom.state_dict()[name], value), name
 
 
 def test_student_config_sends_the_mentors_home():

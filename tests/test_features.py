@@ -209,3 +209,17 @@ def test_a_classroom_of_grey_images(strategy):
     model.prepare(samples)
     losses = model.loss(inputs[:, :1], samples)
     assert sum(losses.values()).isfinite() and len(losses) > 1
+
+
+def test_features_without_a_gradient_are_refused():
+    cfg = classifier()
+    cfg['backbone'].update(frozen_stages=1)
+    model = MultiMentorDistiller(
+        student=build(cfg).train(),
+        mentors=[dict(name='m', checkpoint=None, config=dict(model=classifier()))],
+        strategy=dict(type='CAMKD', student_stage='layer1', mentor_stages='layer1'),
+    )
+    inputs, samples = class_batch(4)
+    model.prepare(samples)
+    with pytest.raises(ClassroomError, match=r"stage 'layer1' .*frozen_stages.*with_cp"):
+        model.loss(inputs, samples)

@@ -26,14 +26,16 @@ def captured_loss(
         per_sample: Wraps the head's loss function so that it returns ``(N,)``; None for no change.
 
     Returns:
-        The return value of the head's ``forward``, and the losses.
+        What the head's ``forward`` returns without labels, and the losses.
     """
     outputs: list = []
 
     def keep(forward: Callable) -> Callable:
-        def forward_and_keep(*args: Any, **kwargs: Any) -> Any:
-            outputs.append(forward(*args, **kwargs))
-            return outputs[-1]
+        def forward_and_keep(features: Any, *labels: Any, **options: Any) -> Any:
+            output = forward(features, *labels, **options)
+            # With labels, ArcFace's head makes the logit of the true class smaller.
+            outputs.append(forward(features) if labels or options else output)
+            return output
 
         return forward_and_keep
 
@@ -63,4 +65,7 @@ def wrapped(module: nn.Module, name: str, wrap: Callable[[Callable], Callable]) 
     try:
         yield
     finally:
-        delattr(module, name) if before is None else setattr(module, name, before)
+        if before is None:
+            delattr(module, name)
+        else:
+            setattr(module, name, before)

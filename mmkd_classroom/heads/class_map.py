@@ -1,10 +1,12 @@
 """Match a mentor's classes with the student's."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
+from mmengine.logging import print_log
 
 from ..errors import ClassroomError, reason, shown
 from ..json_files import MAX_BYTES, read_json
@@ -67,6 +69,41 @@ def class_indices(
             )
         indices.append(theirs)
     return indices
+
+
+def compare_classes(ours: Sequence[str], theirs: Sequence[str], key: str) -> None:
+    """Compare the names of the student's and a mentor's classes, if no ``class_map`` is given.
+
+    Names that one of them does not have are warned of, since data sets spell names in many ways.
+
+    Args:
+        ours: Names of the student's classes.
+        theirs: Names of the mentor's.
+        key: Config key of the mentor, such as ``model.mentors[0]``, for messages.
+
+    Raises:
+        ClassroomError: Both have a name, but for another class.
+    """
+    different = [pair for pair in enumerate(zip(ours, theirs)) if pair[1][0] != pair[1][1]]
+    if not different:
+        return
+    index, (name, other) = different[0]
+    text = (
+        f"{len(different)} of {len(ours)} classes have another name in {key}'s data set than in "
+        f'train_dataloader.dataset: class {index} is {name!r} here and {other!r} there'
+    )
+    remedy = f"{key}.class_map, the mentor's class for each of the student's"
+    places = {name: index for index, name in enumerate(theirs)}
+    if any(places.get(name, index) != index for index, name in enumerate(ours)):
+        raise ClassroomError(
+            f'{text}, and the order differs: the mentor would teach wrong classes. Give {remedy}; '
+            f'list(range({len(ours)})) if only the names are wrong.'
+        )
+    print_log(
+        f'{text}. They are taken for the same, in the same order; if that is wrong, give {remedy}.',
+        'current',
+        logging.WARNING,
+    )
 
 
 def _read(path: Path, where: str) -> Any:

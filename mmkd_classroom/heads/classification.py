@@ -17,7 +17,7 @@ from ..registry import TASK_UTILS
 from ..structures import ClassTargets, Letterbox, MentorOutput, Prediction
 from .base import HeadAdapter, OutputAdapter, StockLoss
 from .capture import captured_loss
-from .class_map import class_indices
+from .class_map import class_indices, compare_classes
 from .classifiers import has_branches, num_classes, read_logits
 
 
@@ -78,7 +78,9 @@ class ClassificationAdapter(HeadAdapter):
                 "task_weight='one', or a loss of MMPretrain's with reduction='mean'."
             )
 
-    def check_samples(self, data_samples: Sequence[Any], metainfo: dict | None = None) -> None:
+    def check_samples(
+        self, data_samples: Sequence[Any], metainfo: dict | None = None
+    ) -> dict | None:
         """Check that samples have one label."""
         sample = data_samples[0]
         if 'gt_label' not in sample and 'gt_score' not in sample:
@@ -88,10 +90,8 @@ class ClassificationAdapter(HeadAdapter):
             )
         labels = len(sample.gt_label) if 'gt_label' in sample else 1
         if labels != 1:
-            raise ClassroomError(
-                f'A training sample has {labels} labels (gt_label): a classroom needs one label a '
-                'sample, so choose another train_dataloader.dataset.'
-            )
+            raise ClassroomError(_one_label(labels))
+        return metainfo
 
     def loss(
         self,
@@ -113,6 +113,8 @@ class ClassificationAdapter(HeadAdapter):
             labels = torch.stack([sample.gt_score for sample in data_samples])
         else:
             labels = torch.cat([sample.gt_label for sample in data_samples])
+        if len(labels) != len(data_samples):
+            raise ClassroomError(_one_label(max(len(sample.gt_label) for sample in data_samples)))
         labels = labels.to(device, non_blocking=True)
         return ClassTargets(labels, torch.ones(len(labels), 1, device=device))
 
@@ -164,7 +166,7 @@ class ClassOutputAdapter(OutputAdapter):
         self, mentor: ClassificationAdapter, student: ClassificationAdapter, class_map: Any = None
     ) -> None:
         self._mentor, self._student = mentor, student
-        self._indices = None
+        self._indices = None  # None if the classes are the same
         self.summary = 'all classes'
         ours, theirs = student.num_classes, mentor.num_classes
         if class_map is not None:
@@ -177,6 +179,20 @@ class ClassOutputAdapter(OutputAdapter):
                 f"choose a mentor trained on the student's classes, or give {mentor.key}.class_map,"
                 " the mentor's class for each of the student's."
             )
+
+    def prepare(self, metainfo: dict | None) -> None:
+        """Compare the names of the classes.
+
+        Args:
+            metainfo: Of the student's data set; None if not known.
+
+        Raises:
+            ClassroomError: A name is that of two classes, one of the mentor and another one of the
+                student.
+        """
+        ours, theirs = (metainfo or {}).get('classes'), self._mentor.names
+        if self._indices is None and ours is not None and theirs is not None:
+            compare_classes(tuple(ours), tuple(theirs), self._mentor.key)
 
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Move the indices."""
@@ -196,6 +212,13 @@ class ClassOutputAdapter(OutputAdapter):
     def settings(self) -> dict[str, Any]:
         """See :class:`OutputAdapter`."""
         return dict(classes=None if self._indices is None else self._indices.tolist())
+
+
+def _one_label(labels: int) -> str:
+    return (
+        f'A training sample has {labels} labels (gt_label): a classroom needs one label a sample, '
+        'so choose another train_dataloader.dataset.'
+    )
 
 
 def _per_sample(loss: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -1,12 +1,15 @@
 """Head adapter for heads with one heatmap per joint."""
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ..functional import (
     at_least_float32,
     cells_to_pixels,
+    gaussian_matrix,
     heatmap_peaks,
     log_gaussian,
     refine_quarter,
@@ -16,6 +19,9 @@ from ..functional import (
 from ..registry import TASK_UTILS
 from .conversion import SeparableConversion, Values, converts
 from .keypoints import KeypointAdapter
+
+# Below this variance, in cells of the mentor, a Gaussian has too few cells to blur by.
+_LEAST_VARIANCE = 0.5
 
 
 @TASK_UTILS.register_module()
@@ -107,10 +113,30 @@ class HeatmapAdapter(KeypointAdapter):
 
 @converts(HeatmapAdapter, HeatmapAdapter)
 class HeatmapToHeatmap(SeparableConversion):
-    """Interpolate the mentor's heatmap at the student's cells."""
+    """Expected heatmap of the student's codec for a joint drawn from the mentor's distribution.
+
+    A heatmap that was trained by MSE is the mean of the codec's Gaussians over the places where the
+    joint may be. If the student's Gaussians are wider than the mentor's, the mentor's heatmap is
+    blurred by the difference of the variances, and its height follows: a label of the mentor
+    becomes a label of the student. Otherwise it is interpolated at the student's cells.
+    """
 
     mentor: HeatmapAdapter
     student: HeatmapAdapter
+
+    def matrices(self, positions: list[Tensor]) -> list[Tensor]:
+        """Gaussians where the student's are wider, else interpolation."""
+        interpolations = super().matrices(positions)
+        return [self._blur(p, interpolation) for p, interpolation in zip(positions, interpolations)]
+
+    def _blur(self, positions: Tensor, interpolation: Tensor) -> Tensor:
+        narrow, wide = self.mentor.sigma, self.student.sigma * float(positions[1] - positions[0])
+        variance = wide**2 - narrow**2
+        if variance < _LEAST_VARIANCE:
+            return interpolation
+        cells = torch.arange(interpolation.shape[1], dtype=positions.dtype)
+        height = (wide / narrow) / math.sqrt(2 * math.pi * variance)
+        return height * gaussian_matrix(positions, cells, math.sqrt(variance))
 
     def convert(self, values: Values, x: Tensor, y: Tensor) -> Values:
         """See :class:`SeparableConversion`."""

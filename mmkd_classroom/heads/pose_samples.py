@@ -9,19 +9,21 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from ..errors import ClassroomError
+from ..errors import ClassroomError, shown
 from ..functional import item_weights
 from ..structures import JointTargets, Prediction
 
 # Ratio of person area to box area if no area is annotated; the same as in MMPose and xtcocotools.
 _BODY_SHARE = 0.53
+# What brings areas and sizes into the space of the input.
+_META_KEYS = ('input_size', 'input_scale')
 
 
 def joint_count(sample: Any) -> int:
     """Number of joints of a training sample.
 
     Raises:
-        ClassroomError: It lacks the visibility or the joints in input space.
+        ClassroomError: It lacks the visibility, the joints in input space, or the input's size.
     """
     instances = sample.gt_instances
     if 'keypoints_visible' not in instances:
@@ -35,6 +37,13 @@ def joint_count(sample: Any) -> int:
             'The training samples have no joints in input space: write '
             "dict(type='PackPoseInputs', pack_transformed=True) as the last step of "
             'train_dataloader.dataset.pipeline.'
+        )
+    missing = [key for key in _META_KEYS if key not in sample.metainfo]
+    if missing:
+        raise ClassroomError(
+            f'The training samples have no {" and no ".join(missing)}: add {shown(missing)} to the '
+            'meta_keys of PackPoseInputs in train_dataloader.dataset.pipeline, or leave meta_keys '
+            'out.'
         )
     return instances.transformed_keypoints.shape[1]
 

@@ -29,6 +29,10 @@ NEEDS_EPOCHS = (
     'model.cache needs training by epochs, which give each sample its next view: use '
     'train_cfg=dict(by_epoch=True, ...), or leave model.cache out.'
 )
+_MIXED = (
+    'model.cache keeps what mentors say of a sample, but data_preprocessor mixes the samples of a '
+    'batch (batch_augments, train_cfg.augments): leave one of them out.'
+)
 # Students on few data were worse when views were shown as often as this (docs/caching.md).
 _MANY = 10
 # What draws images: another version of these may draw others.
@@ -52,6 +56,7 @@ class CacheHook(Hook):
         if not isinstance(runner.train_loop, EpochBasedTrainLoop):
             raise ClassroomError(NEEDS_EPOCHS)
         _check_batches(classroom)
+        _check_recipes(runner)
         classroom.cache.views.epoch = runner.epoch
         self._open(runner, classroom)
         _warn_of_few_views(runner, classroom.cache.views.count)
@@ -61,6 +66,7 @@ class CacheHook(Hook):
         classroom = classroom_of(runner)
         if classroom.cache is None:
             return
+        _check_batches(classroom)  # a hook may have turned them on
         classroom.cache.views.epoch = runner.epoch
         if any(not isinstance(p, ReplayedPipeline) for p in _pipelines(_dataset(runner))):
             self._open(runner, classroom)
@@ -162,7 +168,13 @@ def _versions() -> dict[str, str]:
 def _check_batches(classroom: Classroom) -> None:
     """Mixup and CutMix draw partners within a batch, which is another one in each epoch."""
     if getattr(classroom.data_preprocessor, 'batch_augments', None) is not None:
-        raise ClassroomError(
-            'model.cache keeps what mentors say of a sample, but data_preprocessor mixes the '
-            'samples of a batch (batch_augments, train_cfg.augments): leave one of them out.'
-        )
+        raise ClassroomError(_MIXED)
+
+
+def _check_recipes(runner: Runner) -> None:
+    """MMPretrain's ``SwitchRecipeHook`` turns batch augmentations on in a later epoch."""
+    for hook in runner.hooks:
+        recipes = getattr(hook, 'schedule', None)
+        for recipe in recipes.values() if isinstance(recipes, dict) else ():
+            if isinstance(recipe, dict) and recipe.get('batch_augments') is not None:
+                raise ClassroomError(f'{_MIXED} See the schedule of {type(hook).__name__}.')

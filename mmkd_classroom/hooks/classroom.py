@@ -1,7 +1,12 @@
 """Hook that every classroom needs: data checks before training, and the state of the strategy."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -30,7 +35,8 @@ class ClassroomHook(Hook):
         """Check the data, match the joints, and log the overview."""
         dataset = runner.train_dataloader.dataset
         pack_input_joints(dataset)
-        sample = dataset[0]
+        with _random_state_kept():  # so that the student draws the same as alone
+            sample = dataset[0]
         classroom = classroom_of(runner)
         classroom.prepare([sample['data_samples']], getattr(dataset, 'metainfo', None))
         height, width = sample['inputs'].shape[-2:]
@@ -47,6 +53,15 @@ class ClassroomHook(Hook):
         classroom = classroom_of(runner)
         names = classroom.mentors.names
         load_strategy(classroom.strategy, names, checkpoint, resume=runner._resume)
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    before = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        yield
+    random.setstate(before[0])
+    np.random.set_state(before[1])
 
 
 def classroom_of(runner: Runner) -> Classroom:

@@ -16,8 +16,8 @@ class Normalisation:
     """Channel order and normalisation of a data preprocessor.
 
     Attributes:
-        mean: Mean per channel, in pixel values, in the channel order after the flip.
-        std: Standard deviation per channel.
+        mean: Mean per channel, or one for all, in pixel values, in the order after the flip.
+        std: Standard deviation per channel, or one for all.
         flips: Whether the channel order of the loaded image is reversed first.
     """
 
@@ -33,7 +33,7 @@ class Normalisation:
             or getattr(preprocessor, 'to_rgb', False)
         )
         if not getattr(preprocessor, '_enable_normalize', False):
-            return cls((0.0,) * 3, (1.0,) * 3, flips)
+            return cls((0.0,), (1.0,), flips)  # for any number of channels
         mean, std = preprocessor.mean.flatten(), preprocessor.std.flatten()
         return cls(tuple(mean.tolist()), tuple(std.tolist()), flips)
 

@@ -156,7 +156,7 @@ def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
         ``(K,)``.
 
     Raises:
-        ClassroomError: MMPose has no such definition, or it has no sigmas.
+        ClassroomError: MMPose has no such definition, or it has no sigmas, or not above 0.
     """
     remedy = (
         "rank by PCK, model.ranker = dict(type='mmkd_classroom.PCKRanker'), or give "
@@ -177,5 +177,10 @@ def dataset_sigmas(metainfo: dict | str | None) -> Tensor:
         raise ClassroomError(
             f'model.ranker is an OKSRanker, but the data set {meta["dataset_name"]!r} has no '
             f'sigmas: {remedy}'
+        )
+    if not all(sigma > 0 for sigma in meta['sigmas']):
+        raise ClassroomError(
+            f'model.ranker is an OKSRanker, but the data set {meta["dataset_name"]!r} has sigmas '
+            f'that are not above 0, so every OKS would be 0: {remedy}'
         )
     return torch.as_tensor(meta['sigmas'], dtype=torch.float32)

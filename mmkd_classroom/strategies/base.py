@@ -1,5 +1,6 @@
 """Base class of strategies, which weigh the mentors on each sample."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,6 +98,8 @@ def require(holds: bool, option: str, value: Any, what: str) -> None:
         value: Its value.
         what: The requirement, such as ``'must be positive'``.
     """
+    if isinstance(value, float) and not math.isfinite(value):
+        holds, what = False, 'must be finite'
     if not holds:
         raise ClassroomError(f'model.strategy.{option} is {value!r}: it {what}.')
 

@@ -299,6 +299,14 @@ def test_mixup_is_refused(tmp_path, fresh_runners):
     refused(room, 'mixes the samples of a batch')
 
 
+def test_mixup_that_is_turned_on_later_is_refused(tmp_path, fresh_runners):
+    room = Room('classes', tmp_path)
+    augments = dict(augments=dict(type='Mixup', alpha=0.8))
+    recipe = dict(action_epoch=2, batch_augments=augments)
+    room.cfg.custom_hooks = [dict(type='SwitchRecipeHook', schedule=[recipe])]
+    refused(room, 'mixes the samples of a batch.*SwitchRecipeHook')
+
+
 def test_features_are_refused(tmp_path, fresh_runners):
     room = Room('classes', tmp_path)
     room.cfg.model.strategy = dict(type='CAMKD', mentor_stages='layer2')

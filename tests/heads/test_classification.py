@@ -14,6 +14,7 @@ from toys import CLASSES, build, class_batch, classifier, on_meta
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads import ClassificationAdapter, build_adapter, mentor_adapter
+from mmkd_classroom.heads import class_map as class_map_module
 from mmkd_classroom.heads.class_map import class_indices
 
 CPU = torch.device('cpu')
@@ -263,3 +264,54 @@ def test_a_wrong_class_map_is_named(class_map, message):
     names = ('crane', 'dog', 'crane', 'd', 'e', 'f', 'g')
     with pytest.raises(ClassroomError, match=r'^model\.mentors\[0\]\.class_map.*' + message):
         class_indices(class_map, 4, 7, names, KEY)
+
+
+# --- names of classes ---------------------------------------------------------------------------
+
+
+def named(*classes):
+    """A mentor whose config names its classes, with the head of :func:`classifier`."""
+    data = dict(train_dataloader=dict(dataset=dict(metainfo=dict(classes=classes))))
+    return build(classifier()), data
+
+
+def compare(adapter, ours, theirs, **options):
+    mentor, config = named(*theirs)
+    output_adapter(adapter, mentor, config, **options).prepare(dict(classes=ours))
+
+
+def test_classes_in_another_order_are_refused(adapter):
+    theirs = ('bird', 'cat', 'deer', 'dog')
+    compare(adapter, theirs, theirs)
+    with pytest.raises(ClassroomError, match=r"class 0 is 'dog' here and 'bird' there.*class_map"):
+        compare(adapter, theirs[::-1], theirs)
+    with pytest.raises(ClassroomError, match='the order differs'):  # though two have other names
+        compare(adapter, ['cat', 'bird', 'a', 'b'], theirs)
+    compare(adapter, theirs[::-1], theirs, class_map=[3, 2, 1, 0])
+
+
+def test_classes_of_other_names_are_warned_of(adapter, monkeypatch):
+    said = []
+    monkeypatch.setattr(class_map_module, 'print_log', lambda text, *_: said.append(text))
+    compare(adapter, ['n01', 'n02', 'n03', 'dog'], ['bird', 'cat', 'deer', 'dog'])
+    assert "3 of 4 classes have another name in model.mentors[0]'s data set" in said[0]
+
+
+@pytest.mark.parametrize('per_sample', [False, True])
+def test_a_margin_of_the_loss_is_not_in_the_prediction(per_sample):
+    """ArcFace lowers the logit of the true class while it trains."""
+    head = dict(type='ArcFaceClsHead', scale=16.0, margins=0.5)
+    student = build(classifier(**head)).eval()
+    inputs, samples = class_batch(4)
+    ours = build_adapter(student)
+    prediction, losses = ours.loss(student, student.loss, inputs, samples, per_sample)
+    torch.testing.assert_close(prediction.values[0][:, 0], student(inputs, mode='tensor'))
+    expected = student.loss(inputs, samples)['loss']
+    torch.testing.assert_close(losses['loss'].mean(), expected)
+
+
+def test_a_sample_of_two_labels_is_refused_when_it_comes(adapter):
+    _, samples = class_batch(4)
+    samples[2].set_gt_label([0, 1])
+    with pytest.raises(ClassroomError, match='A training sample has 2 labels'):
+        adapter.targets(samples, CPU)

@@ -9,6 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmpose.datasets import DeepFashionDataset
+from mmpose.datasets.datasets.utils import parse_pose_metainfo
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.heads.joints import match_joints
@@ -231,3 +232,15 @@ def test_wrappers_name_the_joints_of_what_they_wrap():
     dataset = dict(type='RepeatDataset', times=2, dataset=wrapped)
     metainfo = metainfo_of(Config(dict(train_dataloader=dict(dataset=dataset))), 14)
     assert joint_names(metainfo, 'x') == joint_names('crowdpose', 'x')
+
+
+@pytest.mark.parametrize('parsed', [False, True])
+def test_joints_out_of_order_are_refused(parsed):
+    """MMPose takes the order of the definition for that of the ids."""
+    points = {i: dict(name=f'p{i}', id=i, color=[0, 0, 0], type='', swap='') for i in (2, 0, 1)}
+    definition = dict(
+        dataset_name='own', keypoint_info=points, skeleton_info={}, sigmas=[], joint_weights=[1] * 3
+    )
+    definition = parse_pose_metainfo(definition) if parsed else definition
+    with pytest.raises(ClassroomError, match=r"'own' have the ids \[2, 0, 1\]"):
+        joint_names(definition, 'model.adapter.metainfo')

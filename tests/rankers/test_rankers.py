@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from mmpose.datasets.datasets.utils import parse_pose_metainfo
@@ -180,6 +181,12 @@ def test_given_sigmas_come_first_and_travel_with_the_model():
     assert ranker.sigmas.dtype == torch.float64
     assert 'sigmas' not in ranker.state_dict()
     assert ranker(members, targets).item.shape == (3, 6, 2)
+
+
+def test_sigmas_of_a_data_set_are_positive():
+    coco = parse_pose_metainfo(dict(from_file='configs/_base_/datasets/coco.py'))
+    with pytest.raises(ClassroomError, match='sigmas that are not above 0.*PCKRanker'):
+        dataset_sigmas(dict(coco, sigmas=np.zeros(17)))
 
 
 def test_unknown_data_sets_have_no_sigmas():

@@ -249,6 +249,7 @@ def test_camkd_features_are_the_formula_s(kind):
         (lambda: AVER(temperature=0), 'temperature'),
         (lambda: EBKD(weight=-1), 'weight'),
         (lambda: EBKD(weight=float('nan')), 'weight'),
+        (lambda: AVER(temperature=float('inf')), 'temperature'),
         (lambda: CAMKD(feature_weight=-1), 'feature_weight'),
     ],
 )
