@@ -265,7 +265,8 @@ def _pose_sample(joints: int, metainfo: dict[str, Any] | None) -> Any:
     from mmpose.structures import PoseDataSample
 
     name = (metainfo or {}).get('dataset_name')
-    sample = PoseDataSample(metainfo=dict(dataset_name=name))
+    meta = dict(dataset_name=name, input_size=(1, 1), input_scale=(1, 1))
+    sample = PoseDataSample(metainfo=meta)
     sample.gt_instances = InstanceData(
         keypoints_visible=torch.ones(1, joints).numpy(),
         transformed_keypoints=torch.zeros(1, joints, 2).numpy(),
