@@ -149,7 +149,7 @@ def build_conversion(
     same_cells = mentor.cells == student.cells and all(
         torch.allclose(row, torch.arange(len(row)).to(row), atol=1e-6) for row in positions
     )
-    if pair[0] is pair[1] and mentor.unit == student.unit and same_cells:
+    if pair[0] is pair[1] and mentor.label_form == student.label_form and same_cells:
         return _Identity()
     return _CONVERSIONS[pair](mentor, student, positions)
 

@@ -59,6 +59,11 @@ class HeatmapAdapter(KeypointAdapter):
         """Standard deviation of the codec's Gaussians, in cells."""
         return float(self.codec.sigma)
 
+    @property
+    def label_form(self) -> tuple[float, ...]:
+        """Height and width of a label's Gaussian."""
+        return self.unit, self.sigma
+
     def split(self, output: Any) -> tuple[Tensor]:
         """Return ``(N, K, H, W)``; of the last stage if there are several (Hourglass, CPM)."""
         return (output[-1] if isinstance(output, (list, tuple)) else output,)

@@ -129,6 +129,24 @@ def test_an_unsure_mentor_gives_a_low_map():
     assert conversion(tuple(0 * axis for axis in sure), None)[0].max() < 0.02
 
 
+@pytest.mark.parametrize('sizes', [*itertools.product(SIZES, repeat=2)])
+def test_narrow_heatmaps_are_widened_to_those_of_the_student(sizes):
+    """An unsure mentor's map is the mean over the places where the joint may be."""
+    decoder = dict(codec('msra', sizes[0]), sigma=1.2)
+    mentor = build_adapter(build(estimator(4, 'msra', sizes[0], decoder=decoder)))
+    student = adapter('msra', sizes[1])
+    place = letterbox(sizes[1], sizes[0])[1]
+    spread = 12 * torch.randn(1, 50, 2).double()
+    there = torch.tensor(sizes[1]) / 2 + spread.where(
+        spread.abs() < 30, 0
+    )  # in the student's input
+    theirs = there * torch.tensor(place.scale) + torch.tensor(place.offset)
+    seen = encoded(mentor, theirs)[0].mean(dim=1, keepdim=True)
+    (maps,) = build_conversion(mentor, student, place)((seen,), None)
+    expected = student.encode(there)[0].mean(dim=1, keepdim=True)
+    torch.testing.assert_close(maps.double(), expected, rtol=0, atol=1e-3)
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_converted_in_float32(dtype):
     (maps,) = encoded(adapter('dark'), 60 + 50 * torch.rand(2, 3, 2).double())
