@@ -61,7 +61,7 @@ def evaluator_of(dataset: Dataset, evaluator: Evaluator, indices: Sequence[int])
         dataset: The data set.
         evaluator: It is changed: its COCO metrics keep the selected images only, because others
             would be counted as misses.
-        indices: Of the selected samples.
+        indices: Indices of the selected samples.
 
     Returns:
         The evaluator.
@@ -80,7 +80,7 @@ def preprocess(model: nn.Module, batch: dict[str, Any]) -> tuple[Tensor, list[An
 
     Args:
         model: With a ``data_preprocessor``.
-        batch: Of the data loader.
+        batch: Batch of the data loader.
 
     Returns:
         The images, ``(N, 3, H, W)`` on the model's device, and the N samples. ``batch`` is not

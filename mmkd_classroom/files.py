@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and what a disk that fails is called."""
+"""Atomic writes of files, and one message for errors of the disk."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Say in one message, and early, what is wrong with the data or the checkpoint of a training."""
+"""Check the data's files before training, and explain the Runner's errors in one message."""
 
 import os
 import traceback

@@ -1,4 +1,4 @@
-"""Read JSON that anybody may have written: what is wrong with it is found at once, and said."""
+"""Read untrusted JSON strictly, within bounds."""
 
 import json
 from collections.abc import Iterator

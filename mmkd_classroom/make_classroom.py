@@ -10,7 +10,6 @@ Examples:
 """
 
 import argparse
-import inspect
 import logging
 import os
 import tempfile
@@ -28,12 +27,11 @@ from .command import check_types, read_config, run
 from .compose import CLASSROOM, add_classroom_arguments, mentor_entry, strategy_type
 from .distiller import Classroom, is_classroom
 from .errors import ClassroomError, each, reason
-from .heads import HeadAdapter
+from .heads import adapter_types
 from .hooks.overview import overview
 from .hub import model_config
 from .mentors.entry import Entry, as_entry, locate_mentors, read_entries, read_entry
 from .metainfo import class_names, image_size, metainfo_of, read_metainfo
-from .registry import TASK_UTILS
 
 _USUAL_SIZE = (224, 224)
 
@@ -93,16 +91,11 @@ def _check(cfg: Config, args: argparse.Namespace) -> None:
             'it. These flags of `train` replace the mentors and the strategy of a classroom.'
         )
     locate_mentors(cfg)
-    # Of any student's kind: which of them it takes is checked with the classroom.
-    kinds = [kind for kind in TASK_UTILS.module_dict.values() if _is_adapter(kind)]
-    options = frozenset().union(*(kind.mentor_options for kind in kinds))
+    # The options of all heads: building the classroom rejects those that do not fit.
+    options = frozenset().union(*(kind.mentor_options for kind in adapter_types()))
     entries = read_entries(cfg.model.get('mentors'), options)
     print(overview(*build_classroom(cfg, entries)))
     print(f'{args.config} can be built. Its data were not looked at.')
-
-
-def _is_adapter(kind: Any) -> bool:
-    return inspect.isclass(kind) and issubclass(kind, HeadAdapter)
 
 
 def _check_out(out: Path, force: bool) -> None:

@@ -21,7 +21,6 @@ def build_part(
     registry: Registry,
     key: str,
     default: str | None = None,
-    given: Mapping[str, Any] | None = None,
     kind: type = object,
 ) -> Any:
     """Build a part of a classroom from its config.
@@ -33,7 +32,6 @@ def build_part(
         registry: Registry of the type.
         key: Config key of the part, such as ``model.strategy``, for messages.
         default: Type to use if ``cfg`` has none.
-        given: Arguments from the caller, which the config must not set.
         kind: Required base class of the part.
 
     Raises:
@@ -56,8 +54,8 @@ def build_part(
                 'choose another type, or leave it out.'
             )
         title = key if named else f'{key} has no type, so it is {default}, which'
-        check_options(builder, options, key, given or {}, title)
-        part = builder(**options, **(given or {}))
+        check_options(builder, options, key, title=title)
+        part = builder(**options)
     if not isinstance(part, kind):
         raise ClassroomError(
             f'{key}.type is {cfg["type"]!r}, which gives a {type(part).__name__} instead of a '

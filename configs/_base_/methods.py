@@ -12,7 +12,7 @@ _classrooms = [
     dict(name='ClassroomKD, batch', strategy=dict(granularity='batch')),
     dict(name='ClassroomKD, sample'),
 ]
-# Of this project.
+# A method of this project.
 _advantage = dict(name='running advantage', strategy=dict(type='mmkd_classroom.RunningAdvantage'))
 # Convolutions of small networks are faster in this format on a CPU.
 _channels_last = dict(type='mmkd_classroom.ChannelsLastHook')

@@ -22,8 +22,8 @@ class InvertedResidual(nn.Module):
 
     Args:
         in_channels: Number of input channels.
-        channels: Of the output.
-        stride: Of the depthwise convolution.
+        channels: Number of output channels.
+        stride: Stride of the depthwise convolution.
         expansion: Factor from the input's to the inner channels.
     """
 

@@ -14,8 +14,8 @@ class BasicBlock(nn.Module):
 
     Args:
         in_channels: Number of input channels.
-        channels: Of the output.
-        stride: Of the first convolution and the shortcut.
+        channels: Number of output channels.
+        stride: Stride of the first convolution and the shortcut.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
@@ -50,7 +50,7 @@ class CifarResNet(StagedBackbone):
     Args:
         depth: 6n + 2: 8, 14, 20, 32, 44, 56 or 110 in the literature.
         widths: Channels of the stem and of the three stages.
-        strides: Of the three stages.
+        strides: Strides of the three stages.
         out_indices: Stages to return, of 0, 1, 2.
         init_cfg: As in MMEngine.
 

@@ -20,7 +20,7 @@ class ShuffleUnit(nn.Module):
 
     Args:
         in_channels: Number of input channels.
-        channels: Of the output.
+        channels: Number of output channels.
         stride: 1 or 2.
     """
 

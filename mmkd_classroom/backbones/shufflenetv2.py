@@ -17,7 +17,7 @@ class SplitUnit(nn.Module):
     """Half of the channels pass, half go through 1x1, depthwise 3x3, 1x1; then all are shuffled.
 
     Args:
-        channels: Of the input and the output; even.
+        channels: Number of input and output channels; even.
     """
 
     def __init__(self, channels: int) -> None:
@@ -35,7 +35,7 @@ class DownUnit(nn.Module):
 
     Args:
         in_channels: Number of input channels.
-        channels: Of the output; even.
+        channels: Number of output channels; even.
     """
 
     def __init__(self, in_channels: int, channels: int) -> None:

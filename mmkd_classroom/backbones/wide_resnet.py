@@ -16,8 +16,8 @@ class PreActBlock(nn.Module):
 
     Args:
         in_channels: Number of input channels.
-        channels: Of the output.
-        stride: Of the first convolution and the shortcut.
+        channels: Number of output channels.
+        stride: Stride of the first convolution and the shortcut.
     """
 
     def __init__(self, in_channels: int, channels: int, stride: int = 1) -> None:
@@ -55,7 +55,7 @@ class CifarWideResNet(StagedBackbone):
     Args:
         depth: 6n + 4: 16, 28 or 40 in the literature.
         widen_factor: k, the factor on the widths 16, 32, 64.
-        strides: Of the three stages.
+        strides: Strides of the three stages.
         out_indices: Stages to return, of 0, 1, 2.
         init_cfg: As in MMEngine.
 

@@ -38,7 +38,7 @@ class MentorCache:
         dir: Folder of the caches. Each lies in a folder of its own, which is named after all that
             could change a record: a change of the pipeline, the data or a mentor is another cache.
         views: V, number of views of a sample. Caches with fewer and more views share records.
-        seed: Of the views. Not that of a run: runs with other seeds share a cache.
+        seed: Seed of the views. It is not that of a run: runs with other seeds share a cache.
         cells: How many of the largest values of each distribution are stored, with one value for
             the others, or ``'all'``. By default 32 of a heatmap and of the logits of more than
             1,000 classes, and all of a SimCC axis, whose mass is spread over more. Fewer logits are
@@ -84,7 +84,7 @@ class MentorCache:
             mentors: The mentors. Those of which there is no cache yet run once.
             inputs: A batch of the student's, for the shapes of their outputs.
             samples: Number of samples of the data.
-            key: What else decides on the images, as JSON has it.
+            key: Other settings that determine the images, for JSON.
 
         Raises:
             ClassroomError: The disk has no space for what is missing, or what is there is damaged.
@@ -187,8 +187,8 @@ class MentorCache:
     ) -> list[Prediction]:
         """Each mentor's prediction: from the records that came with the samples, or by itself.
 
-        A mentor teaches what its records say in the pass that fills them, too, so that it makes no
-        difference which ones were there.
+        Outputs are packed and unpacked also while the cache is filled, so the student sees the same
+        rounded values whether or not a record was there.
 
         Args:
             mentors: The mentors.

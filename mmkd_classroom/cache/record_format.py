@@ -33,7 +33,7 @@ class Field:
 
     Attributes:
         name: What it is.
-        shape: Of one sample.
+        shape: Shape for one sample.
         dtype: As it is stored.
     """
 
@@ -55,7 +55,7 @@ class RecordFormat:
     which keeps their share of the student's softmax at temperature 1.
 
     Args:
-        shapes: Of one sample's values, ``(K, ...)`` for each distribution of an item.
+        shapes: Shapes of one sample's values, ``(K, ...)`` for each distribution of an item.
         joints: Number of joints; None for classes.
         factor: Logits per unit of the output's values.
         precision: ``'fp16'`` or ``'fp32'``, of the values.

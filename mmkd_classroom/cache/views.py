@@ -20,13 +20,13 @@ _GENERATOR = np.random.MT19937(0)  # seeded anew for each view
 class Views:
     """A sample has V views. Its augmentation is a function of (seed, sample, view).
 
-    Epoch e shows one of a sample's views, in an order of its own per sample; each V epochs show
-    all of them once, then in another order. The epoch lies in shared memory, so that persistent
-    loading workers see it change.
+    In each block of V epochs, a sample shows each of its views once. The order is drawn anew for
+    each sample and block. The epoch lies in shared memory, so that persistent loading workers see
+    it change.
 
     Args:
         count: V.
-        seed: Of the views.
+        seed: Seed of the views.
 
     Raises:
         ClassroomError: ``count`` is not positive.
@@ -58,8 +58,8 @@ class Views:
     def drawing(self, sample: int, view: int, pipeline: Any = None) -> Iterator[None]:
         """A block in which all random numbers are those of a sample's view.
 
-        The generators of Python, NumPy and PyTorch go on afterwards as if nothing was drawn, but
-        the second number of a pair of normal ones, which NumPy keeps for the next call, is lost.
+        The generators of Python, NumPy and PyTorch are restored afterwards. One exception: the
+        second normal number that NumPy keeps for its next call is lost.
 
         Args:
             sample: Index of the sample.

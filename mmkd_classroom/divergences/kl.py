@@ -17,8 +17,9 @@ class KLDivergence(Divergence):
             D_\mathrm{KL}\big(\sigma(z_m / \tau) \,\|\, \sigma(z_s / \tau)\big)
 
     Hinton et al., "Distilling the Knowledge in a Neural Network", 2015. A field is one distribution
-    of an item: SimCC has two, other heads one. The scale s depends on the head and is 1 for
-    classes; see :attr:`mmkd_classroom.structures.Prediction.scales`. For all heads.
+    of an item: SimCC and heads that regress joints have two, other heads one. The scale s depends
+    on the head and is 1 for classes; see :attr:`mmkd_classroom.structures.Prediction.scales`. For
+    all heads.
     """
 
     def __call__(

@@ -1,6 +1,7 @@
 """Pure functions of tensors, independent of OpenMMLab."""
 
 from .anomalies import count_anomalies
+from .blurring import gaussian_blur
 from .decoding import (
     cells_to_pixels,
     heatmap_peaks,
@@ -54,6 +55,7 @@ __all__ = [
     'entropy_weights',
     'finite_samples',
     'gap',
+    'gaussian_blur',
     'gaussian_matrix',
     'heatmap_peaks',
     'hint_distance',

@@ -1,12 +1,15 @@
 """Decode joints from heatmaps on the device, for all members, samples and joints at once.
 
-MMPose's codecs decode in NumPy on the host. These functions compute the same on the device, so that
-ranking needs no copy to the host.
+MMPose's codecs decode in NumPy on the host. These functions decode on the device, so that ranking
+needs no copy to the host. They agree with the codecs, except for DARK (``unbiased=True``), whose
+peaks are refined by UDP's formula.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from .blurring import opencv_kernel
 
 
 def heatmap_peaks(heatmaps: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ def refine_taylor(heatmaps: Tensor, cells: Tensor, blur_kernel_size: int = 11) -
     Args:
         heatmaps: ``(B, H, W)``.
         cells: ``(B, 2)`` peaks from :func:`heatmap_peaks`.
-        blur_kernel_size: Odd number of cells; the standard deviation follows OpenCV's rule.
+        blur_kernel_size: See :func:`opencv_kernel`.
 
     Returns:
         ``(B, 2)`` float (x, y).
@@ -146,10 +149,7 @@ def _blurred_neighbourhood(heatmaps: Tensor, cells: Tensor, kernel_size: int) ->
     """Gaussian-blurred values ``(B, 3, 3)`` around each cell; values at the border are repeated."""
     radius = kernel_size // 2
     height, width = heatmaps.shape[-2:]
-    sigma = 0.3 * ((kernel_size - 1) * 0.5 - 1) + 0.8
-    reach = torch.arange(-radius, radius + 1, device=heatmaps.device, dtype=heatmaps.dtype)
-    kernel = (-reach.square() / (2 * sigma**2)).exp()
-    kernel = kernel / kernel.sum()
+    kernel = opencv_kernel(kernel_size, heatmaps.device).to(heatmaps.dtype)
     patch = _patches(heatmaps, cells, radius + 1)  # (B, kernel_size + 2, kernel_size + 2)
     band = torch.stack([F.pad(kernel, (i, 2 - i)) for i in range(3)])  # (3, kernel_size + 2)
     blurred = band @ patch @ band.T

@@ -92,7 +92,7 @@ def advantage_weights(advantage: Tensor, valid: Tensor) -> Tensor:
         w_m = \frac{\max(0, A_m - A)}{\sum_{m'} \max(0, A_{m'} - A)}, \quad
         A = \min\Big(0, \frac1V\sum_{m'} A_{m'}\Big)
 
-    Of this project. The sums are over the V valid mentors. A student that is
+    A weighting of this project. The sums are over the V valid mentors. A student that is
     better than the mean of its mentors is compared with this mean, so that those above it go on
     teaching. If all are equally good, so are their weights.
 

@@ -1,7 +1,7 @@
 """Head adapters: interpret and convert the raw output of stock heads. One file per kind of head."""
 
 from .base import HeadAdapter, OutputAdapter
-from .build import build_adapter, mentor_adapter
+from .build import adapter_types, build_adapter, mentor_adapter
 from .classification import ClassificationAdapter
 from .heatmap import HeatmapAdapter
 from .integral import IntegralAdapter
@@ -23,6 +23,7 @@ __all__ = [
     'RLEAdapter',
     'RegressionAdapter',
     'SimCCAdapter',
+    'adapter_types',
     'build_adapter',
     'mentor_adapter',
 ]

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..errors import ClassroomError
-from ..options import build_part, find_type
+from ..options import check_options, find_type, without_marks
 from ..registry import TASK_UTILS
 from .base import HeadAdapter
 
@@ -34,8 +34,11 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
             f'model.adapter.type is {cfg["type"]!r}, but {key} is {_description(student)}: leave '
             'the type out, it follows from the student.'
         )
+    options = without_marks(cfg)
+    del options['type']
     given = dict(model=student, key=key, config=None)
-    return build_part(cfg, TASK_UTILS, 'model.adapter', given=given)
+    check_options(kind, options, 'model.adapter', given)
+    return kind(**options, **given)
 
 
 def mentor_adapter(
@@ -63,6 +66,11 @@ def mentor_adapter(
     return found(mentor, key, config, **options)
 
 
+def adapter_types() -> list[type[HeadAdapter]]:
+    """All registered head adapters."""
+    return [kind for kind in TASK_UTILS.module_dict.values() if _is_adapter(kind)]
+
+
 def _is_adapter(kind: Any) -> bool:
     return inspect.isclass(kind) and issubclass(kind, HeadAdapter)
 
@@ -72,7 +80,7 @@ def _adapter_type(model: nn.Module, key: str) -> type[HeadAdapter]:
 
     Of several others, the one that was registered last, so that a new one can replace ours.
     """
-    kinds = [kind for kind in TASK_UTILS.module_dict.values() if _is_adapter(kind)]
+    kinds = adapter_types()
     accepting = [kind for kind in kinds if kind.accepts(model)]
     for kind in reversed(accepting):
         if not any(other is not kind and issubclass(other, kind) for other in accepting):

@@ -50,11 +50,6 @@ class HeatmapAdapter(KeypointAdapter):
         self.summary = f'heatmap {self.cells[0]}x{self.cells[1]}'
 
     @property
-    def is_udp(self) -> bool:
-        """Whether the codec is UDP's, which aligns the corners of heatmap and input."""
-        return type(self.codec).__name__ == 'UDPHeatmap'
-
-    @property
     def sigma(self) -> float:
         """Standard deviation of the codec's Gaussians, in cells."""
         return float(self.codec.sigma)
@@ -67,10 +62,6 @@ class HeatmapAdapter(KeypointAdapter):
     def split(self, output: Any) -> tuple[Tensor]:
         """Return ``(N, K, H, W)``; of the last stage if there are several (Hourglass, CPM)."""
         return (output[-1] if isinstance(output, (list, tuple)) else output,)
-
-    def cells_of(self, values: tuple[Tensor]) -> tuple[int, int]:
-        """See :meth:`KeypointAdapter.cells_of`."""
-        return values[0].shape[-1], values[0].shape[-2]
 
     def decode(self, values: tuple[Tensor]) -> tuple[Tensor, Tensor]:
         """See :meth:`KeypointAdapter.decode`."""
@@ -107,13 +98,6 @@ class HeatmapAdapter(KeypointAdapter):
         """See :meth:`KeypointAdapter.loss_scales`."""
         # The head's own squared error grows with the square of the heatmaps' height.
         return (self.unit**2 / (self.cells[0] * self.cells[1]),)
-
-    def stock_joints(self, joints: Tensor) -> Tensor:
-        """See :meth:`KeypointAdapter.stock_joints`."""
-        if not self.is_udp:
-            return joints
-        size = joints.new_tensor(self.input_size)
-        return joints * size / (size - 1)
 
 
 @converts(HeatmapAdapter, HeatmapAdapter)

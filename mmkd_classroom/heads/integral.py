@@ -1,5 +1,6 @@
 """Head adapter for heads that integrate a map: a joint is the mean of a distribution over cells."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -40,13 +41,14 @@ class IntegralAdapter(RegressionAdapter):
 
         head = pose_head(model)
         self._is_dsnt = isinstance(head, DSNTHead)
-        self._last_epoch_of_maps = 0  # none, for the weights
+        self._maps_until = math.inf  # for the weights; see lambda_t of DSNTHead
         self._width = float(self.codec.sigma)
         self.cells = tuple(int(size) for size in head.heatmap_size)
         self.spacing = tuple(size / n for size, n in zip(self.input_size, self.cells))
         self.summary = f'integral of {self.cells[0]}x{self.cells[1]}'
         self._scales = self._weights(head.loss_module)
-        self._last_epoch_of_maps = head.lambda_t if self._is_dsnt else 0
+        if self._is_dsnt and head.lambda_t > 0:
+            self._maps_until = head.lambda_t
 
     def split(self, output: Any) -> tuple[Tensor]:
         """Return the coordinates, ``(N, K, 2)`` in units of the input's sides."""
@@ -75,8 +77,7 @@ class IntegralAdapter(RegressionAdapter):
             return loss(output[0], joints, weights)
         of_joints, of_maps = loss(list(output), [joints, maps], weights)
         epoch = MessageHub.get_current_instance().get_info('epoch', 0)
-        only_joints = 0 < self._last_epoch_of_maps <= epoch
-        return of_joints if only_joints else of_joints + of_maps
+        return of_joints + of_maps if epoch < self._maps_until else of_joints
 
     def _output(self, joints: Tensor) -> Any:
         return joints, self._outer(self.encode(self.joints(joints)))

@@ -23,7 +23,10 @@ from .pose_samples import joint_count, joint_targets, with_predictions
 
 
 class KeypointAdapter(HeadAdapter):
-    """Base class for heads that predict each joint on a grid of cells over the input.
+    """Base class of the adapters for heads of top-down pose estimators.
+
+    A joint is distilled as one or two distributions over cells: on a grid over the input, or along
+    its axes.
 
     Args:
         model: See :class:`HeadAdapter`.
@@ -128,9 +131,9 @@ class KeypointAdapter(HeadAdapter):
         The output has no visibility. If there are several stages, the values are of the last.
         """
 
-    @abstractmethod
     def cells_of(self, values: tuple[Tensor, ...]) -> tuple[int, int]:
-        """Number of cells of values, along x and y."""
+        """Number of cells of values, along x and y. Default: of maps ``(N, K, H, W)``."""
+        return values[0].shape[-1], values[0].shape[-2]
 
     @abstractmethod
     def decode(self, values: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
@@ -171,7 +174,7 @@ class KeypointAdapter(HeadAdapter):
     def encode(self, joints: Tensor) -> tuple[Tensor, ...]:
         """Encode joints as the codec encodes labels, but without rounding their place.
 
-        The student is taught so by a mentor whose head has no conversion to the student's.
+        This is the target of a student if the heads have no conversion.
 
         Args:
             joints: ``(N, K, 2)`` in pixels of the model's input, at least float32.
@@ -214,7 +217,15 @@ class KeypointAdapter(HeadAdapter):
         Returns:
             ``(N, K, 2)``, as the codec returns them before they are put into the image.
         """
-        return joints
+        if not self.is_udp:
+            return joints
+        size = joints.new_tensor(self.input_size)
+        return joints * size / (size - 1)
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether the codec is UDP's, which aligns the corners of heatmap and input."""
+        return type(self.codec).__name__ == 'UDPHeatmap'
 
     def read(self, output: Any) -> tuple[Tensor, ...]:
         """See :meth:`HeadAdapter.read`; ``output`` has no visibility."""

@@ -1,16 +1,14 @@
 """Head adapter for heads with heatmaps of height 255 at several levels (MSPN, RSN)."""
 
-import functools
 from typing import Any
 
-import cv2
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..functional import (
     at_least_float32,
     cells_to_pixels,
+    gaussian_blur,
     heatmap_peaks,
     towards_larger,
     without_autocast,
@@ -57,7 +55,7 @@ class MegviiAdapter(HeatmapAdapter):
         flat = heatmaps.flatten(0, 1)
         # In bfloat16, values near 255 differ by 1: the blur must not be autocast.
         with without_autocast(flat):
-            blurred = self._blurred(flat)
+            blurred = gaussian_blur(flat, self.codec.kernel_size)
         cells = heatmap_peaks(blurred)
         step = towards_larger(blurred, cells)
         x, y = cells.unbind(dim=-1)
@@ -68,15 +66,3 @@ class MegviiAdapter(HeatmapAdapter):
         joints = cells_to_pixels(joints, heights, self.spacing)
         shape = heatmaps.shape[:2]
         return joints.unflatten(0, shape), (heights / _HEIGHT + 0.5).unflatten(0, shape)
-
-    def _blurred(self, heatmaps: Tensor) -> Tensor:
-        kernel = opencv_kernel(self.codec.kernel_size, heatmaps.device).to(heatmaps.dtype)
-        radius = len(kernel) // 2
-        maps = F.conv2d(heatmaps[:, None], kernel.view(1, 1, -1, 1), padding=(radius, 0))
-        return F.conv2d(maps, kernel.view(1, 1, 1, -1), padding=(0, radius))[:, 0]
-
-
-@functools.cache
-def opencv_kernel(size: int, device: torch.device) -> Tensor:
-    """OpenCV's Gaussian kernel ``(size,)``. It is copied to each device once, not in each step."""
-    return torch.from_numpy(cv2.getGaussianKernel(size, 0)[:, 0]).to(device)

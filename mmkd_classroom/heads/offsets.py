@@ -3,15 +3,19 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ClassroomError
-from ..functional import at_least_float32, cells_to_pixels, heatmap_peaks, without_autocast
+from ..functional import (
+    at_least_float32,
+    cells_to_pixels,
+    gaussian_blur,
+    heatmap_peaks,
+    without_autocast,
+)
 from ..registry import TASK_UTILS
 from .conversion import SeparableConversion, Values, converts
 from .keypoints import KeypointAdapter
-from .megvii import opencv_kernel
 
 
 @TASK_UTILS.register_module()
@@ -55,15 +59,12 @@ class OffsetAdapter(KeypointAdapter):
         maps = maps.unflatten(1, (-1, 3))
         return maps[:, :, 0], maps[:, :, 1:]
 
-    def cells_of(self, values: tuple[Tensor, Tensor]) -> tuple[int, int]:
-        """See :meth:`KeypointAdapter.cells_of`."""
-        return values[0].shape[-1], values[0].shape[-2]
-
     def decode(self, values: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """See :meth:`KeypointAdapter.decode`; the offset at the peak of the blurred disc."""
         discs, offsets = (at_least_float32(value).flatten(0, 1) for value in values)
         with without_autocast(discs):
-            blurred = self._blurred(discs)
+            # As OpenCV, which reflects at the border without repeating it.
+            blurred = gaussian_blur(discs, 2 * self.codec.blur_kernel_size + 1, border='reflect')
         cells = heatmap_peaks(blurred)
         index = cells[:, 1] * self.cells[0] + cells[:, 0]
         offset = offsets.flatten(2).gather(2, index[:, None, None].expand(-1, 2, 1))[..., 0]
@@ -71,14 +72,6 @@ class OffsetAdapter(KeypointAdapter):
         joints = cells_to_pixels(cells + offset * self.radius, heights, self.spacing)
         shape = values[0].shape[:2]
         return joints.unflatten(0, shape), heights.unflatten(0, shape)
-
-    def _blurred(self, discs: Tensor) -> Tensor:
-        size = 2 * self.codec.blur_kernel_size + 1
-        kernel = opencv_kernel(size, discs.device).to(discs.dtype)
-        # As OpenCV, which reflects at the border without repeating it.
-        maps = F.pad(discs[:, None], (size // 2,) * 4, mode='reflect')
-        maps = F.conv2d(maps, kernel.view(1, 1, -1, 1))
-        return F.conv2d(maps, kernel.view(1, 1, 1, -1))[:, 0]
 
     @property
     def factor(self) -> float:
@@ -96,11 +89,6 @@ class OffsetAdapter(KeypointAdapter):
     def loss_scales(self, batch_size: int) -> tuple[float]:
         """See :meth:`KeypointAdapter.loss_scales`; of the discs, which are the first values."""
         return (1 / (self.cells[0] * self.cells[1]),)
-
-    def stock_joints(self, joints: Tensor) -> Tensor:
-        """See :meth:`KeypointAdapter.stock_joints`."""
-        size = joints.new_tensor(self.input_size)
-        return joints * size / (size - 1)
 
 
 @converts(OffsetAdapter, OffsetAdapter)

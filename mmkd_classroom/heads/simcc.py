@@ -22,7 +22,8 @@ class SimCCAdapter(KeypointAdapter):
     Li et al., "SimCC: a Simple Coordinate Classification Perspective for Human Pose Estimation",
     arXiv 2107.03332. The divergence of a joint is the sum over its axes, each divided by its number
     of bins and multiplied by the batch size, as in MMPose's ``KLDiscretLoss``. With a ``weight`` of
-    1, mentors and labels have the same weight.
+    1, mentors and labels have the same weight if all joints are labelled. Otherwise mentors have
+    more: MMPose averages over all joints, and a classroom over the labelled ones.
 
     See :class:`KeypointAdapter` for arguments and errors.
     """

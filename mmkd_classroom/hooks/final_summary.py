@@ -51,7 +51,8 @@ def _warning(last: dict[str, Any]) -> list[str]:
         return []
     return [
         'In the last record no mentor has a higher score than the student, on training samples: '
-        'see docs/choose_mentors.md, unless the student has so few that it knows them by heart.'
+        'see docs/choose_mentors.md. If the training set is small, the student may only have '
+        'memorised it.'
     ]
 
 

@@ -106,7 +106,7 @@ class InputAdapter:
         return self._scale.device
 
     def settings(self) -> dict[str, Any]:
-        """All that decides on the mentor's input, as JSON has it."""
+        """Settings that determine the mentor's input, for JSON."""
         constants = dict(scale=self._scale, shift=self._shift, black=self._black)
         values = {name: tensor.flatten().tolist() for name, tensor in constants.items()}
         return dict(values, flips=self.flips, size=self.size)

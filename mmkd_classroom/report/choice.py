@@ -30,7 +30,7 @@ def galleries(outputs: SampleOutputs, count: int = 6) -> list[Gallery]:
     """Choose samples that show how the classroom works; none is shown twice.
 
     Args:
-        outputs: Of the members.
+        outputs: Outputs of the members.
         count: Number of samples of each gallery.
     """
     shown: set[int] = set()

@@ -71,7 +71,7 @@ def joint_figures(outputs: SampleOutputs, values: np.ndarray, limit: float) -> l
     """A figure for each mentor, whose joints are coloured by a value.
 
     Args:
-        outputs: Of poses.
+        outputs: Outputs of a pose classroom.
         values: ``(M, K)``, from 0 to ``limit``; NaN where not known.
         limit: Value of the darkest colour.
     """

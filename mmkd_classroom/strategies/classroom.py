@@ -177,7 +177,11 @@ class ClassroomKD(Strategy):
 
     def _active(self, rank: Tensor, scores: Scores) -> Tensor:
         """Whether each mentor is active on each item: ``(M, N, K)`` booleans."""
-        active = active_mentors(rank, self.ties) if self.filter else torch.ones_like(rank[1:]) > 0
+        active = (
+            active_mentors(rank, self.ties)
+            if self.filter
+            else torch.ones_like(rank[1:], dtype=torch.bool)
+        )
         if self.require_correct:
             active = active & scores.correct[1:, :, None]
         return active & scores.valid[1:]
