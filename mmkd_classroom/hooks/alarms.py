@@ -1,4 +1,4 @@
-"""What is wrong with the mentors' outputs and the student's losses, said once for each."""
+"""Warnings of odd outputs of mentors and of odd losses. Each comes once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,27 +13,32 @@ from ..errors import ClassroomError
 
 # Statistics that count samples.
 COUNTS = ('invalid', 'constant', 'huge')
+# A warning is logged if the mentors' fraction of the loss is above _HIGH_SHARE in _PATIENCE
+# consecutive records. Single batches and the first steps of training may have such a fraction.
+_HIGH_SHARE, _PATIENCE = 0.8, 5
 
 
 class Alarms:
-    """Warns of mentors whose outputs are odd, and of losses that are not finite.
+    """Warns of mentors whose outputs are odd, and of losses that are not finite or too large.
 
     Args:
-        stop: Whether to raise an error instead.
+        stop: Whether to raise an error instead, unless a loss is only too large.
     """
 
     def __init__(self, stop: bool) -> None:
         self.stop = stop
         self._said: set[str] = set()
         self._new: list[str] = []
+        self._high_shares = 0
 
-    def check(self, runner: Runner, record: dict[str, Any], steps: int) -> None:
+    def check(self, runner: Runner, record: dict[str, Any], steps: int, factors: str = '') -> None:
         """Check an interval. Every process must call it.
 
         Args:
-            runner: Of which the losses are read that MMEngine has logged, on the host.
+            runner: Has the losses that MMEngine has logged, on the host.
             record: The mentors' statistics of the interval, the same in all processes.
             steps: Number of iterations of the interval.
+            factors: Options to lower if the mentors' losses are too large.
 
         Raises:
             ClassroomError: Something is wrong, and ``stop`` is set.
@@ -44,6 +49,7 @@ class Alarms:
         self._check_losses(runner.message_hub, record['iter'], steps)
         if self.stop:
             _stop(self._new, record['iter'])
+        self._check_share(record, factors)
         for text in self._new:
             runner.logger.warning(f'{text}; this warning comes once.')
 
@@ -73,6 +79,16 @@ class Alarms:
                 f'Mentor {name} gave values above 10,000 for {huge} samples: it may drown all '
                 "else. Check its checkpoint and its input, or try precision='fp32'",
                 f'{name} huge',
+            )
+
+    def _check_share(self, record: dict[str, Any], factors: str) -> None:
+        share = sum(values.get('share', 0.0) for values in record['mentors'].values())
+        self._high_shares = self._high_shares + 1 if share > _HIGH_SHARE else 0
+        if self._high_shares == _PATIENCE:
+            self.warning(
+                f'The mentors make up more than {_HIGH_SHARE} of the whole loss since {_PATIENCE} '
+                f'records: the student hardly learns from its labels. Lower {factors}',
+                'share',
             )
 
     def _check_losses(self, hub: MessageHub, iteration: int, steps: int) -> None:

@@ -22,10 +22,6 @@ from .records import RecordFile, scalars, summary
 from .schedules import build_schedule
 from .tensorboard import add_layout
 
-# A warning is logged if the mentors' fraction of the loss is above _HIGH_SHARE in _PATIENCE
-# consecutive records. Single batches and the first steps of training may have such a fraction.
-_HIGH_SHARE, _PATIENCE = 0.8, 5
-
 
 @HOOKS.register_module()
 class MentoringHook(Hook):
@@ -99,7 +95,6 @@ class MentoringHook(Hook):
         self.report = report
         self._alarms = Alarms(stop_on_alarm)
         self._has_layout = False
-        self._high_shares: list[float] = []
 
     def before_train(self, runner: Runner) -> None:
         """Check the schedules and the mentors before training."""
@@ -183,8 +178,7 @@ class MentoringHook(Hook):
                 if name != 'invalid' and not values[name]:
                     del values[name]
         self._write(runner, record)
-        self._alarms.check(runner, record, steps)
-        self._warn_of_high_shares(runner, record)
+        self._alarms.check(runner, record, steps, self._factors(classroom.strategy))
 
     def _write(self, runner: Runner, record: dict[str, Any]) -> None:
         curves = scalars(record)
@@ -198,18 +192,6 @@ class MentoringHook(Hook):
                 add_layout(runner, record)
                 self._has_layout = True
         runner.logger.info(f'Mentors [{record["iter"]}/{runner.max_iters}]  {summary(record)}')
-
-    def _warn_of_high_shares(self, runner: Runner, record: dict[str, Any]) -> None:
-        if len(self._high_shares) == _PATIENCE:  # warned already
-            return
-        share = sum(values.get('share', 0.0) for values in record['mentors'].values())
-        self._high_shares = [*self._high_shares, share] if share > _HIGH_SHARE else []
-        if len(self._high_shares) == _PATIENCE:
-            runner.logger.warning(
-                f'The mentors make up {min(self._high_shares):.2f} or more of the whole loss since '
-                f'{_PATIENCE} records: the student hardly learns from its labels. Lower '
-                f'{self._factors(classroom_of(runner).strategy)}. This warning comes once.'
-            )
 
     def _factors(self, strategy: Strategy) -> str:
         """Options to lower if the mentors' losses are large, with their place and value."""

@@ -230,9 +230,9 @@ def test_mentors_that_drown_the_labels_are_warned_of_once(
     (index,) = [index for index, line in enumerate(log) if 'whole loss' in line]
     assert index == 10 and ' - WARNING - ' in log[index]  # after the tenth record
     assert log[index].endswith(
-        'The mentors make up 0.85 or more of the whole loss since 5 records: the student '
-        f'hardly learns from its labels. Lower MentoringHook.weight (now 2){also}. '
-        'This warning comes once.'
+        'The mentors make up more than 0.8 of the whole loss since 5 records: the student '
+        f'hardly learns from its labels. Lower MentoringHook.weight (now 2){also}; '
+        'this warning comes once.'
     )
 
 
