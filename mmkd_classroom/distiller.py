@@ -31,7 +31,7 @@ from .options import type_name
 from .parts import build_parts
 from .rankers import Ranker, default_ranker
 from .registry import MODELS
-from .runner import pack_joints_in_config, register_classroom_hooks, running
+from .runner import current_runner, pack_joints_in_config, register_classroom_hooks
 from .statistics import Statistics, Stopwatch
 from .strategies import Strategy
 from .structures import Prediction, StepOutput, Targets
@@ -106,7 +106,7 @@ def MultiMentorDistiller(
     parts['adapter'].configure_student(student)
     student.__class__ = _classroom_type(type(student))
     student._take(**parts)
-    runner = running()
+    runner = current_runner()
     if runner is not None:
         pack_joints_in_config(runner._train_dataloader)
     return student
@@ -230,7 +230,7 @@ class Classroom:
             super().init_weights()
         finally:
             self.strategy = strategy
-        runner = running()
+        runner = current_runner()
         if runner is not None:
             register_classroom_hooks(runner)
 

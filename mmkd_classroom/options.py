@@ -46,7 +46,7 @@ def build_part(
     options = without_marks(cfg)
     del options['type']
     with DefaultScope.overwrite_default_scope(_SCOPE):
-        builder = find_type(cfg['type'], registry, key)
+        builder = find_type(cfg['type'], registry, key, kind)
         wrong = inspect.isclass(builder) and not issubclass(builder, kind)
         if wrong or inspect.isabstract(builder):
             raise ClassroomError(
@@ -145,13 +145,14 @@ def _function(builder: Callable) -> Callable:
     return builder.__init__ if inspect.isclass(builder) else builder
 
 
-def find_type(kind: Any, registry: Registry, key: str) -> Callable:
+def find_type(kind: Any, registry: Registry, key: str, base: type = object) -> Callable:
     """Return the class or function of a ``type``, which may be a registered name.
 
     Args:
         kind: Value of ``type`` in a config.
         registry: Registry of the type.
         key: Config key of the part, such as ``model.strategy``.
+        base: Base class of the types that the message lists.
 
     Raises:
         ClassroomError: No type of that name is registered.
@@ -161,10 +162,10 @@ def find_type(kind: Any, registry: Registry, key: str) -> Callable:
     with DefaultScope.overwrite_default_scope(_SCOPE):
         builder = registry.get(kind)
     if builder is None:
-        # Only the types of the same folder, such as `strategies`.
-        part = key.rsplit('.', 1)[-1].rstrip('y').replace('adapter', 'heads')
         names = sorted(
-            name for name, known in registry.module_dict.items() if f'.{part}' in known.__module__
+            name
+            for name, known in registry.module_dict.items()
+            if inspect.isclass(known) and issubclass(known, base)
         )
         name = kind.rpartition('.')[2]
         raise ClassroomError(

@@ -26,7 +26,7 @@ _HOOKS = (
 )
 
 
-def running() -> Runner | None:
+def current_runner() -> Runner | None:
     """Return the innermost Runner with a method on the call stack, or None."""
     frame = sys._getframe(1)
     while frame is not None:

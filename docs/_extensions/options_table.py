@@ -16,7 +16,7 @@ from mmkd_classroom.cache import MentorCache
 from mmkd_classroom.distiller import MultiMentorDistiller
 from mmkd_classroom.divergences import Divergence
 from mmkd_classroom.heads import HeadAdapter
-from mmkd_classroom.hooks import MentorCheck
+from mmkd_classroom.hooks.mentor_check import MentorCheck
 from mmkd_classroom.mentors import entry
 from mmkd_classroom.rankers import Ranker
 from mmkd_classroom.registry import HOOKS, MODELS, TASK_UTILS

@@ -28,7 +28,7 @@ def build_adapter(student: nn.Module, cfg: dict | None = None) -> HeadAdapter:
         raise ClassroomError(f'model.adapter is {cfg!r}: write dict(option=...).')
     if 'type' not in (cfg or {}):
         cfg = dict(cfg or {}, type=_adapter_type(student, key))
-    kind = find_type(cfg['type'], TASK_UTILS, 'model.adapter')
+    kind = find_type(cfg['type'], TASK_UTILS, 'model.adapter', HeadAdapter)
     if not (_is_adapter(kind) and kind.accepts(student)):
         raise ClassroomError(
             f'model.adapter.type is {cfg["type"]!r}, but {key} is {_description(student)}: leave '

@@ -6,7 +6,6 @@ from .classroom import ClassroomHook
 from .cost import CostHook
 from .epoch_seed import EpochSeedHook
 from .joints import InputJointsHook
-from .mentor_check import MentorCheck
 from .mentoring import MentoringHook
 from .plain_checkpoint import PlainCheckpointHook
 from .safe_checkpoint import SafeCheckpointHook
@@ -19,7 +18,6 @@ __all__ = [
     'CostHook',
     'EpochSeedHook',
     'InputJointsHook',
-    'MentorCheck',
     'MentoringHook',
     'PlainCheckpointHook',
     'SafeCheckpointHook',

@@ -19,6 +19,7 @@ from ..mentors import Mentor
 from ..options import check_options, without_marks
 from ..structures import Prediction
 from ..tables import text_table
+from .overview import parameter_count
 
 _SHUFFLES = 5
 
@@ -132,7 +133,7 @@ class MentorCheck:
         score, *chance = (float(metrics[name]) for metrics in results)
         return dict(
             name=mentor.name,
-            parameters=mentor.num_parameters,
+            parameters=parameter_count(mentor.model),
             metric=name,
             score=score,
             chance=chance,

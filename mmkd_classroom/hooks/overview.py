@@ -110,8 +110,13 @@ def _sizes(classroom: Classroom, size: tuple[int, int]) -> list[tuple[int, int]]
     return [mentor.input_adapter.size or size for mentor in classroom.mentors]
 
 
+def parameter_count(model: nn.Module) -> int:
+    """Number of parameters of a model."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def _millions(model: nn.Module) -> str:
-    return f'{sum(parameter.numel() for parameter in model.parameters()) / 1e6:.2f} M'
+    return f'{parameter_count(model) / 1e6:.2f} M'
 
 
 def _figure(value: float | None) -> str:

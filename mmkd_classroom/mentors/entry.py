@@ -19,7 +19,7 @@ from ..downloads import check_hash
 from ..errors import ClassroomError, did_you_mean, each, shown
 from ..hub import config_file, get_config, load_config
 from ..options import type_name
-from ..runner import running
+from ..runner import current_runner
 
 PRECISIONS = {'fp32': torch.float32, 'fp16': torch.float16, 'bf16': torch.bfloat16}
 # A name becomes a part of a folder's name, and of the names of curves, ``mentor/NAME/score``.
@@ -182,7 +182,7 @@ def search_folders(config: Path | None = None) -> list[Path]:
     Args:
         config: Config file of the mentor, if its checkpoint is searched.
     """
-    runner = running()
+    runner = current_runner()
     main = runner.cfg.filename if runner is not None else None
     return [Path.cwd(), *(Path(file).absolute().parent for file in (main, config) if file)]
 

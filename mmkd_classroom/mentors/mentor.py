@@ -75,11 +75,6 @@ class Mentor:
         self.compile = compile
         self._call = torch.compile(self.model) if compile else self.model
 
-    @property
-    def num_parameters(self) -> int:
-        """Number of parameters."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
-
     def apply(self, function: Callable[[Tensor], Tensor]) -> None:
         """Apply a function, such as a move to another device, as ``nn.Module._apply`` does."""
         self.output_adapter.apply(function)

@@ -24,8 +24,7 @@ from torch import nn
 
 from mmkd_classroom.errors import ClassroomError
 from mmkd_classroom.evaluation import _quiet, spread
-from mmkd_classroom.hooks import MentorCheck
-from mmkd_classroom.hooks.mentor_check import _batch_size
+from mmkd_classroom.hooks.mentor_check import MentorCheck, _batch_size
 
 CLASSES = 3
 
