@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..functional import at_least_float32
 from ..registry import TASK_UTILS
 from .pose_models import pose_head
-from .regression import RegressionAdapter
+from .regression import Labels, RegressionAdapter
 
 
 @TASK_UTILS.register_module()
@@ -46,7 +46,7 @@ class IntegralAdapter(RegressionAdapter):
         self.cells = tuple(int(size) for size in head.heatmap_size)
         self.spacing = tuple(size / n for size, n in zip(self.input_size, self.cells))
         self.summary = f'integral of {self.cells[0]}x{self.cells[1]}'
-        self._scales = self._weights(head.loss_module)
+        self._factors = self._calibrate(head.loss_module)
         if self._is_dsnt and head.lambda_t > 0:
             self._maps_until = head.lambda_t
 
@@ -65,17 +65,11 @@ class IntegralAdapter(RegressionAdapter):
             return None
         return torch.stack([sample.gt_fields.heatmaps for sample in data_samples])
 
-    def _loss_of(
-        self,
-        loss: Callable[..., Any],
-        output: Any,
-        joints: Tensor,
-        weights: Tensor,
-        maps: Tensor | None,
-    ) -> Tensor:
+    def _loss_of(self, loss: Callable[..., Any], output: Any, labels: Labels) -> Tensor:
         if not self._is_dsnt:
-            return loss(output[0], joints, weights)
-        of_joints, of_maps = loss(list(output), [joints, maps], weights)
+            return loss(output[0], labels.joints, labels.weights)
+        targets = [labels.joints, labels.maps]
+        of_joints, of_maps = loss(list(output), targets, labels.weights)
         epoch = MessageHub.get_current_instance().get_info('epoch', 0)
         return of_joints + of_maps if epoch < self._maps_until else of_joints
 

@@ -5,7 +5,7 @@ strategies work as for SimCC. See ``docs/regression.md`` for the formulas.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from mmengine.config import Config
@@ -29,6 +29,20 @@ _NARROWEST = 1.0
 # Part of the input at which the divergence equals the head's own loss. MMPose's heads count a joint
 # as correct within it.
 _DISTANCE = 0.05
+
+
+class Labels(NamedTuple):
+    """Labels of a batch, as the heads' losses take them.
+
+    Attributes:
+        joints: ``(N, K, 2)``, in units of the input's sides.
+        weights: ``(N, K)``.
+        maps: Labels of DSNT's maps ``(N, K, H, W)``; None for other heads.
+    """
+
+    joints: Tensor
+    weights: Tensor
+    maps: Tensor | None
 
 
 @TASK_UTILS.register_module()
@@ -65,7 +79,7 @@ class RegressionAdapter(KeypointAdapter):
         self.spacing = tuple(size / _CELLS for size in self.input_size)
         self.origin = tuple(-_MARGIN * step for step in self.spacing)
         self.summary = 'coordinates'
-        self._scales = self._weights(pose_head(model).loss_module)
+        self._factors = self._calibrate(pose_head(model).loss_module)
 
     def split(self, output: Any) -> tuple[Tensor]:
         """Return ``(N, K, 2)`` coordinates in units of the input's sides; RLE adds its scales."""
@@ -100,7 +114,7 @@ class RegressionAdapter(KeypointAdapter):
         """Logits ``(N, K, D)`` along x and y from the output of the head, with gradient."""
         return self.encode(self.joints(output))
 
-    def scales(self, output: Tensor) -> list[Tensor]:
+    def deviations(self, output: Tensor) -> list[Tensor]:
         """Scales along x and y, ``(N, K)`` each, in cells; 0 of a head that has none."""
         return [torch.zeros_like(centre) for centre in self.centres(self.joints(output))]
 
@@ -111,7 +125,7 @@ class RegressionAdapter(KeypointAdapter):
 
     def loss_scales(self, batch_size: int) -> tuple[float, float]:
         """See :meth:`KeypointAdapter.loss_scales`; of the two axes."""
-        return self._scales
+        return self._factors
 
     def own_loss(
         self, loss: Callable[..., Any], output: Any, data_samples: Sequence[Any]
@@ -120,7 +134,7 @@ class RegressionAdapter(KeypointAdapter):
         labels = [sample.gt_instance_labels for sample in data_samples]
         joints = torch.cat([label.keypoint_labels for label in labels])
         weights = torch.cat([label.keypoint_weights for label in labels])
-        return self._loss_of(loss, output, joints, weights, self._maps(data_samples))
+        return self._loss_of(loss, output, Labels(joints, weights, self._maps(data_samples)))
 
     def joints(self, output: Tensor) -> Tensor:
         """Joints ``(N, K, 2)`` in pixels of the input from coordinates, with gradient."""
@@ -128,24 +142,15 @@ class RegressionAdapter(KeypointAdapter):
         sides = [coordinates[..., axis] * self.input_size[axis] for axis in (0, 1)]
         return torch.stack(sides, dim=-1)
 
-    def _loss_of(
-        self,
-        loss: Callable[..., Any],
-        output: Any,
-        joints: Tensor,
-        weights: Tensor,
-        maps: Tensor | None,
-    ) -> Tensor:
+    def _loss_of(self, loss: Callable[..., Any], output: Any, labels: Labels) -> Tensor:
         """The head's own loss of an output.
 
         Args:
             loss: The head's loss module.
             output: Output of the head.
-            joints: Labels ``(N, K, 2)``, in units of the input's sides.
-            weights: ``(N, K)``.
-            maps: Labels of DSNT's maps ``(N, K, H, W)``.
+            labels: Its labels.
         """
-        return loss(output, joints, weights[..., None])
+        return loss(output, labels.joints, labels.weights[..., None])
 
     def _maps(self, data_samples: Sequence[Any]) -> Tensor | None:
         """Labels of the head's maps, if its loss has any."""
@@ -156,7 +161,7 @@ class RegressionAdapter(KeypointAdapter):
         return joints
 
     @torch.no_grad()
-    def _weights(self, loss: Callable[..., Any]) -> tuple[float, float]:
+    def _calibrate(self, loss: Callable[..., Any]) -> tuple[float, float]:
         """Factor for the divergence of each axis.
 
         With it, the divergence of a joint from a mentor's at 5% of the input equals the head's own
@@ -165,11 +170,11 @@ class RegressionAdapter(KeypointAdapter):
         centre = torch.full((1, self.num_items, 2), 0.5, device='cpu')
         weights = torch.ones_like(centre[..., 0])
         encoded, factors = self.encode(self.joints(centre)), []
-        maps = self._outer(encoded)
+        labels = Labels(centre, weights, self._outer(encoded))
         for axis in (0, 1):
             moved = centre.clone()
             moved[..., axis] += _DISTANCE
-            own = self._loss_of(loss, self._output(moved), centre, weights, maps)
+            own = self._loss_of(loss, self._output(moved), labels)
             axes = self.encode(self.joints(moved))
             factors.append(float(own / kl_divergence(axes[axis], encoded[axis], 1.0).mean()))
         return tuple(factors)
@@ -226,24 +231,18 @@ class RLEAdapter(RegressionAdapter):
 
     def axes(self, output: Tensor) -> tuple[Tensor, ...]:
         """See :meth:`RegressionAdapter.axes`."""
-        return self.densities(self.centres(self.joints(output)), self.scales(output))
+        return self.densities(self.centres(self.joints(output)), self.deviations(output))
 
-    def scales(self, output: Tensor) -> list[Tensor]:
-        """See :meth:`RegressionAdapter.scales`."""
+    def deviations(self, output: Tensor) -> list[Tensor]:
+        """See :meth:`RegressionAdapter.deviations`."""
         scales = at_least_float32(output)[..., 2:].sigmoid() * _CELLS
         return list(scales.unbind(dim=-1))
 
-    def _loss_of(
-        self,
-        loss: Callable[..., Any],
-        output: Any,
-        joints: Tensor,
-        weights: Tensor,
-        maps: Tensor | None,
-    ) -> Tensor:
-        return loss(output[..., :2], output[..., 2:], joints, weights[..., None])
+    def _loss_of(self, loss: Callable[..., Any], output: Any, labels: Labels) -> Tensor:
+        joints, scales = output[..., :2], output[..., 2:]
+        return loss(joints, scales, labels.joints, labels.weights[..., None])
 
-    def _weights(self, loss: Callable[..., Any]) -> tuple[float, float]:
+    def _calibrate(self, loss: Callable[..., Any]) -> tuple[float, float]:
         return (float(self.num_items),) * 2
 
 
@@ -296,5 +295,5 @@ class RegressionToRLE(Conversion):
         (output,) = values
         centres = self._mentor.centres(self._mentor.joints(output))
         centres = [(c - first) / s for c, first, s in zip(centres, self._firsts, self._steps)]
-        scales = [scale / s for scale, s in zip(self._mentor.scales(output), self._steps)]
+        scales = [scale / s for scale, s in zip(self._mentor.deviations(output), self._steps)]
         return self._student.densities(centres, scales)
