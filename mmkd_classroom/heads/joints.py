@@ -7,7 +7,7 @@ from ..metainfo import Names
 
 
 def match_joints(
-    mentor: Names, student: Names, keypoint_map: Mapping | None, key: str
+    mentor: Sequence[str], student: Sequence[str], keypoint_map: Mapping | None, key: str
 ) -> list[int | None]:
     """Return the index of the mentor's joint for each joint of the student.
 
@@ -33,6 +33,7 @@ def match_joints(
         >>> match_joints(('neck', 'left_hip'), ('left_hip', 'nose'), None, 'model.mentors[0]')
         [1, None]
     """
+    mentor, student = Names(mentor), Names(student)  # keeps the points of names that have them
     where = f'{key}.keypoint_map'
     if not isinstance(keypoint_map, (Mapping, type(None))):
         raise ClassroomError(
@@ -54,9 +55,10 @@ def match_joints(
                 f"{mentor[source]!r}, for the student's {student[target]!r}: choose one."
             )
         chosen[target] = source
-    theirs, ours = Names(mentor).points, Names(student).points
-    by_point = {point: index for index, point in enumerate(theirs) if index not in spoken_for}
-    matched = [chosen.get(index, by_point.get(point)) for index, point in enumerate(ours)]
+    by_point = {
+        point: index for index, point in enumerate(mentor.points) if index not in spoken_for
+    }
+    matched = [chosen.get(index, by_point.get(point)) for index, point in enumerate(student.points)]
     if all(index is None for index in matched):
         raise ClassroomError(_no_joint(mentor, student, key))
     return matched
@@ -85,7 +87,7 @@ def matched_by_table(
 
 
 def _no_joint(mentor: Names, student: Names, key: str) -> str:
-    pairs = zip(mentor, Names(mentor).keys)
+    pairs = zip(mentor, mentor.keys)
     numbers = [name for name, joint in pairs if joint != name and name in student]
     remedy = f'Give {key}.keypoint_map = {{mentor joint: student joint}}.'
     if not numbers:
