@@ -295,6 +295,9 @@ def test_classes_of_other_names_are_warned_of(adapter, monkeypatch):
     monkeypatch.setattr(class_map_module, 'print_log', lambda text, *_: said.append(text))
     compare(adapter, ['n01', 'n02', 'n03', 'dog'], ['bird', 'cat', 'deer', 'dog'])
     assert "3 of 4 classes have another name in model.mentors[0]'s data set" in said[0]
+    # ImageNet has two cranes.
+    compare(adapter, ['crane', 'bird', 'crane', 'a'], ['crane', 'bird', 'crane', 'b'])
+    assert len(said) == 2
 
 
 @pytest.mark.parametrize('per_sample', [False, True])
