@@ -1,9 +1,12 @@
 """A classroom in MMEngine's Runner, from a config that names a student and mentors, no more."""
 
 import copy
+import hashlib
 import json
+import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
@@ -249,3 +252,24 @@ def test_a_mentor_with_other_joints_is_not_let_in_silently(tmp_path, fresh_runne
     assert (
         'model.mentors[1] (mpii) does not teach: nose, left_eye, right_eye, left_ear, right_ear'
     ) in text
+
+
+@HOOKS.register_module()
+class RandomState(Hook):
+    """Notes the random state before or after the hook of the classroom."""
+
+    def before_train(self, runner):
+        self.seen = [
+            hashlib.sha256(repr(state).encode()).hexdigest()
+            for state in (random.getstate(), np.random.get_state(), torch.get_rng_state().tolist())
+        ]
+
+
+@pytest.mark.parametrize('kind', ['classes', 'pose'])
+def test_looking_at_the_data_draws_no_random_numbers(kind, tmp_path, fresh_runners):
+    """So a training by iterations, which no hook seeds, is that of the student alone."""
+    cfg = config(kind, tmp_path, epochs=1)
+    cfg.custom_hooks = [dict(type='RandomState', priority=p) for p in ('HIGHEST', 'HIGH')]
+    runner = train(cfg)
+    before, after = (hook.seen for hook in runner.hooks if isinstance(hook, RandomState))
+    assert before == after
