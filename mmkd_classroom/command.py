@@ -191,8 +191,7 @@ def set_amp(cfg: Config) -> None:
     kind = cfg.optim_wrapper.get('type', OptimWrapper)
     if kind not in (OptimWrapper, AmpOptimWrapper, 'OptimWrapper', 'AmpOptimWrapper'):
         raise ClassroomError(
-            f'--amp takes the place of optim_wrapper.type = {kind!r}, which it does not know: '
-            'leave one of them out.'
+            f'--amp cannot be combined with optim_wrapper.type = {kind!r}: leave one of them out.'
         )
     if get_device() != 'cpu':
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
