@@ -165,7 +165,9 @@ def find_type(kind: Any, registry: Registry, key: str, base: type = object) -> C
         names = sorted(
             name
             for name, known in registry.module_dict.items()
-            if inspect.isclass(known) and issubclass(known, base)
+            if inspect.isclass(known)
+            and issubclass(known, base)
+            and known.__module__.startswith(f'{_SCOPE}.')
         )
         name = kind.rpartition('.')[2]
         raise ClassroomError(
