@@ -3,9 +3,9 @@
 
     python3 tools/setup_env.py [--venv .venv] [--python EXISTING] [--need pose ...]
 
-An environment that this script made (it holds a marker file) is filled by uv with the versions of
-requirements.txt. Any other one, whether given by --venv or --python, is used as it is: it is
-checked, and what is missing is said, but nothing in it is installed or changed.
+An environment that this script made for this checkout (a marker file says so) is filled by uv with
+the versions of requirements.txt. Any other one, whether given by --venv or --python, is used as it
+is: it is checked, and what is missing is said, but nothing in it is installed or changed.
 """
 
 from __future__ import annotations
@@ -93,9 +93,10 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def is_own(venv: Path) -> bool:
-    """Return whether this script made, or may make, the environment in this folder."""
+    """Return whether this script made, or may make, the environment here for this checkout."""
     if (venv / MARKER).exists():
-        return True
+        checkout = (venv / MARKER).read_text().strip()
+        return checkout in ('', str(ROOT)) or not Path(checkout).exists()
     if (venv / 'bin' / 'python').exists():
         return False
     if venv.is_dir() and any(venv.iterdir()):
@@ -130,8 +131,9 @@ def fill(venv: Path, base_python: str | None) -> None:
         )
         shutil.rmtree(venv, ignore_errors=True)
         venv.mkdir(parents=True)
-        (venv / MARKER).touch()
+        (venv / MARKER).write_text(str(ROOT))
         run('an empty environment', [base_python, '-m', 'venv', str(venv)], log)
+    (venv / MARKER).write_text(str(ROOT))
     if not (venv / 'bin' / 'uv').exists():
         run('uv', [str(python), '-m', 'pip', 'install', '-c', 'requirements.txt', 'uv'], log)
     # Byte code now: in containers PYTHONDONTWRITEBYTECODE is common, and without it each start of a

@@ -31,10 +31,12 @@ class Conversion(ABC):
     Attributes:
         is_identity: Whether both formats are the same, so that values are not changed.
         from_joints: Whether the heads have no conversion, so that the mentor's joints are encoded.
+        note: What else than the cells is converted, for the table.
     """
 
     is_identity: bool = False
     from_joints: bool = False
+    note: str = ''
 
     @abstractmethod
     def __call__(self, values: Values, joints: Tensor) -> Values:
@@ -149,9 +151,9 @@ def build_conversion(
     same_cells = mentor.cells == student.cells and all(
         torch.allclose(row, torch.arange(len(row)).to(row), atol=1e-6) for row in positions
     )
-    if pair[0] is pair[1] and mentor.label_form == student.label_form and same_cells:
-        return _Identity()
-    return _CONVERSIONS[pair](mentor, student, positions)
+    conversion = _CONVERSIONS[pair](mentor, student, positions)
+    same = pair[0] is pair[1] and mentor.unit == student.unit and same_cells
+    return _Identity() if same and not conversion.note else conversion
 
 
 def _positions(

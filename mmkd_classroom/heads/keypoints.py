@@ -203,11 +203,6 @@ class KeypointAdapter(HeadAdapter):
     def factor(self) -> float:
         """Logits per unit of the head's values."""
 
-    @property
-    def label_form(self) -> tuple[float, ...]:
-        """What heads of one type and with the same cells may differ in, such as a peak's height."""
-        return (self.unit,)
-
     def stock_joints(self, joints: Tensor) -> Tensor:
         """Convert joints to those of the codec's own ``decode``.
 

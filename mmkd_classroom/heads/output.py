@@ -75,7 +75,8 @@ class JointOutputAdapter(OutputAdapter):
         )
         if self._convert.is_identity:
             return joints
-        return f'{joints}, {self._mentor.summary} -> {self._student.summary}'
+        summaries = f'{self._mentor.summary} -> {self._student.summary}'
+        return f'{joints}, {summaries}{self._convert.note}'
 
     def prepare(self, metainfo: dict | str | None) -> None:
         """Match the joints.

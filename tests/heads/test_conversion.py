@@ -144,7 +144,28 @@ def test_narrow_heatmaps_are_widened_to_those_of_the_student(sizes):
     seen = encoded(mentor, theirs)[0].mean(dim=1, keepdim=True)
     (maps,) = build_conversion(mentor, student, place)((seen,), None)
     expected = student.encode(there)[0].mean(dim=1, keepdim=True)
-    torch.testing.assert_close(maps.double(), expected, rtol=0, atol=1e-3)
+    torch.testing.assert_close(maps.double(), expected, rtol=0, atol=5e-3)
+
+
+@pytest.mark.parametrize('place', [0.0, 1.0, 2.5, 45.0, 46.4, 47.0])
+def test_a_widened_label_at_the_border_keeps_its_height_and_place(place):
+    decoder = dict(codec('msra', SIZES[0]), sigma=1.0)
+    mentor = build_adapter(build(estimator(4, 'msra', SIZES[0], decoder=decoder)))
+    student = adapter('msra', SIZES[0])
+    joint = torch.tensor([[[place, 30.0]]]).double() * torch.tensor(mentor.spacing)
+    convert = build_conversion(mentor, student, SAME)
+    assert convert.note == ' (widened)'
+    (maps,), (expected,) = convert(encoded(mentor, joint), None), student.encode(joint)
+    assert maps.max().item() == pytest.approx(expected.max().item(), abs=0.05)
+    found, wanted = ((50 * m).flatten(2).softmax(-1).view(64, 48).sum(0) for m in (maps, expected))
+    columns = torch.arange(48.0).double()
+    assert (found * columns).sum() == pytest.approx((wanted * columns).sum().item(), abs=0.25)
+
+
+def test_wider_heatmaps_on_the_same_cells_are_left_alone():
+    decoder = dict(codec('msra', SIZES[0]), sigma=3.0)
+    mentor = build_adapter(build(estimator(4, 'msra', SIZES[0], decoder=decoder)))
+    assert build_conversion(mentor, adapter('msra'), SAME).is_identity
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])

@@ -3,6 +3,7 @@
 codec = dict(type='MSRAHeatmap', input_size=(96, 128), heatmap_size=(24, 32), sigma=1.5)
 
 dataset_type = 'CocoDataset'
+data_mode = 'topdown'  # MMPoseInferencer reads it
 data_root = 'data/demo/'
 
 # Flips alone: in so few epochs turned and scaled boxes cost more than they teach.
@@ -29,7 +30,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/train.json',
         data_prefix=dict(img='images/'),
         pipeline=train_pipeline,
@@ -43,7 +44,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/'),
         test_mode=True,

@@ -4,6 +4,7 @@
 codec = dict(type='MSRAHeatmap', input_size=(192, 192), heatmap_size=(48, 48), sigma=2)
 
 dataset_type = 'CrowdPoseDataset'
+data_mode = 'topdown'  # MMPoseInferencer reads it
 data_root = 'data/lspet/'
 
 train_pipeline = [
@@ -31,7 +32,7 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/train.json',
         data_prefix=dict(img='images/'),
         pipeline=train_pipeline,
@@ -46,7 +47,7 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_mode='topdown',
+        data_mode=data_mode,
         ann_file='annotations/val.json',
         data_prefix=dict(img='images/'),
         test_mode=True,
