@@ -72,6 +72,16 @@ def test_an_environment_of_ours_is_complete(setup_env):
     assert set(setup_env.EVERYTHING) == {p.needed_for for p in PACKAGES} - {'core'}
 
 
+def test_an_environment_of_another_checkout_is_left_alone(setup_env, ours, tmp_path):
+    venv = ours('exit 0')
+    (venv / setup_env.MARKER).write_text(str(setup_env.ROOT))
+    assert setup_env.is_own(venv)
+    (venv / setup_env.MARKER).write_text(str(tmp_path))
+    assert not setup_env.is_own(venv)
+    (venv / setup_env.MARKER).write_text(str(tmp_path / 'was moved'))
+    assert setup_env.is_own(venv)
+
+
 def test_a_folder_that_is_no_environment_is_refused(setup_env, tmp_path, capsys):
     (tmp_path / 'thesis').mkdir()
     (tmp_path / 'thesis' / 'chapter.tex').touch()
