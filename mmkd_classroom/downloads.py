@@ -39,14 +39,14 @@ def download(url: str, *, key: str = 'checkpoint') -> Path:
     name = _file_name(url)
     if name in ('', '..'):
         raise ClassroomError(f'{key} = {url!r} ends with no name of a file: give its whole URL.')
-    folder = '' if _HASH.search(name) else hashlib.sha256(url.encode()).hexdigest()[:16]
+    digest = _HASH.search(name)
+    folder = '' if digest else hashlib.sha256(url.encode()).hexdigest()[:16]
     path = Path(torch.hub.get_dir()) / 'checkpoints' / folder / name
     failure, patience = None, socket.getdefaulttimeout()
     try:
         socket.setdefaulttimeout(patience or _PATIENCE)
         if int(os.environ.get('LOCAL_RANK', 0)) == 0 and not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            digest = _HASH.search(path.name)
             torch.hub.download_url_to_file(url, str(path), digest and digest[1], progress=True)
     except Exception as error:  # urllib raises various types for odd URLs and answers
         failure = error

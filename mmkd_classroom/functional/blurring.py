@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-@cache
+@torch.compiler.assume_constant_result  # torch.compile cannot trace OpenCV
 def opencv_kernel(size: int, device: torch.device) -> Tensor:
     """OpenCV's Gaussian kernel.
 
@@ -19,6 +19,11 @@ def opencv_kernel(size: int, device: torch.device) -> Tensor:
     Returns:
         ``(size,)`` in float64; sums to 1.
     """
+    return _kernel(size, device)
+
+
+@cache
+def _kernel(size: int, device: torch.device) -> Tensor:
     return torch.from_numpy(cv2.getGaussianKernel(size, 0)[:, 0]).to(device)
 
 

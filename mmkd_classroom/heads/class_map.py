@@ -93,7 +93,8 @@ def compare_classes(ours: Sequence[str], theirs: Sequence[str], key: str) -> Non
         f'train_dataloader.dataset: class {index} is {name!r} here and {other!r} there'
     )
     remedy = f"{key}.class_map, the mentor's class for each of the student's"
-    if any(name in theirs for _, (name, _) in different):
+    known = set(theirs)
+    if any(name in known for _, (name, _) in different):
         raise ClassroomError(
             f'{text}, and the order differs: the mentor would teach wrong classes. Give {remedy}; '
             f'list(range({len(ours)})) if only the names are wrong.'

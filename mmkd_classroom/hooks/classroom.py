@@ -58,10 +58,12 @@ class ClassroomHook(Hook):
 @contextmanager
 def _random_state_kept() -> Iterator[None]:
     before = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        yield
-    random.setstate(before[0])
-    np.random.set_state(before[1])
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(before[0])
+        np.random.set_state(before[1])
 
 
 def classroom_of(runner: Runner) -> Classroom:

@@ -162,6 +162,20 @@ def test_a_widened_label_at_the_border_keeps_its_height_and_place(place):
     assert (found * columns).sum() == pytest.approx((wanted * columns).sum().item(), abs=0.25)
 
 
+@pytest.mark.parametrize('sigma', [1.0, 1.4, 1.8])
+def test_widened_labels_are_those_of_the_student(sigma):
+    """To the figures in docs/mixed_classrooms.md, for labels anywhere."""
+    decoder = dict(codec('msra', SIZES[0]), sigma=sigma)
+    mentor = build_adapter(build(estimator(4, 'msra', SIZES[0], decoder=decoder)))
+    student, edge = adapter('msra', SIZES[0]), torch.tensor([47.0, 63.0]).double()
+    cells = torch.rand(400, 1, 2).double() * edge
+    joints = cells * torch.tensor(mentor.spacing)
+    (maps,) = build_conversion(mentor, student, SAME)(encoded(mentor, joints), None)
+    error = (maps.double() - student.encode(joints)[0]).abs().amax(dim=(1, 2, 3))
+    inside = ((cells > 6) & (cells < edge - 6)).all(dim=-1)[:, 0]
+    assert error.max() < 0.08 and error[inside].max() < 0.03  # of both axes together
+
+
 def test_wider_heatmaps_on_the_same_cells_are_left_alone():
     decoder = dict(codec('msra', SIZES[0]), sigma=3.0)
     mentor = build_adapter(build(estimator(4, 'msra', SIZES[0], decoder=decoder)))
